@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from aekit.data.readers.arrow_files import read_arrow as read_arrow
     from aekit.data.readers.delimited import TextFormat as TextFormat
+    from aekit.data.readers.file_tables import MetadataOption as MetadataOption, describe_files as describe_files
     from aekit.data.readers.folders import contains_files as contains_files
     from aekit.data.readers.idx import (
         find_image_files as find_image_files,
@@ -245,6 +246,7 @@ _HOMES = {
     "aekit.io.threads": "usable_cores",
     "aekit.data.readers.matlab_files": "matlab_variables",
     "aekit.data.readers.delimited": "TextFormat",
+    "aekit.data.readers.file_tables": "MetadataOption describe_files",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
     "aekit.data.readers.image_headers": (

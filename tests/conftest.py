@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Command
@@ -38,6 +39,22 @@ def data_dir() -> Path:
     if not found or not Path(found).is_dir():
         pytest.skip("AEKIT_DATA is not set: no real data here")
     return Path(found)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let engine "processes" work in this process, which takes no time to start."""
+    from worker_pools import work_here
+
+    work_here(monkeypatch)
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The pools of worker processes that are started."""
+    from worker_pools import record_pools
+
+    return record_pools(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,6 @@ class BaselineDetectors:
     """
 
     def __init__(self, encoder: Encoder, samples: Samples, seed: int) -> None:
-        from sklearn.ensemble import IsolationForest
-
         self.encoder, self.shape, self.note = encoder, raw_shape(encoder.spec), ""
         self.pca: PCA | None = None
         if encoder.dim < encoder.spec.size:
@@ -45,8 +44,33 @@ class BaselineDetectors:
             size = encoder.spec.size
             self.note = f"no PCA baseline: {encoder.dim} components reconstruct samples of {size} values without error"
         chunks = samples.chunks(size=256, max_samples=MAX_REFERENCE)
-        self.reference = np.concatenate([self._features(encoder.preprocess(raw)) for raw in chunks])
-        self.forest: Any = IsolationForest(random_state=seed).fit(self.reference)
+        self._fit_forest(np.concatenate([self._features(encoder.preprocess(raw)) for raw in chunks]), seed)
+
+    def _fit_forest(self, reference: np.ndarray, seed: int) -> None:
+        from sklearn.ensemble import IsolationForest
+
+        self.reference, self.seed = reference, seed
+        self.forest: Any = IsolationForest(random_state=seed).fit(reference)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what `from_state` needs: values that JSON can express, and tensors."""
+        tensors = {"reference": torch.from_numpy(self.reference)}
+        if self.pca is not None:
+            tensors |= {"pca.mean": self.pca.mean, "pca.directions": self.pca.directions}
+        return {"seed": self.seed, "explained": self.pca and self.pca.explained}, tensors
+
+    @classmethod
+    def from_state(
+        cls, encoder: Encoder, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> BaselineDetectors:
+        """Build the detectors whose `state` this is; the isolation forest is fitted again, with the same seed."""
+        baselines = cls.__new__(cls)
+        baselines.encoder, baselines.shape, baselines.note = encoder, raw_shape(encoder.spec), ""
+        baselines.pca = None
+        if settings["explained"] is not None:
+            baselines.pca = PCA(tensors["pca.mean"], tensors["pca.directions"], settings["explained"])
+        baselines._fit_forest(tensors["reference"].cpu().numpy(), settings["seed"])
+        return baselines
 
     @torch.inference_mode()
     def scores(self, raw: Tensor) -> dict[str, np.ndarray]:

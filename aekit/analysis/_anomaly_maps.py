@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from aekit.data.source import Source, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder
 from aekit.errors import DataError
-from aekit.evaluation.metrics.localization import PixelCounts
+from aekit.evaluation.metrics.localization import PixelCounts, count_pixels
 from aekit.objectives.autoencoder import Autoencoder
 from aekit.visualization.rendering import DisplayScale
 from aekit.visualization.thumbnails import to_pixels
@@ -44,6 +44,8 @@ MAX_PATCHES = 2**18
 LEVEL = 0.999
 _EACH_TENTH, _MIN_FOR_LEVEL = 10, 20
 _BATCH = 64
+Pixels = dict[str, list[np.ndarray | None]]
+"""Name of a map -> counts of the pixels of each image."""
 
 
 class HeatMapper:
@@ -136,6 +138,42 @@ class HeatMapper:
         memory, levels = PatchMemory.load(folder, encoder)
         return cls(encoder, autoencoder, {PATCHES: memory}, None, levels)
 
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what `from_state` needs: values that JSON can express, and tensors."""
+        tensors = {} if self.mean is None else {"mean": self.mean}
+        for name, memory in self.memories.items():
+            tensors |= {
+                f"{name}.patches": torch.from_numpy(memory.patches),
+                f"{name}.scale": torch.from_numpy(memory.scale),
+            }
+        settings: dict[str, Any] = {"memories": list(self.memories), "scores_all": self.scores_all, "unknown": None}
+        if self.masks is not None:
+            settings["unknown"] = sorted(self.masks.unknown)
+            tensors |= {f"mask.{row}": torch.from_numpy(mask) for row, mask in self.masks.pixels.items()}
+        return settings, tensors
+
+    @classmethod
+    def from_state(
+        cls,
+        encoder: Encoder,
+        autoencoder: Autoencoder | None,
+        settings: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+    ) -> HeatMapper:
+        """Build a mapper that scores images as the one does whose `state` this is; it has no levels."""
+        memories = {}
+        for name in settings["memories"]:
+            patches, scale = (tensors[f"{name}.{part}"].cpu().numpy() for part in ("patches", "scale"))
+            features = PatchFeatures(encoder) if name == PATCHES else RawPatches(encoder)
+            memories[name] = PatchMemory(features, patches, scale)
+        mapper = cls(encoder, autoencoder, memories, tensors.get("mean"), {})
+        mapper.scores_all = settings["scores_all"]
+        if settings["unknown"] is not None:
+            marked = {name: tensor for name, tensor in tensors.items() if name.startswith("mask.")}
+            pixels = {int(name.removeprefix("mask.")): tensor.cpu().numpy() for name, tensor in marked.items()}
+            mapper.masks = Masks(pixels, set(settings["unknown"]))
+        return mapper
+
     @property
     def names(self) -> list[str]:
         """Names of the maps, those of the encoder first."""
@@ -161,7 +199,7 @@ class HeatMapper:
                 f"no score of patches: {count:,} images of {grid[1]} x {grid[0]} patches; --patches computes it"
             )
 
-    def score(self, positions: np.ndarray, raw: Tensor) -> dict[str, np.ndarray]:
+    def score(self, positions: np.ndarray, raw: Tensor) -> tuple[dict[str, np.ndarray], Pixels]:
         """Score images by their most anomalous patch, and count their pixels if masks are known.
 
         Args:
@@ -169,20 +207,28 @@ class HeatMapper:
             raw: (B, C, H, W) raw images.
 
         Returns:
-            ``patches`` -> (B,) float64; {} if not all images are scored.
+            ``patches`` -> (B,) float64; {} if not all images are scored. And for `add_pixels`: name of a map -> counts of each
+            image, None where its mask is unknown; {} without masks.
         """
         if self.masks is None and not self.scores_all:
-            return {}
-        scores = []
+            return {}, {}
+        scores, pixels = [], Pixels()
         for start in range(0, len(raw), _BATCH):
             maps, distances = self.maps(raw[start : start + _BATCH], only_scores=self.masks is None)
             scores.append(distances)
             for number, row in enumerate(positions[start : start + _BATCH].tolist()):
                 mask = None if self.masks is None else self.masks.mask(row, self.encoder.spec.shape[1:])
-                if mask is not None:
-                    for name, heat in maps.items():
-                        self._counts.setdefault(name, PixelCounts()).add(heat[number], mask)
-        return {PATCHES: np.concatenate(scores).astype(np.float64)} if self.scores_all else {}
+                for name, heat in maps.items():
+                    counts = None if mask is None else count_pixels(heat[number], mask)
+                    pixels.setdefault(name, []).append(counts)
+        return {PATCHES: np.concatenate(scores).astype(np.float64)} if self.scores_all else {}, pixels
+
+    def add_pixels(self, pixels: Pixels) -> None:
+        """Add the counts of images, as `score` returns them, to what the maps are evaluated by."""
+        for name, by_image in pixels.items():
+            for counts in by_image:
+                if counts is not None:
+                    self._counts.setdefault(name, PixelCounts()).add(counts)
 
     def maps(self, raw: Tensor, *, only_scores: bool = False) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Return name -> (B, H, W) float32 maps of raw images (B, C, H, W), and (B,) the distance of their farthest patch."""

@@ -16,14 +16,14 @@ from aekit.analysis._anomaly_labels import find_anomalous, training_overlap
 from aekit.analysis._anomaly_maps import DEFAULT_COUNT, HeatMapper, check_heat_maps
 from aekit.analysis._anomaly_masks import find_masks
 from aekit.analysis._anomaly_results import Anomalies
+from aekit.analysis._anomaly_scoring import Scorer, score_samples
 from aekit.analysis._anomaly_threshold import calibrate, check_rate, hold_out, raise_alarms
 from aekit.analysis._anomaly_vectors import may_be_contaminated
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
-from aekit.data.source import Source
-from aekit.data.stream import stream
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
 from aekit.evaluation.metrics.detection import detection_metrics
@@ -35,8 +35,6 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.training.training_data import training_samples
 
 __all__ = ["Anomalies", "Detector", "find_anomalies"]
-
-BATCH = 1024
 
 
 @checked_arguments
@@ -58,6 +56,9 @@ def find_anomalies(
     baselines: bool = True,
     seed: int = 0,
     device: str = "cpu",
+    engine: EngineName = "single",
+    workers: int | None = None,
+    address: str | None = None,
     progress: ProgressOption = None,
 ) -> Anomalies:
     """Score how anomalous each sample is, given an encoder and normal samples.
@@ -81,6 +82,7 @@ def find_anomalies(
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
         seed: seed of the isolation forest and the bootstrap.
         device: device to compute on, such as ``cuda``.
+        engine, workers, address: what scores `data`, as in `aekit.embed`; the detector is fitted in this process.
         progress: shows a bar, as in `aekit.fit`.
 
     Returns:
@@ -89,7 +91,7 @@ def find_anomalies(
     Raises:
         DataError: unusable data, an unknown label or split, nothing to fit a detector on, or too few held-out normal samples
             for the threshold; masks that do not fit their images.
-        RecipeError: a threshold that is no probability.
+        RecipeError: a threshold that is no probability; there is no such engine, or it does not take these options.
         IdentityError: the detector belongs to another encoder.
         OutputError: `out` exists already.
 
@@ -103,7 +105,7 @@ def find_anomalies(
         >>> found.ids[0]  # the row of the most anomalous sample
         '5'
     """
-    progress = open_progress(progress)
+    progress, chosen = open_progress(progress), choose_engine(engine, workers, address)
     if threshold is not None:
         check_rate(threshold)
     elif calibration is not None:
@@ -112,6 +114,8 @@ def find_anomalies(
     with optional_folder(out) as folder:
         encoder, autoencoder, notes = _open_run(run, device)
         source = open_data(data, options, like=encoder.spec)
+        if chosen is not None:
+            chosen.check(source)
         warn_if_inside(out, data)
         rows = source.rows_of(split)
         mapper, needs_mapper = None, check_heat_maps(encoder.spec, heatmaps, patches, masks)
@@ -155,7 +159,8 @@ def find_anomalies(
             notes += mapper.notes
         if calibration is not None:
             calibrate(fitted, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
-        positions, scores = _score(source, rows, encoder, autoencoder, fitted, mapper, baseline_detectors, progress)
+        scorer = Scorer(encoder, autoencoder, fitted, mapper, baseline_detectors)
+        positions, scores = score_samples(scorer, source, rows, chosen, progress)
         source.warn_of_skipped(beside(out, "skipped.csv") if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
         anomalous = find_anomalous(labels, normal, found_masks, positions, notes)
@@ -217,26 +222,3 @@ def _normal_samples(
 def _read_all(data: Any, options: dict[str, Any] | None, encoder: Encoder, progress: Progress) -> Samples:
     source = open_data(data, options, like=encoder.spec)
     return load_samples(source, np.arange(len(source)), encoder.device, progress=progress)
-
-
-def _score(
-    source: Source,
-    rows: np.ndarray,
-    encoder: Encoder,
-    autoencoder: Autoencoder | None,
-    detector: Detector,
-    mapper: HeatMapper | None,
-    baseline_detectors: BaselineDetectors | None,
-    progress: Progress,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the positions (N,) of the samples that could be read, by descending combined score, and name -> (N,) scores."""
-    batches, parts = [], dict[str, list[np.ndarray]]()
-    for positions, raw in stream(source, rows, encoder.device, title="score", batch_size=BATCH, progress=progress):
-        batches.append(positions)
-        scores = detector.scores(encoder, autoencoder, raw)
-        scores |= {} if mapper is None else mapper.score(positions, raw)
-        for name, values in (scores | (baseline_detectors.scores(raw) if baseline_detectors else {})).items():
-            parts.setdefault(name, []).append(values)
-    joined = {name: np.concatenate(values) for name, values in parts.items()}
-    order = np.argsort(-joined["combined"], kind="stable")
-    return np.concatenate(batches)[order], {name: values[order] for name, values in joined.items()}

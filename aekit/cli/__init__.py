@@ -172,7 +172,7 @@ def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -
 def group() -> None:
     """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""
     command = click.get_current_context().invoked_subcommand
-    if started_by_torchrun() and command != "fit":
+    if started_by_torchrun() and command not in ("fit", "finetune"):
         raise RecipeError([f"torchrun: aekit {command} runs in a single process; call it without torchrun"])
 
 

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import baselines_option, device_option, quiet_option, seed_option, set_option, source_options
+from aekit.cli.options import (
+    baselines_option,
+    device_option,
+    engine_options,
+    quiet_option,
+    seed_option,
+    set_option,
+    source_options,
+)
 from aekit.progress import Progress
 
 
@@ -48,6 +56,7 @@ from aekit.progress import Progress
 @baselines_option("Compare with PCA, isolation forest and raw distances.")
 @seed_option("the isolation forest and of resampling")
 @device_option
+@engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("data.images.size=96")
 @quiet_option

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import SEED, device_option, quiet_option, set_option, source_options
+from aekit.cli.options import SEED, device_option, engine_options, quiet_option, set_option, source_options
 from aekit.progress import Progress
 
 
@@ -50,6 +50,7 @@ from aekit.progress import Progress
 @click.option("--steps", type=int, help="interpolate: number of samples from one end to the other.")
 @click.option("--method", metavar="linear|spherical", help="interpolate: along a straight line or an arc.")
 @device_option
+@engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("data.images.size=96")
 @quiet_option

@@ -8,7 +8,16 @@ import click
 
 import aekit
 from aekit.cli.console import suggest
-from aekit.cli.options import SEED, json_option, print_json, quiet_option, run_device_option, set_option, source_options
+from aekit.cli.options import (
+    SEED,
+    json_option,
+    print_json,
+    processes_option,
+    quiet_option,
+    run_device_option,
+    set_option,
+    source_options,
+)
 from aekit.errors import RecipeError
 from aekit.io.shell import command_line
 from aekit.progress import Progress
@@ -45,6 +54,7 @@ from aekit.progress import Progress
 @run_device_option("auto")
 @json_option("results.json")
 @set_option("train.weight_decay=0.01")
+@processes_option("finetune")
 @click.option("--resume", is_flag=True, help="Resume interrupted fine-tuning in the folder.")
 @quiet_option
 def finetune(
@@ -65,6 +75,7 @@ def finetune(
 
     For comparison: the same network from random weights, and logistic regression on the frozen encoder.
     """
+    from aekit.io.torchrun import reports_to_another
     from aekit.registry.options import validation_errors
     from aekit.training.settings import Settings
 
@@ -85,6 +96,8 @@ def finetune(
         progress=progress,
         **chosen | train,
     )
+    if reports_to_another():
+        return
     if as_json:
         print_json(result.to_dict())
         return

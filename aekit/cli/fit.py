@@ -14,6 +14,7 @@ from aekit.cli.options import (
     SEED,
     json_option,
     print_json,
+    processes_option,
     quiet_option,
     run_device_option,
     set_option,
@@ -41,12 +42,7 @@ from aekit.progress import Progress, warn
 @run_device_option("that of the recipe")
 @json_option("results.json")
 @set_option("train.lr=1e-3")
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=1,
-    help="Processes that share each batch, on the CPUs or one a GPU; for several machines: torchrun -m aekit fit.",
-)
+@processes_option("fit")
 @click.option("--resume", is_flag=True, help="Resume an interrupted run, or finish a trained one.")
 @click.option("--no-report", is_flag=True, help="Do not write report.html; aekit report RUN writes it later.")
 @quiet_option

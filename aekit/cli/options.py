@@ -130,6 +130,7 @@ __all__ = [
     "max_samples_option",
     "print_analysis",
     "print_json",
+    "processes_option",
     "projection_option",
     "quiet_option",
     "run_device_option",
@@ -178,6 +179,13 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = add(command)
     return command
+
+
+def processes_option(command: str) -> Callable[..., Any]:
+    """Add ``--processes`` to a command that trains."""
+    use = "Processes that share each batch, on the CPUs or one a GPU"
+    several = f"for several machines: torchrun -m aekit {command}."
+    return click.option("--processes", type=click.IntRange(min=1), default=1, help=f"{use}; {several}")
 
 
 def projection_option(use: str) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -52,6 +52,13 @@ class SharedSamples(Samples):
         """Return the same samples in another form, such as their features, of which `local` has those of this process."""
         return SharedSamples(local, self.ranks, self.source, self.rows, self.owners, self.local_places)
 
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return rows (N, ...) for all samples, of which each process has those of its own (n, ...)."""
+        most = int(np.bincount(self.owners).max())
+        padded = rows.new_zeros(most, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        return self.ranks.gather(padded)[torch.from_numpy(self.owners), torch.from_numpy(self.local_places)]
+
     def _exchanged(self, wanted: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the samples that this process wants, given the positions that each process does."""
         rank = self.ranks.rank
@@ -64,6 +71,11 @@ class SharedSamples(Samples):
         received = torch.cat(self.ranks.exchange(rows, [len(part) for part in order]))
         received = received[torch.from_numpy(np.argsort(np.concatenate(order))).to(received.device)]
         return received.view(dtype).view(-1, *shape)
+
+
+def computed_by_shares(samples: Samples, compute: Callable[[Samples], torch.Tensor]) -> torch.Tensor:
+    """Return what `compute` returns for samples, a row for each; each of several processes computes those of its own samples."""
+    return samples.gather(compute(samples.local)) if isinstance(samples, SharedSamples) else compute(samples)
 
 
 def leave(*several: Samples | None) -> None:

@@ -68,20 +68,36 @@ def stream(
     Raises:
         DataError: no sample can be read.
     """
+    usable = 0
+    with progress.task(title, len(rows)) as task:
+        for asked, positions, raw in readable_batches(source, rows, device, batch_size):
+            usable += len(positions)
+            task.advance(asked)
+            if len(positions):
+                yield positions, raw
+    check_any_usable(source, usable, len(rows))
 
+
+def readable_batches(
+    source: Source, rows: np.ndarray, device: torch.device, batch_size: int = BATCH
+) -> Iterator[tuple[int, np.ndarray, Tensor]]:
+    """Yield the number of samples that were to be read, positions (B,) of those that could be, and raw samples (B, *shape)."""
     size = chunk_size(source.spec, batch_size)
 
     def read(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         indices = rows[start : start + size]
         return indices, *read_valid(source, indices)
 
-    usable = 0
-    with progress.task(title, len(rows)) as task:
-        for indices, raw, ok in read_ahead(read, range(0, len(rows), size)):
-            usable += int(ok.sum())
-            task.advance(len(indices))
-            if ok.any():
-                yield indices[ok], to_tensor(raw if ok.all() else raw[ok]).to(device)
+    for indices, raw, ok in read_ahead(read, range(0, len(rows), size)):
+        yield len(indices), indices[ok], to_tensor(raw if ok.all() else raw[ok]).to(device)
+
+
+def check_any_usable(source: Source, usable: int, count: int) -> None:
+    """Check that some of so many samples could be read.
+
+    Raises:
+        DataError: none could be.
+    """
     if not usable:
         reasons = [f"{name}: {why}" for name, why in list(source.skipped.items())[:3]]
-        raise DataError(f"none of {len(rows)} samples can be used; {'; '.join(reasons)}")
+        raise DataError(f"none of {count} samples can be used; {'; '.join(reasons)}")

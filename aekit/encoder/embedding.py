@@ -24,8 +24,9 @@ from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import FORMAT, recorded_metadata
 from aekit.encoder.embedded_rows import Rows, concatenate_rows
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.engines._engine import Engine
 from aekit.encoder.engines.choice import EngineName, choose_engine
+from aekit.encoder.engines.engine import Engine, Work
+from aekit.encoder.engines.units import MessageError, Result
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
 from aekit.encoder.parquet_store import Store
 from aekit.errors import DataError
@@ -34,6 +35,9 @@ from aekit.io.remote import beside, output_folder
 from aekit.progress import SILENT, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
+
+WORKER = "aekit.encoder._embedding_worker"
+"""Module of the workers of an engine."""
 
 
 @partial(checked_arguments, name="embed")
@@ -139,7 +143,44 @@ def embed_with(
         yield from embedder.embed(rows)
         return
     embedder.encoder.copy_to(encoder_folder)
-    yield from engine.embed(embedder, rows, encoder_folder)
+
+    def settings() -> dict[str, Any]:
+        if embedder.precision == "auto":  # as a single process chooses it, while the workers start
+            with closing(embedder.vectors(rows)) as batches:
+                next(batches, None)
+        names = ("batch_size", "precision", "strict")
+        return {name: getattr(embedder, name) for name in names} | {"samples": len(rows)}
+
+    device, batch = embedder.encoder.device, embedder.batch
+    work = Work("embedding", WORKER, embedder.source, device, batch, encoder_folder, settings, embedder.progress)
+    with closing(engine.run(work, rows)) as results:
+        for unit, result in results:
+            vectors, hashes = _vectors_of(result, embedder.encoder.dim)
+            # In the batches of a single process, so that parts end at the same samples.
+            for start in range(0, len(unit), batch):
+                places = np.flatnonzero(np.isin(result.positions, unit[start : start + batch]))
+                if len(places):
+                    stamps = [hashes[place] for place in places.tolist()]
+                    yield embedder.rows(result.positions[places], vectors[places], stamps)
+
+
+def _vectors_of(result: Result, dim: int) -> tuple[np.ndarray, Sequence[str]]:
+    """Return the vectors (M, D) and the content hashes that a worker has sent.
+
+    Raises:
+        MessageError: they are not those of samples and an encoder.
+    """
+    if not len(result.positions):
+        return np.empty((0, dim), np.float32), []
+    vectors, hashes = result.columns.get("vector"), result.columns.get("hash")
+    are_vectors = isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.ndim == 2
+    if not are_vectors or not isinstance(hashes, list) or not all(isinstance(stamp, str) for stamp in hashes):
+        raise MessageError("a worker has sent what are no vectors and content hashes")
+    assert isinstance(vectors, np.ndarray)
+    stamps: Sequence[Any] = hashes
+    if vectors.shape[1] != dim:
+        raise MessageError(f"a worker has sent vectors of {vectors.shape[1]} dimensions, not {dim}")
+    return vectors, stamps
 
 
 class BatchEmbedder:

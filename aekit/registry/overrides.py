@@ -51,6 +51,17 @@ def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def flatten_settings(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """Flatten ``{"train": {"lr": 1e-3}}`` into ``{"train.lr": 1e-3}``; tables in a list are numbered from 0."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        where = f"{place}.{name}" if place else name
+        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            value = {str(number): item for number, item in enumerate(value)}
+        flat |= flatten_settings(value, where) if isinstance(value, Mapping) else {where: value}
+    return flat
+
+
 def apply_overrides(values: dict[str, Any], overrides: Mapping[str, Any]) -> list[str]:
     """Set each dotted name in nested values, in place; return one line for each that cannot be set."""
     problems = []

@@ -56,8 +56,8 @@ def precompute_features(
         return batches
     size = f"{len(batches.samples):,} x {trunk.out.size:,} values"
     bf16 = uses_bf16(settings, objective.encoder.spec, batches.samples.device)
-    features = _shared_features(objective, batches.samples, progress, bf16)
-    targets = None if batches.targets is None else _shared_features(objective, batches.targets, progress, bf16)
+    features = frozen_features(objective, batches.samples, progress, bf16=bf16)
+    targets = None if batches.targets is None else frozen_features(objective, batches.targets, progress, bf16=bf16)
     if features is None or (targets is None) != (batches.targets is None):
         progress.say(
             f"{title}: {_output_of(trunk.number)} is computed at every step, because {size} do not fit in memory"
@@ -69,24 +69,26 @@ def precompute_features(
     return Batches(features, batches.batch_size, batches.seed, batches.labels, targets)
 
 
-def _shared_features(objective: Objective, samples: Samples, progress: Progress, bf16: bool) -> Samples | None:
-    """Compute features as `frozen_features` does; each of several processes computes those of its own samples."""
+def frozen_features(
+    objective: Objective, samples: Samples, progress: Progress, *, bf16: bool = False
+) -> Samples | None:
+    """Compute the features of the frozen layers of an objective; None if there are none, or if they are too large.
+
+    Each of several processes computes those of its own samples. Features are stored on the device. If they do not fit there, they
+    are written to a cache file, like decoded samples, provided that later runs can use them again and that they are not larger
+    than the samples.
+    """
     if not isinstance(samples, SharedSamples):
-        return frozen_features(objective, samples, progress, bf16=bf16)
+        return _local_features(objective, samples, progress, bf16)
     with agreeing(samples.ranks):
-        features = frozen_features(objective, samples.local, progress, bf16=bf16)
+        features = _local_features(objective, samples.local, progress, bf16)
     lacking = samples.ranks.any(features is None)
     return None if features is None or lacking else samples.with_local(features)
 
 
-def frozen_features(
-    objective: Objective, samples: Samples, progress: Progress, *, bf16: bool = False
+def _local_features(
+    objective: Objective, samples: Samples, progress: Progress, bf16: bool
 ) -> PrecomputedFeatures | None:
-    """Compute the features of the frozen layers of an objective; None if there are none, or if they are too large.
-
-    Features are stored on the device. If they do not fit there, they are written to a cache file, like decoded samples,
-    provided that later runs can use them again and that they are not larger than the samples.
-    """
     trunk, encoder = objective.frozen_trunk(), objective.encoder
     if trunk is None:
         return None

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from aekit.errors import TrainingError
 from aekit.training._compiling import compile_networks
-from aekit.training._distributed import add_in_place, backward, compute_loss, sharing_norms
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
+from aekit.training.distributed import add_in_place, backward, compute_loss, sharing_norms
 from aekit.training.optimizer import learning_rate
 from aekit.training.settings import Settings, uses_bf16
 from aekit.training.threads import threads_for

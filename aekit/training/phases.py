@@ -20,11 +20,11 @@ from aekit.io.manifests import explain_read_errors
 from aekit.io.processes import agreeing
 from aekit.objectives.base import Objective
 from aekit.progress import Progress
-from aekit.training._distributed import check_same_state, check_shares
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import make_layers
 from aekit.training.checkpoint import State
 from aekit.training.cost import CostEstimate
+from aekit.training.distributed import check_same_state, check_shares
 from aekit.training.frozen_features import precompute_features
 from aekit.training.loop import train
 from aekit.training.recipe import Recipe

@@ -1,4 +1,4 @@
-"""Start `aekit fit` in several processes of this machine, as torchrun does."""
+"""Train in several processes of this machine, which are started as torchrun does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,43 +40,68 @@ def fit_in_processes(
         out: run folder.
         resume: as of `aekit.fit`.
         report: as of `aekit.fit`.
-        progress: tells what to show; the first process shows it.
+        progress: tells what to show.
 
     Raises:
-        RecipeError: the processes cannot open the data or a plugin, or there is no folder.
-        TrainingError: the processes have failed; the message is theirs.
-        Interrupted: Ctrl-C.
+        RecipeError, TrainingError, Interrupted: as `train_in_processes`; a plugin is code of this session.
     """
-    _check(processes, recipe, data, out)
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place, "recipe.toml")
-        write_text(path, recipe.to_toml(only_set=True))
-        # The first process prints its results on standard output where `progress` does.
-        chosen = {
-            "--resume": resume,
-            "--no-report": not report,
-            "--quiet": getattr(progress.say, "__func__", None) is Progress.say,
-            "--json": type(progress).show_result is Progress.show_result,
-        }
-        options = [option for option, applies in chosen.items() if applies]
-        _launch(processes, ["-m", "aekit", "fit", str(path), "-o", str(out), *options], Path(place))
+
+    def command(place: Path) -> list[str]:
+        write_text(place / "recipe.toml", recipe.to_toml(only_set=True))
+        return ["fit", str(place / "recipe.toml"), *([] if report else ["--no-report"])]
+
+    names = session_plugins(recipe)
+    problems = {f"needs installed plugins, not code of this session: {', '.join(names)}": bool(names)}
+    train_in_processes(processes, command, data=data, out=out, problems=problems, resume=resume, progress=progress)
     return load(str(out))
 
 
-def _check(processes: int, recipe: Recipe, data: Any, out: str | Path | None) -> None:
-    """Check that processes can be started, and that each can open what the recipe names."""
+def train_in_processes(
+    processes: int,
+    command: Callable[[Path], list[str]],
+    *,
+    data: Any,
+    out: str | Path | None,
+    problems: Mapping[str, bool],
+    resume: bool,
+    progress: Progress,
+) -> None:
+    """Run a command of aekit in several processes, of which the first shows progress and writes the folder.
+
+    Args:
+        processes: how many.
+        command: returns the words of the command without those that follow from the other arguments, given a temporary folder
+            for what they name.
+        data: the data that it trains on.
+        out: folder that it writes.
+        problems: what else keeps several processes from running it -> whether it does.
+        resume: whether to resume an interrupted training in `out`.
+        progress: tells what to show.
+
+    Raises:
+        RecipeError: there is a problem, the processes cannot open the data, or there is no folder.
+        TrainingError: the processes have failed; the message is theirs.
+        Interrupted: Ctrl-C.
+    """
     problems = {
         "expected 1 or more": processes < 1,
         "torchrun has started several already; leave it out": started_by_torchrun(),
         "needs a run folder; set out": out is None,
         "needs data that every process can open, such as a file": not isinstance(data, (str, Path)),
-        f"needs installed plugins, not code of this session: {', '.join(session_plugins(recipe))}": bool(
-            session_plugins(recipe)
-        ),
+        **problems,
     }
     for problem, applies in problems.items():
         if applies:
             raise RecipeError([f"processes = {processes}: {problem}"])
+    # The first process prints its results on standard output where `progress` does.
+    chosen = {
+        "--resume": resume,
+        "--quiet": getattr(progress.say, "__func__", None) is Progress.say,
+        "--json": type(progress).show_result is Progress.show_result,
+    }
+    options = ["-o", str(out), *(option for option, applies in chosen.items() if applies)]
+    with tempfile.TemporaryDirectory() as place:
+        _launch(processes, ["-m", "aekit", *command(Path(place)), *options], Path(place))
 
 
 def _launch(processes: int, arguments: list[str], place: Path) -> None:

@@ -28,7 +28,7 @@ from aekit.data.source import ArraySource
 from aekit.encoder.encoder import build_encoder
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import DataError, IdentityError
-from aekit.evaluation.metrics.localization import PixelCounts
+from aekit.evaluation.metrics.localization import PixelCounts, count_pixels
 from aekit.objectives.autoencoder import load_autoencoder
 
 SIDE = 64
@@ -103,7 +103,7 @@ def test_metrics_of_pixels_equal_their_definitions() -> None:
     heats = gaussian_filter(masks + rng.exponential(0.4, masks.shape), (0, 1, 1)).astype(np.float32)
     counts = PixelCounts()
     for heat, mask in zip(heats, masks):
-        counts.add(heat, mask)
+        counts.add(count_pixels(heat, mask))
     metrics = counts.metrics(resamples=300)
     assert metrics["pixel_auroc"].value == pytest.approx(roc_auc_score(masks.ravel(), heats.ravel()), abs=5e-4)
     assert metrics["pro"].value == pytest.approx(overlap_up_to(heats, masks), abs=2e-3)
@@ -120,7 +120,7 @@ def test_the_interval_of_pixels_is_that_of_resampled_images() -> None:
     heats = np.abs(rng.normal(size=masks.shape) + masks * strength).astype(np.float32)
     counts = PixelCounts()
     for heat, mask in zip(heats, masks):
-        counts.add(heat, mask)
+        counts.add(count_pixels(heat, mask))
     metric = counts.metrics(seed=3, resamples=400)["pixel_auroc"]
     values = []
     for _ in range(400):
@@ -133,7 +133,7 @@ def test_the_interval_of_pixels_is_that_of_resampled_images() -> None:
 def test_there_are_no_metrics_without_both_kinds_of_pixels() -> None:
     counts = PixelCounts()
     assert counts.metrics() == {}
-    counts.add(np.ones((4, 4), np.float32), np.zeros((4, 4), bool))
+    counts.add(count_pixels(np.ones((4, 4), np.float32), np.zeros((4, 4), bool)))
     assert counts.metrics() == {}
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,20 +20,26 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import ray_run
-import torch
 from commands import FAST, Command, Said
 from PIL import Image
+from worker_pools import Here, Killing
 
 import aekit
-from aekit.encoder import parquet_store as store
-from aekit.encoder.engines import _processes, _units, _worker
+from aekit.encoder import _embedding_worker, embedding, parquet_store as store
+from aekit.encoder.engines import units as units_of_work
 from aekit.encoder.engines._processes import Processes, ProcessPool
-from aekit.encoder.engines._units import Result, Setup, decode_positions, encode_positions, split_units
-from aekit.encoder.engines._worker import Worker
+from aekit.encoder.engines.units import (
+    Result,
+    array_from_bytes,
+    array_to_bytes,
+    decode_positions,
+    encode_positions,
+    split_units,
+)
 from aekit.encoder.inference import Inference
 from aekit.errors import AekitError, DataError, IdentityError, OutOfMemoryError, RecipeError
 from aekit.io.threads import limited_threads, usable_cores
-from aekit.progress import SILENT, Task
+from aekit.progress import SILENT
 from aekit.workflows.finetuning.classifier import Classifier
 
 
@@ -71,58 +77,6 @@ def check_same(folder: Path, expected: Path) -> None:
     assert {k: v for k, v in ours.manifest.items() if k not in left_out} == {
         k: v for k, v in theirs.manifest.items() if k not in left_out
     }
-
-
-class Killing(Said):
-    """Kills a worker that is at work, when so many samples are done."""
-
-    def __init__(self, pools: list[ProcessPool], at: list[int]) -> None:
-        super().__init__()
-        self.pools, self.at = pools, at
-
-    @contextmanager
-    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
-        outer, count = self, done
-
-        class Kills(Task):
-            def advance(self, units: int = 1, note: str = "") -> None:
-                nonlocal count
-                count += units
-                if outer.at and count >= outer.at[0]:
-                    outer.at.pop(0)
-                    outer.pools[-1].workers[0].child.process.kill()
-
-        yield Kills()
-
-
-@pytest.fixture
-def pools(monkeypatch: pytest.MonkeyPatch) -> list[ProcessPool]:
-    """The pools that are started."""
-    started: list[ProcessPool] = []
-
-    class Recorded(ProcessPool):
-        def __init__(self, *arguments: Any) -> None:
-            started.append(self)
-            super().__init__(*arguments)
-
-    monkeypatch.setattr(_processes, "ProcessPool", Recorded)
-    return started
-
-
-class Here:
-    """Does the work of worker processes in this one."""
-
-    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[Result, None, None]:
-        threads = torch.get_num_threads()
-        worker = Worker(setup.to_bytes())
-        torch.set_num_threads(threads)
-        yield from (Result.from_bytes(worker.work(unit), decode_positions(unit)) for unit in units)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let engine "processes" work in this process, which takes no time to start."""
-    monkeypatch.setattr(Processes, "start", lambda *arguments: contextlib.nullcontext(Here()))
 
 
 def test_worker_processes_make_the_parts_of_a_single_process(
@@ -209,7 +163,7 @@ def test_an_encoder_that_a_worker_cannot_load_is_one_line(
     def damaged(*arguments: Any, **options: Any) -> None:
         raise IdentityError("weights.safetensors: is damaged")
 
-    monkeypatch.setattr(_worker, "load", damaged)
+    monkeypatch.setattr(_embedding_worker, "load", damaged)
     np.save(tmp_path / "data.npy", np.zeros((20, 1, 8, 8), np.uint8))
     outcome = command("embed", run, tmp_path / "data.npy", "-o", tmp_path / "out", "--engine", "processes")
     assert outcome.error == "weights.safetensors: is damaged"
@@ -247,12 +201,12 @@ def test_workers_that_always_end_are_one_line(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pools: list[ProcessPool]
 ) -> None:
     np.save(tmp_path / "data.npy", np.zeros((20, 1, 8, 8), np.uint8))
-    monkeypatch.setattr(_processes, "WORKER", "platform")  # a module that prints a line and ends
+    monkeypatch.setattr(embedding, "WORKER", "platform")  # a module that prints a line and ends
     with pytest.raises(AekitError, match=r"^worker processes do not start: it exited with code 0: Linux"):
         aekit.embed(run, tmp_path / "data.npy", out=tmp_path / "out", engine="processes", workers=1)
     assert pools[0].ended == 4
 
-    pool = ProcessPool(1, SILENT)
+    pool = ProcessPool(embedding.WORKER, 1, SILENT)
     pool._waiting, pool._units = [], [encode_positions(np.arange(4, 9))]
     with pytest.raises(
         AekitError, match=r"^the samples at positions 4 to 8 have ended 3 worker processes: it was ended"
@@ -287,16 +241,18 @@ def test_data_that_has_changed_since_it_was_opened_is_refused(
     data = write_images(tmp_path / "images", 12)
 
     @contextmanager
-    def change(*arguments: Any) -> Iterator[Here]:
+    def change(self: Processes, module: str, *arguments: Any) -> Iterator[Here]:
         (data / "even" / "000.png").rename(data / "even" / "001.png")
-        yield Here()
+        yield Here(module)
 
     monkeypatch.setattr(Processes, "start", change)
     with pytest.raises(DataError, match="images: has changed since it was opened"):
         aekit.embed(run, data, out=tmp_path / "out", engine="processes", workers=1)
     (data / "even" / "001.png").rename(data / "even" / "000.png")
-    monkeypatch.setattr(Processes, "start", lambda *arguments: contextlib.nullcontext(Here()))
-    monkeypatch.setattr(_worker, "reopen", lambda origin, like: aekit.open_data(np.zeros((3, 1, 8, 8), np.uint8)))
+    monkeypatch.setattr(Processes, "start", lambda self, module, *arguments: contextlib.nullcontext(Here(module)))
+    monkeypatch.setattr(
+        _embedding_worker, "reopen", lambda origin, like: aekit.open_data(np.zeros((3, 1, 8, 8), np.uint8))
+    )
     with pytest.raises(DataError, match="images: has changed since it was opened"):
         aekit.embed(run, data, out=tmp_path / "out", engine="processes", workers=1)
 
@@ -306,16 +262,32 @@ def test_units_are_whole_batches_and_travel_as_bytes(monkeypatch: pytest.MonkeyP
     for batch, workers in ((7, 2), (256, 3), (1, 1), (10_000, 4)):
         units = split_units(rows, batch, workers)
         assert np.array_equal(np.concatenate(units), rows)
-        assert all(len(unit) % batch == 0 and len(unit) <= batch * _units.UNIT_BATCHES for unit in units[:-1])
+        assert all(len(unit) % batch == 0 and len(unit) <= batch * units_of_work.UNIT_BATCHES for unit in units[:-1])
         for unit in units:
             assert np.array_equal(decode_positions(encode_positions(unit)), unit)
     assert len(encode_positions(np.arange(10**6))) < 20
-    result = Result(np.asarray([4, 9]), np.eye(2, 3, dtype=np.float32), ["a", "b"], "c", {"n\udcff": "why"}, ["w"])
+    arrays = [np.arange(6, dtype=np.uint16).reshape(2, 3), np.zeros((1, 4, 5))]
+    columns = {
+        "vector": np.eye(2, 3, dtype=np.float32),
+        "image": np.arange(24, dtype=np.uint16).reshape(2, 3, 2, 2),
+        "score": np.asarray([0.5, np.nan]),
+        "hash": ["a", "b"],
+        "sample": [array_to_bytes(array) for array in arrays],
+    }
+    result = Result(np.asarray([4, 9]), columns, "c", {"n\udcff": "why"}, ["w"])
     back = Result.from_bytes(result.to_bytes(), np.asarray([4, 5, 9]))
-    for name in ("hashes", "ids", "skipped", "warnings", "error"):
+    for name in ("ids", "skipped", "warnings", "error"):
         assert getattr(back, name) == getattr(result, name)
-    assert np.array_equal(back.positions, result.positions) and np.array_equal(back.vectors, result.vectors)
-    assert Result.from_bytes(Result().to_bytes(), rows).vectors.shape == (0, 1)
+    assert np.array_equal(back.positions, result.positions) and list(back.columns) == list(columns)
+    for name, column in columns.items():
+        if isinstance(column, np.ndarray):
+            assert back.columns[name].dtype == column.dtype
+            assert np.array_equal(back.columns[name], column, equal_nan=column.dtype.kind == "f")
+        else:
+            assert back.columns[name] == column
+    for array, content in zip(arrays, back.columns["sample"]):
+        assert np.array_equal(array_from_bytes(content), array)
+    assert Result.from_bytes(Result().to_bytes(), rows).columns == {}
 
 
 @pytest.mark.parametrize(
@@ -330,7 +302,7 @@ def test_units_are_whole_batches_and_travel_as_bytes(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_errors_travel(error: Exception, text: str) -> None:
-    back = _units.rebuild_error(json.loads(json.dumps(_units.describe_error(error))))
+    back = units_of_work.rebuild_error(json.loads(json.dumps(units_of_work.describe_error(error))))
     assert str(back) == text
     assert isinstance(back, (AekitError, OSError)) == isinstance(error, (AekitError, OSError))
 
@@ -373,7 +345,7 @@ def test_actors_leave_a_cpu_free(tmp_path: Path) -> None:
 
     def actors(wanted: int, device: str = "cpu", **resources: float) -> tuple[int, float | None]:
         ray = SimpleNamespace(cluster_resources=lambda: resources)
-        return _RayPool(ray, wanted, said, shares_files=True)._actors(device)
+        return _RayPool(ray, embedding.WORKER, wanted, said, shares_files=True)._actors(device)
 
     said = Said()
     assert actors(2, CPU=2) == (2, None) and not said.lines

@@ -39,7 +39,7 @@ from aekit.training.optimizer import make_optimizer
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings
-from aekit.workflows.finetuning import run as finetuning
+from aekit.workflows.finetuning import _steps as finetuning
 
 CPU = torch.device("cpu")
 CONV: dict[str, Any] = {"encoder.backbone": "conv", "encoder.conv.channels": [4, 6], "encoder.dim": 5}

@@ -26,9 +26,9 @@ import numpy as np
 from figures import Figure, record_trials, start
 
 import aekit
+from aekit.encoder._embedding_worker import Worker
 from aekit.encoder.engines import _processes as embedding
-from aekit.encoder.engines._units import Result, decode_positions, encode_positions
-from aekit.encoder.engines._worker import Worker
+from aekit.encoder.engines.units import Result, decode_positions, encode_positions
 from aekit.errors import AekitError
 from aekit.evaluation import _processes as evaluating
 from aekit.evaluation.results import Metric, Result as Outcome, Split
@@ -144,8 +144,13 @@ def changed(change: Callable[[Result, Tongue], Result]) -> Callable[[Tongue, byt
 
 def without_rows(result: Result, tongue: Tongue) -> Result:
     kept = np.sort(tongue.random.sample(range(len(result.positions)), len(result.positions) - 1)).astype(int)
-    hashes = [result.hashes[place] for place in kept]
-    return replace(result, positions=result.positions[kept], vectors=result.vectors[kept], hashes=hashes)
+    columns = {"vector": result.columns["vector"][kept], "hash": [result.columns["hash"][place] for place in kept]}
+    return replace(result, positions=result.positions[kept], columns=columns)
+
+
+def with_column(name: str, change: Callable[[Any], Any]) -> Callable[[Tongue, bytes], None]:
+    """Return what sends another column in place of one."""
+    return changed(lambda result, _: replace(result, columns={**result.columns, name: change(result.columns[name])}))
 
 
 RESULTS = {
@@ -153,8 +158,10 @@ RESULTS = {
     "an answer without a row": changed(without_rows),
     "rows in another order": changed(lambda result, _: replace(result, positions=result.positions[::-1].copy())),
     "rows of another unit": changed(lambda result, _: replace(result, positions=result.positions + BATCH)),
-    "vectors of another width": changed(lambda result, _: replace(result, vectors=result.vectors[:, :1].copy())),
-    "hashes that are missing": changed(lambda result, _: replace(result, hashes=[None] * len(result.hashes))),
+    "vectors of another width": with_column("vector", lambda vectors: vectors[:, :1].copy()),
+    "vectors of another type": with_column("vector", lambda vectors: vectors.astype(np.float64)),
+    "texts in place of vectors": with_column("vector", lambda vectors: ["x"] * len(vectors)),
+    "hashes that are missing": with_column("hash", lambda hashes: [None] * len(hashes)),
     "other ids": changed(lambda result, _: replace(result, ids="0" * 32)),
     "ids that are no text": changed(lambda result, _: replace(result, ids=None)),
     "reasons that are no text": changed(lambda result, _: replace(result, skipped={"0": [1]})),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import aekit
 from aekit.data.samples import Samples, load_samples
 from aekit.data.shared_samples import SharedSamples, load_shared_samples
 from aekit.data.source import ArraySource, Source
@@ -25,8 +26,8 @@ from aekit.testing import MAKERS, checks_for
 from aekit.testing.kit import ConformanceRun
 from aekit.testing.ranks import run_ranks
 from aekit.training import optimizer
-from aekit.training._distributed import check_same_state
 from aekit.training.build import make_objective
+from aekit.training.distributed import check_same_state
 from aekit.training.phases import make_phases, train_phases
 from aekit.training.recipe import make_recipe
 
@@ -261,6 +262,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "layers": {"layerwise.epochs": 2, "objective.variants": ["denoising"]},
     "lbfgs": {"train.optimizer": "lbfgs", "train.batch_size": 13},
     "sum": {"objective.variants": ["plain"], "objective.pretexts": ["simclr"]},
+    "low-rank updates": {"train.low_rank": 2, "objective.variants": ["plain"], "objective.pretexts": ["vicreg"]},
 }
 
 
@@ -271,6 +273,9 @@ def test_recipes_give_the_weights_of_a_single_process(
     monkeypatch.setattr(optimizer, "LBFGS_ITERATIONS", 2)  # each multiplies the rounding errors
     array = np.random.default_rng(0).random((40, 1, 6, 6)).astype(np.float32)
     values = {"encoder.backbone": "mlp", "encoder.dim": 4, "train.epochs": 2, "train.optimizer": "sgd"}
+    if "train.low_rank" in changes:  # they adapt a trained backbone
+        trained = aekit.fit(array, backbone="mlp", dim=4, epochs=1)
+        values["encoder.weights"] = str(trained.save(tmp_path / "encoder"))
     settings = values | {"train.precision": "fp32", "train.lr": 1e-3, "train.batch_size": 16} | changes
     recipe = make_recipe({"data": {"source": "array"}}, settings)
     source = ArraySource(array)

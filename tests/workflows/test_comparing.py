@@ -20,7 +20,8 @@ from aekit import compare
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.run_results import read_results, write_results
 from aekit.io.manifests import write_manifest
-from aekit.workflows.comparing._differences import differing_settings, flatten_settings, recipe_titles
+from aekit.registry.overrides import flatten_settings
+from aekit.workflows.comparing._differences import differing_settings, recipe_titles
 from aekit.workflows.comparing._rankings import table_sentences
 from aekit.workflows.comparing._tables import Row
 from aekit.workflows.comparing.comparison import Comparison, merge_notes

@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torchrun import TORCHRUN, finished, rank, started
 
 import aekit
 from aekit.errors import RecipeError
@@ -30,8 +30,6 @@ FIT = {
     "evaluate.evaluators": [],
 }
 SETTINGS = [word for name, value in FIT.items() for word in ("--set", f"{name}={value}".replace("'", '"'))]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -49,30 +47,6 @@ def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def started(*command: object, **variables: str) -> subprocess.Popen[str]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
-    return subprocess.Popen([*map(str, command)], env=environment, start_new_session=True, **pipes)  # type: ignore[call-overload]
-
-
-def rank(number: int, run: Path, process: subprocess.Popen[str]) -> int:
-    """Return the process of a rank that trains into a folder, once it has saved a few checkpoints."""
-    until, saved = time.monotonic() + SECONDS, set[float]()
-    while time.monotonic() < until and process.poll() is None:
-        state = run / "checkpoint" / "state.safetensors"
-        saved |= {state.stat().st_mtime} if state.exists() else set()
-        for place in Path("/proc").glob("[0-9]*") if len(saved) > 3 else ():
-            try:
-                environment = (place / "environ").read_bytes().split(b"\0")
-                command = (place / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if f"RANK={number}".encode() in environment and str(run).encode() in command:
-                return int(place.name)
-        time.sleep(0.02)
-    raise AssertionError(f"the run ended before it was disturbed: {process.communicate()}")
-
-
 def listening_on_networks(process: int) -> list[str]:
     """Return the addresses, in hexadecimal, on which a process or a child of it listens, other than those of the loopback."""
     pids, sockets, listening = [process], set[str](), dict[str, str]()
@@ -87,11 +61,6 @@ def listening_on_networks(process: int) -> list[str]:
             if words[3] == "0A":
                 listening[f"socket:[{words[9]}]"] = words[1]
     return [place for name, place in listening.items() if name in sockets and not place.startswith("0100007F:")]
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, said = process.communicate(timeout=SECONDS)
-    return process.returncode, said
 
 
 def test_two_processes_train_as_one_does(data: Path, together: Path, tmp_path: Path) -> None:

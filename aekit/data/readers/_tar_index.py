@@ -31,7 +31,8 @@ MEMBER_BYTES = 2**30
 LABEL_BYTES = 2**20
 """Most bytes of a label's file, and of the header of a member."""
 LABEL_ENDINGS = ("cls", "label", "json")
-_LABEL_KEYS = ("label", "class", "cls", "target", "y")
+LABEL_KEYS = ("label", "class", "cls", "target", "y")
+"""Fields of a .json file that may be the label, in order of precedence."""
 KEPT_FROM = 2**26
 """Bytes of a tar file from which on its index is kept, as finding the members takes long."""
 KEPT_BYTES = 2**31
@@ -250,7 +251,7 @@ def _label_of(content: bytes, ending: str) -> tuple[str | None, int | None]:
     except (ValueError, RecursionError) as error:
         return first_line(error), DAMAGED
     if isinstance(record, dict):
-        value = next((record[key] for key in _LABEL_KEYS if key in record), None)
+        value = next((record[key] for key in LABEL_KEYS if key in record), None)
     else:
         value = record if isinstance(record, (int, str)) else None
     if value is None:

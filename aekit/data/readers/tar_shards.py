@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.contents import Contents
+from aekit.data.readers._json_members import JsonFields
 from aekit.data.readers._tar_index import DAMAGED, LABEL_ENDINGS, NUMBER, TarIndex, index_tar
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.numpy_files import array_of
@@ -61,7 +62,7 @@ def read_tar_shards(shards: Shards, place: str, member: str = "auto") -> Content
         keys = _prefixed(parts, shards.paths)
     sizes = [len(part.keys) for part in parts]
     splits = None if shards.splits is None else np.repeat(shards.splits, sizes)
-    members = _Members(shards.paths, indexes, parts)
+    members = _Members(shards.paths, indexes, [(part.offsets, part.sizes) for part in parts])
     contents: np.ndarray | Sequence[bytes | Path] = members
     if endings == {"npy"}:
         check_memory(int(sum(part.sizes.sum() for part in parts)), f"{place}: its {len(keys):,} arrays")
@@ -71,7 +72,26 @@ def read_tar_shards(shards: Shards, place: str, member: str = "auto") -> Content
     outside = pc.sum(pc.match_substring_regex(keys, r"(^|/)\.\.(/|$)")).as_py() or 0
     if outside:
         notes.append(f"{outside} names lead out of the tar file by '..'; they are ids alone, as nothing is unpacked")
-    return Contents(contents, labels, TextIds(keys), splits, tuple(notes), tuple(losses), place)
+    metadata = _json_fields(shards.paths, indexes, parts, place)
+    return Contents(contents, labels, TextIds(keys), splits, tuple(notes), tuple(losses), place, metadata=metadata)
+
+
+def _json_fields(
+    paths: Sequence[Path], indexes: Sequence[TarIndex], parts: Sequence[_Part], place: str
+) -> JsonFields | None:
+    """Return the fields of the samples' .json files, which are not read yet; None if there are no such files."""
+    described = [part.described for part in parts]
+    if not any(part.any() for part in described):
+        return None
+
+    def read() -> Iterator[bytes | None]:
+        size = int(sum(part.json_sizes[part.described].sum() for part in parts))
+        check_memory(8 * size, f"{place}: the fields of its .json files, which --metadata none leaves out,")
+        files = _Members(paths, indexes, [(part.json_offsets, part.json_sizes) for part in parts])
+        for row, is_there in enumerate(np.concatenate(described).tolist()):
+            yield files[row] if is_there else None
+
+    return JsonFields(read)
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,7 @@ class _Part:
         labels: (N,) as text, null where there is none.
         are_numbers: whether all labels are whole numbers.
         offsets, sizes: (N,) place of their content in the file.
+        json_offsets, json_sizes: (N,) place of their ``.json`` files, -1 where there is none.
         lacking: number of samples without a member of the chosen endings, which are not among them.
         example: name of one of these.
     """
@@ -92,8 +113,15 @@ class _Part:
     are_numbers: bool
     offsets: np.ndarray
     sizes: np.ndarray
+    json_offsets: np.ndarray
+    json_sizes: np.ndarray
     lacking: int
     example: str
+
+    @property
+    def described(self) -> np.ndarray:
+        """(N,) bool: which samples have a ``.json`` file."""
+        return self.json_sizes >= 0
 
 
 def _select(index: TarIndex, endings: set[str], place: str) -> _Part:
@@ -114,12 +142,21 @@ def _select(index: TarIndex, endings: set[str], place: str) -> _Part:
     without = np.ones(len(names), bool)
     without[samples] = False
     missing = np.flatnonzero(without)
+    json_rows = np.full(len(names), -1)
+    if "json" not in endings:
+        with_json = np.flatnonzero(pc.equal(members["ending"], "json").to_numpy())
+        json_rows[codes[with_json]] = with_json
+    json_rows = json_rows[samples]
+    places = (members[name].to_numpy() for name in ("offset", "size"))
+    json_offsets, json_sizes = (np.where(json_rows >= 0, column[json_rows], -1) for column in places)
     return _Part(
         names.take(pa.array(samples)),
         taken,
         bool(len(kind)) and bool((kinds == NUMBER).all()),
         members["offset"].to_numpy()[rows],
         members["size"].to_numpy()[rows],
+        json_offsets,
+        json_sizes,
         len(missing),
         names[int(missing[0])].as_py() if len(missing) else "",
     )
@@ -197,13 +234,23 @@ def _prefixed(parts: Sequence[_Part], paths: Sequence[Path]) -> pa.ChunkedArray:
 
 
 class _Members(Sequence[bytes | Path]):
-    """Contents of the samples' files, which are read when they are asked for."""
+    """Contents of the samples' files, which are read when they are asked for.
 
-    def __init__(self, paths: Sequence[Path], indexes: Sequence[TarIndex], parts: Sequence[_Part]) -> None:
+    Args:
+        paths: tar files.
+        indexes: of each.
+        places: of each, offsets (N,) and sizes (N,) of the samples' files in it.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        indexes: Sequence[TarIndex],
+        places: Sequence[tuple[np.ndarray, np.ndarray]],
+    ) -> None:
         self._paths, self._contents = list(paths), [index.contents for index in indexes]
-        self._ends = np.cumsum([len(part.keys) for part in parts])
-        self._offsets = np.concatenate([part.offsets for part in parts])
-        self._sizes = np.concatenate([part.sizes for part in parts])
+        self._ends = np.cumsum([len(offsets) for offsets, _ in places])
+        self._offsets, self._sizes = (np.concatenate(column) for column in zip(*places))
 
     def __len__(self) -> int:
         return len(self._offsets)

@@ -1,1 +1,1 @@
-"""Embed with several worker processes, on one machine or on a Ray cluster."""
+"""Compute on samples with several worker processes, on one machine or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Embed in worker processes of this machine."""
+"""Compute in worker processes of this machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from typing import Any, ClassVar
 
 import torch
 
-from aekit.encoder.engines._engine import Engine, Pool
-from aekit.encoder.engines._units import MessageError, Result, Setup, decode_positions
+from aekit.encoder.engines.engine import Engine, Pool
+from aekit.encoder.engines.units import MessageError, Result, Setup, decode_positions
 from aekit.errors import AekitError, first_line
 from aekit.io.child_processes import Child, end_children, start_child
 from aekit.io.memory import free_memory
 from aekit.io.threads import usable_cores
 from aekit.progress import Progress
 
-WORKER = "aekit.encoder.engines._worker"
-"""Module that a worker runs."""
 WORKER_BYTES = 2**30
 """Free memory for each worker of those that are started unasked."""
 UNITS_AT_HAND = 2
@@ -40,7 +38,7 @@ class WorkerError(AekitError):
 
 @dataclass(frozen=True)
 class Processes(Engine):
-    """Embed in processes of this machine, which share its cores and its GPUs."""
+    """Compute in processes of this machine, which share its cores and its GPUs."""
 
     name: ClassVar[str] = "processes"
 
@@ -50,8 +48,8 @@ class Processes(Engine):
         return max(1, min(usable_cores(), free_memory() // WORKER_BYTES))
 
     @contextmanager
-    def start(self, count: int, progress: Progress) -> Iterator[Pool]:
-        pool = ProcessPool(count, progress)
+    def start(self, module: str, count: int, progress: Progress) -> Iterator[Pool]:
+        pool = ProcessPool(module, count, progress)
         try:
             yield pool
         finally:
@@ -67,7 +65,7 @@ class _Worker:
         child: its process.
         units: numbers of the units that it has, in their order.
         told: whether it has its setup.
-        ready: whether it has opened the encoder and the data.
+        ready: whether it has opened what it needs.
     """
 
     number: int
@@ -81,6 +79,7 @@ class ProcessPool:
     """Worker processes, which are started again where they end.
 
     Args:
+        module: name of the module that they run.
         count: number of processes.
         progress: receives a line for each that ends.
 
@@ -89,15 +88,16 @@ class ProcessPool:
         workers: those that run.
     """
 
-    def __init__(self, count: int, progress: Progress) -> None:
-        self.count, self.progress, self.ended = count, progress, 0
+    def __init__(self, module: str, count: int, progress: Progress) -> None:
+        self.module, self.count, self.progress, self.ended = module, count, progress, 0
         self.workers: list[_Worker] = []
         self._failed_starts, self._attempts = 0, Counter[int]()
         for number in range(count):
             self._start(number)
 
     def _start(self, number: int) -> None:
-        self.workers.append(_Worker(number, start_child(WORKER, max(1, torch.get_num_threads() // self.count))))
+        threads = max(1, torch.get_num_threads() // self.count)
+        self.workers.append(_Worker(number, start_child(self.module, threads)))
 
     def stop(self) -> None:
         """End all processes at once; they write nothing that could be left half done."""
@@ -105,7 +105,7 @@ class ProcessPool:
         self.workers.clear()
 
     def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[Result, None, None]:
-        """Embed units and yield their results in order, as `Pool.results`.
+        """Compute units and yield their results in order, as `Pool.results`.
 
         Raises:
             WorkerError: workers end again and again.

@@ -1,4 +1,4 @@
-"""Embed with Ray Data, on this machine or on a cluster."""
+"""Compute with Ray Data, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ import pyarrow as pa
 import torch
 
 from aekit.data.source import Source
-from aekit.encoder.engines._engine import Engine, Pool
 from aekit.encoder.engines._processes import Processes
-from aekit.encoder.engines._units import Result, Setup, decode_positions
+from aekit.encoder.engines.engine import Engine, Pool
+from aekit.encoder.engines.units import Result, Setup, decode_positions
 from aekit.errors import AekitError, PluginError, first_line, print_traceback
 from aekit.io.library_output import library_output_hidden
 from aekit.io.threads import limited_threads
 from aekit.progress import Progress
 from aekit.registry.discovery import prints_to_stderr
 
-WORKER = "aekit.encoder.engines._worker"
-"""Module of the workers, which only they import."""
 STORE_BYTES = 512 * 2**20
 """Size of the object store of a cluster that is started here: jobs and results pass through it, never data sets."""
 CPUS_A_WORKER = 0.5
@@ -40,7 +38,7 @@ _JOB, _RESULT = "job", "result"
 
 @dataclass(frozen=True)
 class Ray(Engine):
-    """Embed in actors of Ray.
+    """Compute in actors of Ray.
 
     Attributes:
         address: of a running cluster, such as ``auto`` or ``ray://host:10001``; None: one is started on this machine.
@@ -61,11 +59,11 @@ class Ray(Engine):
             raise PluginError("engine 'ray' needs ray, which is not installed: pip install 'aekit[ray]'")
 
     @contextmanager
-    def start(self, count: int, progress: Progress) -> Iterator[Pool]:
+    def start(self, module: str, count: int, progress: Progress) -> Iterator[Pool]:
         is_connected = getattr(sys.modules.get("ray"), "is_initialized", bool)()
         is_local = self.address is None and not is_connected
         with prints_to_stderr(), _connected(self.address, count) as ray:
-            yield _RayPool(ray, count, progress, shares_files=is_local)
+            yield _RayPool(ray, module, count, progress, shares_files=is_local)
 
 
 @contextmanager
@@ -122,26 +120,28 @@ class _RayPool:
     """Actors of Ray Data, started when the first results are asked for.
 
     Args:
-        ray: the module.
+        ray: the module of Ray.
+        module: name of the module of the workers, which only they import.
         count: number of actors.
         progress: receives a line if the cluster has room for fewer actors.
         shares_files: whether the actors see the files of this machine.
     """
 
-    def __init__(self, ray: Any, count: int, progress: Progress, *, shares_files: bool) -> None:
-        self._ray, self.count, self._progress, self._shares_files = ray, count, progress, shares_files
+    def __init__(self, ray: Any, module: str, count: int, progress: Progress, *, shares_files: bool) -> None:
+        self._ray, self._module, self.count, self._progress = ray, module, count, progress
+        self._shares_files = shares_files
 
     def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[Result, None, None]:
-        """Embed units and yield their results in order, as `Pool.results`."""
+        """Compute units and yield their results in order, as `Pool.results`."""
         ray = self._ray
         context = ray.data.DataContext.get_current()
         kept = context.execution_options.preserve_order, context.enable_progress_bars
         context.execution_options.preserve_order, context.enable_progress_bars = True, False
-        encoder_files = None
+        files = None
         if not self._shares_files:
-            encoder_files = ray.put(
-                {path.name: path.read_bytes() for path in Path(setup.encoder).iterdir() if path.is_file()}
-            )
+            folder = Path(setup.folder)
+            contents = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+            files = ray.put({name: path.read_bytes() for name, path in contents.items()})
         # Results are bytes: Ray would turn vectors into tensors of its own type.
         size = -(-len(units) // MAX_BLOCKS)
         blocks = [units[start : start + size] for start in range(0, len(units), size)]
@@ -149,7 +149,7 @@ class _RayPool:
         count, gpus = self._actors(setup.device)
         done = jobs.map_batches(
             _Actor,
-            fn_constructor_args=(setup.to_bytes(), encoder_files),
+            fn_constructor_args=(self._module, setup.to_bytes(), files),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=count),
@@ -188,22 +188,24 @@ class _Actor:
     """A worker that Ray starts, and starts again where it ends, on any machine of the cluster.
 
     Args:
+        module: name of the module whose `Worker` computes.
         setup: bytes of a `Setup`.
-        encoder_files: reference to name -> content of the files of the encoder; None: they are in its folder.
+        files: reference to path -> content of the files that it needs; None: they are in the folder that the setup names.
     """
 
-    def __init__(self, setup: bytes, encoder_files: Any) -> None:
+    def __init__(self, module: str, setup: bytes, files: Any) -> None:
         told = Setup.from_bytes(setup)
         os.environ.update(limited_threads(told.threads))
         if told.device.startswith("cuda"):
             told = replace(told, device="cuda:0")  # Ray shows an actor its own GPU alone
         with tempfile.TemporaryDirectory() as folder:
-            if encoder_files is not None:
-                for name, content in import_module("ray").get(encoder_files).items():
+            if files is not None:
+                for name, content in import_module("ray").get(files).items():
+                    (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                     (Path(folder) / name).write_bytes(content)
-                told = replace(told, encoder=folder)
-            self._worker = import_module(WORKER).Worker(told.to_bytes())
+                told = replace(told, folder=folder)
+            self._worker = import_module(module).Worker(told.to_bytes())
 
     def __call__(self, jobs: pa.Table) -> pa.Table:
-        """Embed units, one a row."""
+        """Compute units, one a row."""
         return pa.table({_RESULT: pa.array([self._worker.work(unit) for unit in jobs[_JOB].to_pylist()], pa.binary())})

@@ -1,12 +1,12 @@
-"""Choose the engine that embeds."""
+"""Choose the engine that computes."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from aekit.encoder.engines._engine import Engine
 from aekit.encoder.engines._processes import Processes
 from aekit.encoder.engines._ray import Ray
+from aekit.encoder.engines.engine import Engine
 from aekit.errors import RecipeError, closest_name
 
 EngineName = Literal["single", "processes", "ray"]

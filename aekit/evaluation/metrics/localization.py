@@ -31,25 +31,11 @@ class PixelCounts:
     _counts: list[np.ndarray] = field(default_factory=list)
     _regions: list[int] = field(default_factory=list)
 
-    def add(self, heat: np.ndarray, mask: np.ndarray) -> None:
-        """Add an image.
-
-        Args:
-            heat: (h, w) finite values of at least 0, higher for more anomalous pixels.
-            mask: (h, w) bool, the anomalous pixels.
-        """
-        bits = np.ascontiguousarray(np.maximum(heat, 0), np.float32).view(np.uint32) >> _DROPPED_BITS
-        keys, places = np.unique(bits, return_inverse=True)
-        places, inside = places.reshape(-1), mask.reshape(-1)
-        normal = np.bincount(places[~inside], minlength=len(keys))
-        anomalous = np.bincount(places[inside], minlength=len(keys))
-        regions, count = label(mask, _CONNECTED)
-        sizes = np.bincount(regions.reshape(-1), minlength=count + 1)
-        weights = 1 / np.maximum(sizes[regions.reshape(-1)[inside]], 1)
-        overlap = np.bincount(places[inside], weights, minlength=len(keys))
-        self._keys.append(keys)
-        self._counts.append(np.stack([normal, anomalous, overlap]).astype(np.float64))
-        self._regions.append(count)
+    def add(self, counts: np.ndarray) -> None:
+        """Add an image, of which `count_pixels` returned counts (4, K)."""
+        self._keys.append(counts[0].astype(np.uint32))
+        self._counts.append(counts[1:])
+        self._regions.append(round(counts[3].sum()))
 
     def metrics(self, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Metric]:
         """Compute metrics with percentile intervals by the bootstrap over images, as pixels of one are not independent.
@@ -96,6 +82,29 @@ class PixelCounts:
         low, high = np.minimum(low, values), np.maximum(high, values)
         names = ("pixel_auroc", "pro")
         return {name: Metric(float(values[n]), float(low[n]), float(high[n])) for n, name in enumerate(names)}
+
+
+def count_pixels(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Count the values of a heat map inside and outside of a mask.
+
+    Args:
+        heat: (h, w) finite values of at least 0, higher for more anomalous pixels.
+        mask: (h, w) bool, the anomalous pixels.
+
+    Returns:
+        (4, K) float64: K values, as whole numbers in their order, and of each the number of normal pixels, that of anomalous
+        ones, and the sum of the fractions of their regions that these are, so that each region counts 1 in all.
+    """
+    bits = np.ascontiguousarray(np.maximum(heat, 0), np.float32).view(np.uint32) >> _DROPPED_BITS
+    keys, places = np.unique(bits, return_inverse=True)
+    places, inside = places.reshape(-1), mask.reshape(-1)
+    normal = np.bincount(places[~inside], minlength=len(keys))
+    anomalous = np.bincount(places[inside], minlength=len(keys))
+    regions, count = label(mask, _CONNECTED)
+    sizes = np.bincount(regions.reshape(-1), minlength=count + 1)
+    weights = 1 / np.maximum(sizes[regions.reshape(-1)[inside]], 1)
+    overlap = np.bincount(places[inside], weights, minlength=len(keys))
+    return np.stack([keys, normal, anomalous, overlap]).astype(np.float64)
 
 
 def _curves(counts: np.ndarray, regions: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from aekit.data.opening import open_data
 from aekit.data.source import Source
 from aekit.data.stream import stream
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.engines.engine import Engine
 from aekit.encoder.loading import load
 from aekit.errors import DataError
 from aekit.io.remote import local_path
@@ -69,6 +70,7 @@ class Context:
         split: use only this split.
         progress: receives bars.
         device: device to compute on.
+        engine: whose workers compute, or None for this process.
 
     Attributes:
         folder: folder for outputs, or None to keep them in memory.
@@ -86,7 +88,9 @@ class Context:
         split: str | None = None,
         progress: Progress = SILENT,
         device: str = "cpu",
+        engine: Engine | None = None,
     ) -> None:
+        self.engine = engine
         self.run, self.task, self.data, self.options, self.split = local_path(run), task, data, options, split
         self.folder: Path | None = None
         self.progress, self.device = progress, device

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aekit.data.samples import to_tensor
-from aekit.data.source import Source
 from aekit.encoder.backbone import apply_any_size
+from aekit.evaluation.splits import evenly_spaced
 from aekit.registry.options import Field
 from aekit.workflows.applying._context import CleanOption, Context, TaskResult, TileOption
-from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
+from aekit.workflows.applying._full_size import full_size_network
 from aekit.workflows.applying._references import CleanReferences
 from aekit.workflows.applying._restored import (
+    RestorationStep,
     RestoredSample,
     evaluate_restoration,
     open_full_size,
     read_image,
-    read_images,
 )
 
 TUNING_IMAGES = 4
@@ -43,40 +43,55 @@ def denoise(
 ) -> TaskResult:
     """Denoise samples, images at their original size if the network supports it."""
     notes: list[str] = []
-    autoencoder = context.autoencoder
-
-    def run(x: Tensor) -> Tensor:
-        return autoencoder.likelihood.activate(apply_any_size(context.encoder.backbone, autoencoder.decoder, x).float())
-
-    source, full = open_full_size(context, full_size_network(context.encoder, autoencoder.decoder, run), notes)
-    rows = source.rows_of(context.split)
-    references = CleanReferences(clean, context, source, original_size=full is not None) if clean is not None else None
-    filters = _filters(context, source, rows, full, references, notes) if baselines and references is not None else {}
-
-    def steps() -> Iterator[RestoredSample]:
-        for row, raw, restored in _restored(context, source, rows, full, tile):
-            reference = references.reference_for(row, raw.shape) if references is not None else None
-            filtered = {title: _as_raw(apply(raw / context.peak), context) for title, apply in filters.items()}
-            yield RestoredSample(row, raw, restored, {"input": raw, **filtered}, reference)
-
-    result = evaluate_restoration(context, source, rows, steps(), "damaged", notes)
-    result.details["original_size"] = full is not None
+    step = Denoising(context, notes, clean, tile)
+    filters = _tuned(step, notes) if baselines and step.references is not None else {}
+    step.filters = filters
+    result, _ = evaluate_restoration(context, step, {"clean": clean, "tile": tile, "filters": filters}, notes)
+    result.details["original_size"] = step.one_by_one
     return result
 
 
-def _restored(
-    context: Context, source: Source, rows: np.ndarray, full: FullSizeNetwork | None, tile: int
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield row, damaged sample and restored sample."""
-    if full is None:
-        for positions, batch in context.batches("apply", rows):
-            yield from zip(
-                positions.tolist(), batch.cpu().numpy(), context.denormalize(context.decode(context.encode(batch)))
+class Denoising(RestorationStep):
+    """Denoise samples by an autoencoder, and by filters.
+
+    Args:
+        context: the run and the data.
+        notes: receives what was left out, and why.
+        clean, tile: as of `denoise`.
+        filters: name of a filter -> its size or strength.
+    """
+
+    def __init__(
+        self, context: Context, notes: list[str], clean: Any, tile: int, filters: Mapping[str, float] | None = None
+    ) -> None:
+        autoencoder = context.autoencoder
+
+        def run(x: Tensor) -> Tensor:
+            return autoencoder.likelihood.activate(
+                apply_any_size(context.encoder.backbone, autoencoder.decoder, x).float()
             )
-        return
-    for row, raw in read_images(source, rows, context):
-        x = context.encoder.preprocess(to_tensor(raw[None]).to(context.encoder.device))[0]
-        yield row, raw, context.denormalize(full.restore(x, tile)[None])[0]
+
+        source, self.full = open_full_size(context, full_size_network(context.encoder, autoencoder.decoder, run), notes)
+        super().__init__(context, source, self.full is not None, "damaged")
+        self.tile, self.filters = tile, filters or {}
+        self.references = (
+            None if clean is None else CleanReferences(clean, context, source, original_size=self.one_by_one)
+        )
+
+    def restore(self, positions: list[int], raw: np.ndarray) -> Iterator[RestoredSample]:
+        context, x = self.context, to_tensor(raw).to(self.context.encoder.device)
+        if self.full is None:
+            restored = context.denormalize(context.decode(context.encode(x)))
+        else:
+            restored = context.denormalize(self.full.restore(context.encoder.preprocess(x)[0], self.tile)[None])
+        known = _known_filters([]) if self.filters else {}
+        for position, damaged, output in zip(positions, raw, restored):
+            reference = self.references.reference_for(position, damaged.shape) if self.references is not None else None
+            filtered = {
+                title: _as_raw(known[title][0](damaged / context.peak, setting), context)
+                for title, setting in self.filters.items()
+            }
+            yield RestoredSample(position, damaged, output, {"input": damaged, **filtered}, reference)
 
 
 def _as_raw(values: np.ndarray, context: Context) -> np.ndarray:
@@ -87,17 +102,8 @@ def _as_raw(values: np.ndarray, context: Context) -> np.ndarray:
     )
 
 
-def _filters(
-    context: Context,
-    source: Source,
-    rows: np.ndarray,
-    full: FullSizeNetwork | None,
-    references: CleanReferences,
-    notes: list[str],
-) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Tune filters on a few of the images themselves, which favors the filters: title -> filter."""
-    if not context.spec.is_image:
-        return {}
+def _known_filters(notes: list[str]) -> dict[str, tuple[Filter, tuple[float, ...]]]:
+    """Return title -> a filter, and the sizes or strengths that it is tuned over."""
     from scipy.ndimage import median_filter
 
     known: dict[str, tuple[Filter, tuple[float, ...]]] = {
@@ -110,31 +116,36 @@ def _filters(
         notes.append(
             "no non-local means and no background division: they need scikit-image (pip install 'aekit[images]')"
         )
-    else:
-        known["non-local means"] = (
-            lambda x, h: np.stack([denoise_nl_means(plane, patch_size=5, patch_distance=6, h=h) for plane in x]),
-            STRENGTHS,
-        )
+        return known
+    known["non-local means"] = (
+        lambda x, h: np.stack([denoise_nl_means(plane, patch_size=5, patch_distance=6, h=h) for plane in x]),
+        STRENGTHS,
+    )
 
-        def divide_by_background(x: np.ndarray, side: float) -> np.ndarray:
-            """Divide a page by its local median: stains vanish, and ink stays, which covers less than half of a place."""
-            levels = (255 * x).round().clip(0, 255).astype(np.uint8)
-            background = np.stack([median(plane, np.ones((int(side), int(side)), bool)) for plane in levels]) / 255
-            return np.clip(x / np.maximum(background, 1 / 255), 0, 1)
+    def divide_by_background(x: np.ndarray, side: float) -> np.ndarray:
+        """Divide a page by its local median: stains vanish, and ink stays, which covers less than half of a place."""
+        levels = (255 * x).round().clip(0, 255).astype(np.uint8)
+        background = np.stack([median(plane, np.ones((int(side), int(side)), bool)) for plane in levels]) / 255
+        return np.clip(x / np.maximum(background, 1 / 255), 0, 1)
 
-        known["background division"] = divide_by_background, BACKGROUNDS
-    tuning_rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), TUNING_IMAGES)).astype(int)]
+    known["background division"] = divide_by_background, BACKGROUNDS
+    return known
+
+
+def _tuned(step: Denoising, notes: list[str]) -> dict[str, float]:
+    """Tune filters on a few of the images themselves, which favors the filters: title -> size or strength."""
+    context, source = step.context, step.source
+    if not context.spec.is_image or step.references is None:
+        return {}
     pairs = []
-    for row in tuning_rows.tolist():
-        raw = read_image(source, row, context) if full is not None else source.read(np.asarray([row]))[0][0]
+    for row in evenly_spaced(step.rows, TUNING_IMAGES).tolist():
+        raw = read_image(source, row, context) if step.one_by_one else source.read(np.asarray([row]))[0][0]
         if raw is not None:
-            pairs.append((raw / context.peak, references.reference_for(row, raw.shape) / context.peak))
-    tuned: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
-    for title, (apply, settings) in known.items():
+            pairs.append((raw / context.peak, step.references.reference_for(row, raw.shape) / context.peak))
+    tuned: dict[str, float] = {}
+    for title, (apply, settings) in _known_filters(notes).items():
         errors = {s: np.mean([np.square(apply(x, s) - clean).mean() for x, clean in pairs]) for s in settings}
-        best = min(settings, key=lambda s: errors[s])
-        tuned[title] = lambda x, apply=apply, best=best: apply(x, best)  # type: ignore[misc]
-        notes.append(
-            f"{title}: {best:g}, the best of {', '.join(f'{s:g}' for s in settings)} on {len(pairs)} of the images"
-        )
+        tuned[title] = min(settings, key=lambda s: errors[s])
+        among = ", ".join(f"{s:g}" for s in settings)
+        notes.append(f"{title}: {tuned[title]:g}, the best of {among} on {len(pairs)} of the images")
     return tuned

@@ -43,8 +43,6 @@ class InpaintingMasks:
         self.spec, self.source, self.original_size = context.spec, source, original_size
         self.masks: CleanReferences | None = None
         self.color: np.ndarray | None = None
-        self.empty = 0
-        """Number of samples without a masked part, so far."""
         if mask is not None:
             # Arrays are used unchanged; images are resized like the samples.
             array = not isinstance(mask, (str, os.PathLike)) or os.fspath(mask).lower().endswith(ARRAYS)
@@ -75,7 +73,6 @@ class InpaintingMasks:
             hidden = (raw == self.color.reshape(-1, *[1] * (raw.ndim - 1))).all(0, keepdims=True)
         else:
             hidden = self._opacity(row) < 255
-        self.empty += not hidden.any()
         return hidden
 
     def _opacity(self, row: int) -> np.ndarray:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from aekit.data.samples import chunk_size
+from aekit.data.stream import BATCH, readable_batches
 from aekit.errors import DataError
 from aekit.evaluation.metrics.image import psnr_from_mse, squared_errors
+from aekit.evaluation.splits import evenly_spaced
 from aekit.nn.pca import PCA, fit_pca
 from aekit.objectives.losses import ssim
 from aekit.registry.options import Field
@@ -17,9 +21,66 @@ from aekit.training.training_data import training_samples
 from aekit.workflows.applying._compression import MAX_COMPARED, Uint8Quantizer, measure_file_sizes, supports_jpeg
 from aekit.workflows.applying._context import SHOWN, Context, TaskResult
 from aekit.workflows.applying._references import image_files
+from aekit.workflows.applying._sharing import Applied, Step, applied_to_all, show
 
 RANGE_SAMPLES = 4096
 """Number of samples that set the ranges of the 8-bit code."""
+
+
+class Reconstruction(Step):
+    """Reconstruct samples from their codes, and from the components of PCA.
+
+    Attributes:
+        shown, compared: positions of samples that are shown, and of those that are compared with files.
+    """
+
+    def __init__(self, context: Context, pca: PCA | None, quantizer: Uint8Quantizer) -> None:
+        self.context, self.pca, self.quantizer = context, pca, quantizer
+        self.source, self.rows, self.batch = context.source, context.rows, chunk_size(context.spec, BATCH)
+        self.shown, self.compared = (set(evenly_spaced(self.rows, n).tolist()) for n in (SHOWN, MAX_COMPARED))
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return what `from_state` needs."""
+        tensors = {"low": self.quantizer.low, "high": self.quantizer.high}
+        if self.pca is not None:
+            tensors |= {"pca.mean": self.pca.mean, "pca.directions": self.pca.directions}
+        return {"explained": self.pca and self.pca.explained}, tensors
+
+    @classmethod
+    def from_state(cls, context: Context, tensors: Mapping[str, Tensor], explained: float | None) -> Reconstruction:
+        pca = None if explained is None else PCA(tensors["pca.mean"], tensors["pca.directions"], explained)
+        return cls(context, pca, Uint8Quantizer(tensors["low"], tensors["high"]))
+
+    def apply(self, positions: np.ndarray) -> Iterator[tuple[int, Applied | None]]:
+        for asked, readable, raw in readable_batches(self.source, positions, self.context.encoder.device):
+            yield asked, self._reconstruct(readable, raw) if len(readable) else None
+
+    def _reconstruct(self, positions: np.ndarray, raw: Tensor) -> Applied:
+        context, quantizer = self.context, self.quantizer
+        x, code = context.encoder.preprocess(raw), context.encode(raw)
+        decoded = {
+            "float32": context.decode(code),
+            "float16": context.decode(code.half().float()),
+            "8 bit": context.decode(quantizer.unpack(quantizer.pack(code))),
+        }
+        if self.pca is not None:
+            decoded["pca"] = self.pca.reconstruct(x)
+        written = {name: context.denormalize(values) for name, values in decoded.items()}
+        metrics = {
+            name: {
+                metric: np.asarray(values)
+                for metric, values in _metrics(context, x, raw, output, written[name]).items()
+            }
+            for name, output in decoded.items()
+        }
+        outputs, samples = written["float32"], dict[int, dict[str, np.ndarray]]()
+        for number, position in enumerate(positions.tolist()):
+            if position in self.shown or position in self.compared:
+                samples[position] = {"sample": raw[number].cpu().numpy()}
+            if position in self.shown:
+                samples[position]["network"] = outputs[number]
+                samples[position] |= {"pca": written["pca"][number]} if self.pca is not None else {}
+        return Applied(positions, outputs, metrics, samples)
 
 
 @torch.inference_mode()
@@ -39,27 +100,27 @@ def reconstruct(
         context.encode(raw)
         for _, raw in context.batches("encode", context.rows[:: -(-len(context.rows) // RANGE_SAMPLES)])
     )
-    selection = _Selection(len(context.rows))
+    step = Reconstruction(context, pca, quantizer)
     outputs = context.outputs(_names(context), image_files=bool(image_files(context.source)))
     table: dict[str, dict[str, list[float]]] = {}
     names: list[str] = []
-    for positions, raw in context.batches("apply"):
-        ids = [context.source.ids[int(row)] for row in positions]
-        x, code = context.encoder.preprocess(raw), context.encode(raw)
-        decoded = {
-            "float32": context.decode(code),
-            "float16": context.decode(code.half().float()),
-            "8 bit": context.decode(quantizer.unpack(quantizer.pack(code))),
-        }
-        if pca is not None:
-            decoded["pca"] = pca.reconstruct(x)
-        written = {name: context.denormalize(values) for name, values in decoded.items()}
-        for name, reconstruction in decoded.items():
-            for metric, values in _metrics(context, x, raw, reconstruction, written[name]).items():
-                table.setdefault(name, {}).setdefault(metric, []).extend(values.tolist())
-        outputs.add(ids, written["float32"])
+    shown: list[Mapping[str, np.ndarray]] = []
+    compared: list[tuple[int, np.ndarray]] = []
+    first: int | None = None
+    for applied in applied_to_all(context, step, *step.state()):
+        first = int(applied.positions[0]) if first is None else first
+        ids = [context.source.ids[int(row)] for row in applied.positions]
+        for number, position in enumerate(applied.positions.tolist()):
+            seen = applied.shown.get(position, {})
+            shown += [seen] if "network" in seen else []
+            compared += [(len(names) + number, seen["sample"])] if position in step.compared else []
+        for method, metrics in applied.metrics.items():
+            for metric, values in metrics.items():
+                table.setdefault(method, {}).setdefault(metric, []).extend(values.tolist())
+        outputs.add(ids, np.asarray(applied.outputs))
         names += ids
-        selection.add(raw.cpu().numpy(), written["float32"], written.get("pca"))
+    if not shown and first is not None:
+        shown = [show(step, first)]
     means = {
         name: {metric: float(np.mean(values)) for metric, values in metrics.items()} for name, metrics in table.items()
     }
@@ -70,15 +131,16 @@ def reconstruct(
     ]
     if pca is not None:
         rows.append({"method": f"pca-{pca.dim}", "bytes": 4 * pca.dim, **means["pca"]})
-    rows += _file_rows(context, selection, table["float32"], notes)
+    rows += _file_rows(context, compared, table["float32"], notes)
     rows.append({"method": "raw", "bytes": context.spec.nbytes})
     samples = [
         {"id": name, **{metric: values[number] for metric, values in table["float32"].items()}}
         for number, name in enumerate(names)
     ]
+    titles = {"sample": "sample", "network": "network", **({"pca": f"pca-{pca.dim}"} if pca else {})}
     image = context.grid(
-        [row for row in (selection.inputs, selection.outputs, selection.pca) if row],
-        row_titles=["sample", "network", *([f"pca-{pca.dim}"] if pca else [])],
+        [[seen[name] for seen in shown] for name in titles],
+        row_titles=list(titles.values()),
         title=f"{dim} dimensions per sample: {_image_title(means)}",
     )
     return TaskResult(image, rows, samples, {"dim": dim}, notes)
@@ -113,18 +175,19 @@ def _metrics(
 
 
 def _file_rows(
-    context: Context, selection: _Selection, metrics: dict[str, list[float]], notes: list[str]
+    context: Context, compared: list[tuple[int, np.ndarray]], metrics: dict[str, list[float]], notes: list[str]
 ) -> list[dict[str, Any]]:
-    """Return the rows of JPEG and PNG, if they support such images."""
+    """Return the rows of JPEG and PNG, if they support such images; `compared` are numbers of samples, and these samples."""
     if not supports_jpeg(context.spec):
         if context.are_images:
             notes.append(f"no JPEG or PNG: they support 8-bit images of one or three channels, not {context.spec}")
         return []
-    psnr = float(np.mean([metrics["psnr"][position] for position in selection.positions]))
-    sizes = measure_file_sizes(np.stack(selection.compared), psnr)
-    notes.append(
-        f"files: mean of {len(selection.compared)} images; {sizes.header:.0f} bytes of a JPEG are its header and tables"
-    )
+    if not compared:
+        notes.append("no JPEG or PNG: none of the images to compare with them can be read")
+        return []
+    psnr = float(np.mean([metrics["psnr"][number] for number, _ in compared]))
+    sizes = measure_file_sizes(np.stack([sample for _, sample in compared]), psnr)
+    notes.append(f"files: mean of {len(compared)} images; {sizes.header:.0f} bytes of a JPEG are its header and tables")
     if sizes.quality is None:
         notes.append(f"JPEG of quality 95 has a lower PSNR than the network ({psnr:.1f} dB)")
     quality = f"jpeg, quality {95 if sizes.quality is None else sizes.quality}"
@@ -132,31 +195,6 @@ def _file_rows(
         {"method": quality, "bytes": round(sizes.jpeg), "psnr": sizes.psnr},
         {"method": "png", "bytes": round(sizes.png)},
     ]
-
-
-class _Selection:
-    """Collect some of the samples: a few to show, and more to compare with files."""
-
-    def __init__(self, total: int) -> None:
-        self.show = set(np.linspace(0, total - 1, min(total, SHOWN)).astype(int).tolist())
-        self.compare = set(np.linspace(0, total - 1, min(total, MAX_COMPARED)).astype(int).tolist())
-        self.count = 0
-        self.inputs: list[np.ndarray] = []
-        self.outputs: list[np.ndarray] = []
-        self.pca: list[np.ndarray] = []
-        self.compared: list[np.ndarray] = []
-        self.positions: list[int] = []
-
-    def add(self, raw: np.ndarray, output: np.ndarray, pca: np.ndarray | None) -> None:
-        for number in range(len(raw)):
-            if self.count in self.show:
-                self.inputs.append(raw[number])
-                self.outputs.append(output[number])
-                self.pca += [] if pca is None else [pca[number]]
-            if self.count in self.compare:
-                self.compared.append(raw[number])
-                self.positions.append(self.count)
-            self.count += 1
 
 
 def _names(context: Context) -> list[str]:

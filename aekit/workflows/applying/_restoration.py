@@ -19,7 +19,7 @@ from aekit.workflows.applying._context import CleanOption, Context, TaskResult, 
 from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
 from aekit.workflows.applying._masks import InpaintingMasks
 from aekit.workflows.applying._references import CleanReferences, image_files
-from aekit.workflows.applying._restored import RestoredSample, evaluate_restoration, open_full_size, read_images
+from aekit.workflows.applying._restored import RestorationStep, RestoredSample, evaluate_restoration, open_full_size
 
 
 @torch.inference_mode()
@@ -44,11 +44,11 @@ def restore(
     Raises:
         RecipeError: settings that the task does not support, or that exclude each other.
     """
-    name, task, notes = context.task, context.pretext_tasks[context.task], list[str]()
+    task, notes = context.pretext_tasks[context.task], list[str]()
     restoration = task if isinstance(task, RestorationTask) else None
     uses_masks = restoration is not None and callable(getattr(restoration, "mask_input", None))
     _check(
-        name,
+        context.task,
         restoration,
         uses_masks and restoration is not None and restoration.directed,
         {"clean": clean, "mask": mask, "mask_value": mask_value},
@@ -57,63 +57,88 @@ def restore(
     if demonstrate is None and uses_masks and clean is None and mask is None and mask_value is None:
         demonstrate = True
         notes.append("no masks were given: DATA is assumed clean, and the task draws its own masks")
-    upscales = restoration is not None and restoration.enlarges and not demonstrate
-    full = _full_size(context, restoration)
-    source, network = _open_small_samples(context, full) if upscales else open_full_size(context, full, notes)
-    rows = source.rows_of(context.split)
-    masks = (
-        InpaintingMasks(mask, mask_value, context, source, network is not None)
-        if mask is not None or mask_value is not None
-        else None
-    )
-    references = (
-        CleanReferences(clean, context, source, original_size=network is not None) if clean is not None else None
-    )
-    methods: Mapping[str, Baseline] = {"input": lambda damaged: damaged.visible}
-    if restoration is not None:
-        available = restoration.baselines(notes)
-        methods = available if baselines else dict(list(available.items())[:1])
-
-    def damaged(number: int, positions: list[int], raw: np.ndarray) -> DamagedBatch:
-        x = context.encoder.preprocess(to_tensor(raw).to(context.encoder.device))
-        if demonstrate and restoration is not None:
-            return restoration.damage(x, torch.Generator(x.device).manual_seed(derive_seed(seed, number)))
-        hidden = None
-        if masks is not None:
-            arrays = np.stack([masks.mask_for(row, sample) for row, sample in zip(positions, raw)])
-            hidden = torch.from_numpy(arrays).to(x.device)
-        return restoration.prepare_damaged(x, hidden) if restoration else DamagedBatch(x, hidden)
-
-    def steps() -> Iterator[RestoredSample]:
-        for number, (positions, raw) in enumerate(
-            _batches(context, source, rows, one_by_one=upscales or network is not None)
-        ):
-            batch = damaged(number, positions, raw)
-            if upscales and network is None and batch.visible.shape[1:] != context.spec.shape:
-                actual, expected = (
-                    "x".join(map(str, shape)) for shape in (batch.visible.shape[1:], context.spec.shape)
-                )
-                raise DataError(
-                    f"{source.ids[positions[0]]}: upscaled it is {actual}, the network takes {expected}: {full}"
-                )
-            restored = network.restore(batch.visible[0], tile)[None] if network else task.transform(batch.visible)  # type: ignore[operator]
-            others = (
-                {t: context.denormalize(way(batch)) for t, way in methods.items()} if demonstrate or references else {}
-            )
-            inputs, results = context.denormalize(batch.visible), context.denormalize(batch.composite(restored))
-            for i, row in enumerate(positions):
-                reference = raw[i] if demonstrate else None
-                if references and not demonstrate:
-                    reference = references.reference_for(row, results[i].shape)
-                hidden = None if batch.mask is None else batch.mask[i].cpu().numpy()
-                others_of_sample = {title: values[i] for title, values in others.items()}
-                yield RestoredSample(row, inputs[i], results[i], others_of_sample, reference, hidden)
-
-    result = evaluate_restoration(context, source, rows, steps(), "input", notes)
-    if masks is not None and masks.empty:
-        notes.append(f"{masks.empty} of {len(result.samples)} samples have an empty mask")
-    result.details |= {"original_size": network is not None, "demonstration": bool(demonstrate)}
+    settings = {"clean": clean, "mask": mask, "mask_value": mask_value, "demonstrate": bool(demonstrate)}
+    settings |= {"baselines": baselines, "tile": tile, "seed": seed}
+    step = Restoration(context, notes, **settings)
+    result, empty = evaluate_restoration(context, step, settings, notes)
+    if step.masks is not None and empty:
+        notes.append(f"{empty} of {len(result.samples)} samples have an empty mask")
+    result.details |= {"original_size": step.network is not None, "demonstration": bool(demonstrate)}
     return result
+
+
+class Restoration(RestorationStep):
+    """Restore samples by a pretext task, and by simple methods.
+
+    Args:
+        context: the run and the data.
+        notes: receives what was left out, and why.
+        clean, mask, mask_value, demonstrate, baselines, tile, seed: as of `restore`.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        notes: list[str],
+        *,
+        clean: Any,
+        mask: Any,
+        mask_value: str | None,
+        demonstrate: bool,
+        baselines: bool,
+        tile: int,
+        seed: int,
+    ) -> None:
+        self.task = context.pretext_tasks[context.task]
+        self.restoration = self.task if isinstance(self.task, RestorationTask) else None
+        self.demonstrate, self.tile, self.seed = demonstrate, tile, seed
+        self.upscales = self.restoration is not None and self.restoration.enlarges and not demonstrate
+        self.full = _full_size(context, self.restoration)
+        source, self.network = (
+            _open_small_samples(context, self.full) if self.upscales else open_full_size(context, self.full, notes)
+        )
+        super().__init__(context, source, self.upscales or self.network is not None, "input")
+        original_size = self.network is not None
+        has_masks = mask is not None or mask_value is not None
+        self.masks = InpaintingMasks(mask, mask_value, context, source, original_size) if has_masks else None
+        self.references = None if clean is None else CleanReferences(clean, context, source, original_size)
+        self.methods: Mapping[str, Baseline] = {"input": lambda damaged: damaged.visible}
+        if self.restoration is not None:
+            available = self.restoration.baselines(notes)
+            self.methods = available if baselines else dict(list(available.items())[:1])
+
+    def restore(self, positions: list[int], raw: np.ndarray) -> Iterator[RestoredSample]:
+        context, network = self.context, self.network
+        batch = self._damaged(positions, raw)
+        if self.upscales and network is None and batch.visible.shape[1:] != context.spec.shape:
+            actual, expected = ("x".join(map(str, shape)) for shape in (batch.visible.shape[1:], context.spec.shape))
+            raise DataError(
+                f"{self.source.ids[positions[0]]}: upscaled it is {actual}, the network takes {expected}: {self.full}"
+            )
+        restored = network.restore(batch.visible[0], self.tile)[None] if network else self.task.transform(batch.visible)  # type: ignore[operator]
+        ways = self.methods if self.demonstrate or self.references else {}
+        others = {title: context.denormalize(way(batch)) for title, way in ways.items()}
+        inputs, results = context.denormalize(batch.visible), context.denormalize(batch.composite(restored))
+        for i, row in enumerate(positions):
+            reference = raw[i] if self.demonstrate else None
+            if self.references and not self.demonstrate:
+                reference = self.references.reference_for(row, results[i].shape)
+            hidden = None if batch.mask is None else batch.mask[i].cpu().numpy()
+            others_of_sample = {title: values[i] for title, values in others.items()}
+            yield RestoredSample(row, inputs[i], results[i], others_of_sample, reference, hidden)
+
+    def _damaged(self, positions: list[int], raw: np.ndarray) -> DamagedBatch:
+        """Return samples as the task restores them: damaged as in training, or with their masks."""
+        x = self.context.encoder.preprocess(to_tensor(raw).to(self.context.encoder.device))
+        if self.demonstrate and self.restoration is not None:
+            number = self.number(positions[0]) // self.batch
+            generator = torch.Generator(x.device).manual_seed(derive_seed(self.seed, number))
+            return self.restoration.damage(x, generator)
+        hidden = None
+        if self.masks is not None:
+            arrays = np.stack([self.masks.mask_for(row, sample) for row, sample in zip(positions, raw)])
+            hidden = torch.from_numpy(arrays).to(x.device)
+        return self.restoration.prepare_damaged(x, hidden) if self.restoration else DamagedBatch(x, hidden)
 
 
 def unknown_task(context: Context, known: Mapping[str, Any]) -> str:
@@ -165,15 +190,3 @@ def _open_small_samples(context: Context, full: FullSizeNetwork | str) -> tuple[
         supported = f"{expected.kind} samples of {expected.shape[0]} channels, {expected.dtype}"
         raise DataError(f"samples are {actual}, the task upscales {supported}")
     return source, None if isinstance(full, str) else full
-
-
-def _batches(
-    context: Context, source: Source, rows: np.ndarray, one_by_one: bool
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield rows and raw samples (B, *shape): batches at the size of the network, or single samples at their original size."""
-    if not one_by_one:
-        for positions, raw in context.batches("apply", rows):
-            yield positions.tolist(), raw.cpu().numpy()
-        return
-    for row, image in read_images(source, rows, context):
-        yield [row], image[None]

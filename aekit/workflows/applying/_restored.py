@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,15 +12,17 @@ import torch
 
 from aekit.data.readers.image_headers import MAX_MEGAPIXELS, BadImage
 from aekit.data.readers.images import read_full_size
-from aekit.data.samples import to_tensor
+from aekit.data.samples import chunk_size, to_tensor
 from aekit.data.source import Source
-from aekit.errors import DataError
+from aekit.data.stream import BATCH, readable_batches
 from aekit.evaluation.metrics.image import psnr_from_mse, squared_errors
+from aekit.evaluation.splits import evenly_spaced
 from aekit.objectives.losses import ssim
 from aekit.workflows.applying._context import Context, TaskResult
 from aekit.workflows.applying._full_size import FullSizeNetwork
 from aekit.workflows.applying._outputs import image_suffix
 from aekit.workflows.applying._references import image_files
+from aekit.workflows.applying._sharing import Applied, Step, applied_to_all, show
 
 SHOWN = 6
 
@@ -82,72 +85,121 @@ def read_image(source: Source, row: int, context: Context) -> np.ndarray | None:
         return None
 
 
-def read_images(source: Source, rows: np.ndarray, context: Context) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield row and (C, H, W) image at its original size, one by one, without unreadable ones."""
-    with context.progress.task("apply", len(rows)) as task:
-        for row in rows.tolist():
-            task.advance()
-            image = read_image(source, row, context)
-            if image is not None:
-                yield row, image
-
-
-def evaluate_restoration(
-    context: Context,
-    source: Source,
-    rows: np.ndarray,
-    restored: Iterable[RestoredSample],
-    damaged: str,
-    notes: list[str],
-) -> TaskResult:
-    """Write restored samples, and compare them with the baselines if the clean samples are known.
+class RestorationStep(Step):
+    """Restore samples, and compare them with the baselines if the clean samples are known.
 
     The root mean squared error is relative to the range of the values (0..1; on the scale of the network for tables and series)
     and averaged over samples, like PSNR and SSIM. All metrics are of the written values.
 
     Args:
         context: the run and the data.
-        source, rows: the samples and their positions.
-        restored: the restored samples in that order, without unreadable ones.
+        source: of the samples.
+        one_by_one: whether images are read one by one, at their original size.
         damaged: title of the inputs in the image.
+    """
+
+    def __init__(self, context: Context, source: Source, one_by_one: bool, damaged: str) -> None:
+        self.context, self.source, self.one_by_one, self.damaged = context, source, one_by_one, damaged
+        self.rows = source.rows_of(context.split)
+        self.batch = 1 if one_by_one else chunk_size(source.spec, BATCH)
+        self.shown = set(evenly_spaced(self.rows, SHOWN).tolist())
+
+    @abstractmethod
+    def restore(self, positions: list[int], raw: np.ndarray) -> Iterator[RestoredSample]:
+        """Restore raw samples (B, *shape) at positions, a batch or a single one at its original size."""
+
+    def apply(self, positions: np.ndarray) -> Iterator[tuple[int, Applied | None]]:
+        if self.one_by_one:
+            for position in positions.tolist():
+                image = read_image(self.source, position, self.context)
+                yield 1, None if image is None else self._measured(self.restore([position], image[None]))
+            return
+        device = self.context.encoder.device
+        for asked, readable, raw in readable_batches(self.source, positions, device):
+            batch = readable.tolist(), raw.cpu().numpy()
+            yield asked, self._measured(self.restore(*batch)) if len(readable) else None
+
+    def _measured(self, restored: Iterable[RestoredSample]) -> Applied:
+        samples = list(restored)
+        metrics: dict[str, dict[str, list[float]]] = {}
+        for sample in samples:
+            for method, values in _metrics_by_method(self.context, sample).items():
+                for name, value in values.items():
+                    metrics.setdefault(method, {}).setdefault(name, []).append(value)
+        shown = {sample.row: self._cells(sample) for sample in samples if sample.row in self.shown}
+        arrays = {method: {name: np.asarray(v) for name, v in by_name.items()} for method, by_name in metrics.items()}
+        return Applied(np.asarray([s.row for s in samples]), [s.restored for s in samples], arrays, shown)
+
+    def _cells(self, sample: RestoredSample) -> dict[str, np.ndarray]:
+        """Return title -> a sample of a row of the image."""
+        baselines = dict(list(sample.baselines.items())[1:])
+        clean = {} if sample.clean is None else {"clean": sample.clean}
+        return {self.damaged: sample.damaged, "network": sample.restored, **clean, **baselines}
+
+
+_UNKNOWN, MASK = "(unknown)", "(mask)"
+"""Methods of metrics that are no method's: without a clean sample, and of the mask."""
+
+
+def _metrics_by_method(context: Context, sample: RestoredSample) -> dict[str, dict[str, float]]:
+    """Return method -> metric -> value; and of the mask, whether it is empty, if there is one."""
+    mask = {} if sample.mask is None else {MASK: {"empty": float(not sample.mask.any())}}
+    if sample.clean is None:
+        rmse = _metrics(context, sample, sample.restored, sample.damaged)["rmse"]
+        return {_UNKNOWN: {"rmse to input": rmse}} | mask
+    methods = {"network": sample.restored, **sample.baselines}
+    return {title: _metrics(context, sample, values, sample.clean) for title, values in methods.items()} | mask
+
+
+def evaluate_restoration(
+    context: Context, step: RestorationStep, settings: Mapping[str, Any], notes: list[str]
+) -> tuple[TaskResult, int]:
+    """Write restored samples, and average their metrics.
+
+    Args:
+        context: the run and the data.
+        step: restores them.
+        settings: from which workers build the step.
         notes: what was skipped, and why.
+
+    Returns:
+        the result, and the number of samples whose mask is empty.
 
     Raises:
         DataError: no sample can be read.
     """
+    source, rows, empty = step.source, step.rows, 0
     outputs = context.outputs([source.ids[int(row)] for row in rows], image_files=bool(image_files(source)))
-    show = {int(rows[position]) for position in np.linspace(0, len(rows) - 1, min(len(rows), SHOWN)).astype(int)}
-    shown: list[list[np.ndarray]] = []
-    titles: list[str] = []
+    cells: list[Mapping[str, np.ndarray]] = []
     samples: list[dict[str, Any]] = []
-    table: dict[str, list[dict[str, float]]] = {}
-    for sample in restored:
-        outputs.add([source.ids[sample.row]], sample.restored[None])
-        row: dict[str, Any] = {"id": source.ids[sample.row]}
-        if sample.clean is None:
-            row["rmse to input"] = _metrics(context, sample, sample.restored, sample.damaged)["rmse"]
-        else:
-            methods = {"network": sample.restored, **sample.baselines}
-            metrics = {title: _metrics(context, sample, values, sample.clean) for title, values in methods.items()}
-            for title, values in metrics.items():
-                table.setdefault(title, []).append(values)
-            before = list(metrics.values())[1]
-            row |= metrics["network"] | {f"{metric} before": value for metric, value in before.items()}
-        samples.append(row)
-        if sample.row in show:
-            baselines = dict(list(sample.baselines.items())[1:])
-            clean = {} if sample.clean is None else {"clean": sample.clean}
-            cells = {damaged: sample.damaged, "network": sample.restored, **clean, **baselines}
-            titles = list(cells)
-            shown.append(list(cells.values()))
-    if not samples:
-        raise DataError(f"none of {len(rows)} samples can be read: {'; '.join(list(source.skipped.values())[:3])}")
+    table: dict[str, dict[str, list[float]]] = {}
+    first: int | None = None
+    for applied in applied_to_all(context, step, settings):
+        by_method = dict(applied.metrics)
+        empty += int(by_method.pop(MASK, {"empty": np.zeros(1)})["empty"].sum())
+        to_input = by_method.pop(_UNKNOWN, {})
+        for method, metrics in by_method.items():
+            for name, values in metrics.items():
+                table.setdefault(method, {}).setdefault(name, []).extend(values.tolist())
+        for number, position in enumerate(applied.positions.tolist()):
+            first = position if first is None else first
+            outputs.add([source.ids[position]], applied.outputs[number][None])
+            values_of_sample = {
+                name: float(values[number]) for name, values in (to_input or by_method["network"]).items()
+            }
+            before = {} if to_input else list(by_method.values())[1]
+            values_of_sample |= {f"{name} before": float(values[number]) for name, values in before.items()}
+            samples.append({"id": source.ids[position], **values_of_sample})
+            cells += [applied.shown[position]] if position in applied.shown else []
+    if not cells and first is not None:
+        cells = [show(step, first)]
     means = [
-        {"method": title, **{metric: _mean([values[metric] for values in by_sample]) for metric in by_sample[0]}}
-        for title, by_sample in table.items()
+        {"method": title, **{name: _mean(values) for name, values in metrics.items()}}
+        for title, metrics in table.items()
     ]
     title = f"{len(samples)} samples restored by encoder {context.encoder.digest[:12]}"
-    return TaskResult(context.grid(shown, column_titles=titles, title=title), means, samples, {}, notes)
+    image = context.grid([list(row.values()) for row in cells], column_titles=list(cells[0]), title=title)
+    return TaskResult(image, means, samples, {}, notes), empty
 
 
 def _metrics(context: Context, sample: RestoredSample, values: np.ndarray, clean: np.ndarray) -> dict[str, float]:

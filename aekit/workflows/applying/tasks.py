@@ -15,6 +15,7 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.data.readers.folders import warn_if_inside
+from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, RecipeError
 from aekit.io.atomic import write_json, write_text
@@ -41,18 +42,22 @@ class ApplyTask:
         run: ``(context, *, options) -> TaskResult``; writes its samples to ``context.outputs``.
         summary: one line.
         needs_data: whether it needs input samples.
+        shared: whether workers can share the samples.
     """
 
     run: Callable[..., TaskResult]
     summary: str
     needs_data: bool = True
+    shared: bool = True
 
 
 TASKS: dict[str, ApplyTask] = {
     "reconstruct": ApplyTask(reconstruct, "reconstruct samples: errors and bytes, compared with PCA, JPEG and PNG"),
     "denoise": ApplyTask(denoise, "denoise samples, images at their original size if the network supports it"),
-    "sample": ApplyTask(sample, "generate samples from the prior of a generative autoencoder", needs_data=False),
-    "interpolate": ApplyTask(interpolate, "interpolate between the codes of two samples"),
+    "sample": ApplyTask(
+        sample, "generate samples from the prior of a generative autoencoder", needs_data=False, shared=False
+    ),
+    "interpolate": ApplyTask(interpolate, "interpolate between the codes of two samples", shared=False),
 }
 PRETEXT_TASK = ApplyTask(restore, "restore samples with a pretext task of the run")
 
@@ -116,6 +121,9 @@ def apply(
     split: str | None = None,
     options: dict[str, Any] | None = None,
     device: str = "cpu",
+    engine: EngineName = "single",
+    workers: int | None = None,
+    address: str | None = None,
     progress: ProgressOption = None,
     **settings: Any,
 ) -> ApplyResult:
@@ -130,11 +138,12 @@ def apply(
         split: use only this split of the data.
         options: options of the source, by source name.
         device: device to compute on, such as ``cuda``.
+        engine, workers, address: what computes, as in `aekit.embed`; for ``sample`` and ``interpolate`` this process.
         progress: shows bars, as in `aekit.fit`.
         settings: settings of the task, such as ``count=16`` for ``sample``.
 
     Raises:
-        RecipeError: unknown task or setting.
+        RecipeError: unknown task or setting; there is no such engine, or it or the task does not take these options.
         DataError: the run has no decoder, or the data is unreadable or does not fit.
         OutputError: `out` already exists.
 
@@ -144,14 +153,16 @@ def apply(
         >>> result.values.shape, result.rows[0]["method"]
         ((150, 4), 'code, float32')
     """
-    progress = open_progress(progress)
-    context = Context(run, task, data, options, split, progress, device)
+    progress, chosen = open_progress(progress), choose_engine(engine, workers, address)
+    context = Context(run, task, data, options, split, progress, device, chosen)
     if task not in TASKS and task not in context.pretext_tasks:
         raise RecipeError([unknown_task(context, TASKS)])
     definition = TASKS.get(task, PRETEXT_TASK)
     model = options_model(definition.run)
     if problems := validation_errors(model, settings, task):
         raise RecipeError(problems)
+    if chosen is not None and not definition.shared:
+        raise RecipeError([f"engine = {engine!r}: {task} computes in this process; leave it out"])
     if data is None and definition.needs_data:
         raise DataError(f"{task} needs data: a folder, a file or SOURCE:NAME")
     with optional_folder(out) as folder:

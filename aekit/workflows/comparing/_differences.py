@@ -12,17 +12,6 @@ _LISTS = ("objective.variants", "objective.pretexts")
 _ORDER = ("encoder", "objective")
 
 
-def flatten_settings(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """Flatten ``{"train": {"lr": 1e-3}}`` into ``{"train.lr": 1e-3}``; tables in a list are numbered from 0."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        where = f"{place}.{name}" if place else name
-        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-            value = {str(number): item for number, item in enumerate(value)}
-        flat |= flatten_settings(value, where) if isinstance(value, Mapping) else {where: value}
-    return flat
-
-
 def differing_settings(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the settings in which flat recipes differ, in the order of their sections.
 

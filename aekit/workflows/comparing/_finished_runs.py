@@ -12,7 +12,7 @@ from aekit.data.locations import resolved
 from aekit.data.readers.folders import natural_key
 from aekit.errors import DataError, IdentityError, printable
 from aekit.evaluation.run_results import read_results
-from aekit.workflows.comparing._differences import flatten_settings
+from aekit.registry.overrides import flatten_settings
 
 ENCODER = "encoder"
 _FREE = {"train.seed", "train.device", "train.checkpoint_seconds", "data.source", "data.strict"}

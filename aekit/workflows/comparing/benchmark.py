@@ -20,11 +20,10 @@ from aekit.io.shell import command_line
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
-from aekit.registry.overrides import read_toml
+from aekit.registry.overrides import flatten_settings, read_toml
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.training.run_recipe import portable_recipe
-from aekit.workflows.comparing._differences import flatten_settings
 from aekit.workflows.comparing.comparison import Comparison, compare
 from aekit.workflows.fitting import fit
 from aekit.workflows.saved_run import missing, one_line

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from aekit.data.samples import Samples
+from aekit.data.shared_samples import computed_by_shares
 from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.encoder.freezing import FrozenTrunk, PrecomputedFeatures, freeze, trained_part
 from aekit.evaluation.linear.probe import fit_logistic
+from aekit.io.processes import Ranks
 from aekit.objectives.base import Batch, Objective
 
 STRENGTHS = np.geomspace(1e-4, 1e3, 10)
@@ -59,10 +61,14 @@ class ClassificationObjective(Objective):
         return self.classifier(part.encode(x))
 
     @torch.no_grad()
-    def start_from(self, regression: FrozenRegression) -> None:
-        """Replace the initial weights of the classifier by those of logistic regression on the codes."""
-        self.classifier.weight.copy_(torch.from_numpy(regression.weight))
-        self.classifier.bias.copy_(torch.from_numpy(regression.bias))
+    def start_from(self, regression: FrozenRegression, ranks: Ranks | None = None) -> None:
+        """Replace the initial weights of the classifier by those of logistic regression on the codes: that of the first process,
+        as processors of different kinds round differently."""
+        for parameter, array in zip(
+            (self.classifier.weight, self.classifier.bias), (regression.weight, regression.bias)
+        ):
+            values = torch.from_numpy(array)
+            parameter.copy_(values if ranks is None else ranks.gather(values)[0])
 
     @torch.no_grad()
     def shorten_classifier(self) -> None:
@@ -78,11 +84,16 @@ class ClassificationObjective(Objective):
     @torch.inference_mode()
     def logits_of(self, samples: Samples) -> Tensor:
         """Compute (N, C) logits of all samples, or of their features, in eval mode, on the CPU."""
-        training, is_features = self.training, isinstance(samples, PrecomputedFeatures)
+        training = self.training
         self.eval()
-        logits = [self.logits(Batch(raw, is_features=is_features)).float().cpu() for raw in samples.chunks(256)]
+        logits = computed_by_shares(samples, self._logits_of)
         self.train(training)
-        return torch.cat(logits)
+        return logits
+
+    def _logits_of(self, samples: Samples) -> Tensor:
+        is_features = isinstance(samples, PrecomputedFeatures)
+        batches = (Batch(raw, is_features=is_features) for raw in samples.chunks(256))
+        return torch.cat([self.logits(batch).float().cpu() for batch in batches])
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         assert batch.labels is not None
@@ -233,4 +244,8 @@ class FrozenRegression:
     def _embed(self, samples: Samples) -> np.ndarray:
         encoder = self.encoder
         embed = encoder if self._normalized else lambda raw: encoder.encode(encoder.preprocess(raw))
-        return torch.cat([embed(raw).float().cpu() for raw in samples.chunks(256)]).numpy()
+
+        def embed_all(part: Samples) -> Tensor:
+            return torch.cat([embed(raw).float().cpu() for raw in part.chunks(256)])
+
+        return computed_by_shares(samples, embed_all).numpy()

@@ -6,60 +6,27 @@ same labels, the same validation samples and the same test samples.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import shutil
-import time
-from collections.abc import Collection, Mapping
-from contextlib import nullcontext
-from copy import deepcopy
-from dataclasses import asdict
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from aekit._arguments import checked_arguments
-from aekit.data.locations import same_place
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
-from aekit.data.samples import Samples, load_samples
-from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import open_encoder
-from aekit.errors import DataError
-from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
-from aekit.evaluation.results import Split
-from aekit.io.atomic import explain_write_errors, folder_lock, write_text
-from aekit.io.device import choose_device
-from aekit.io.manifests import read_manifest, write_manifest
-from aekit.progress import Progress
+from aekit.io.atomic import explain_write_errors, folder_lock
+from aekit.io.manifests import read_manifest
+from aekit.io.processes import decide, joined
+from aekit.io.torchrun import is_restarted, is_silent
+from aekit.progress import SILENT
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.training.batches import Batches
-from aekit.training.checkpoint import State
-from aekit.training.defaults import TARGET_STEPS
-from aekit.training.frozen_features import frozen_features
-from aekit.training.low_rank_updates import without_low_rank
-from aekit.training.phases import Phase, run_phase, stoppable
-from aekit.training.settings import Settings, uses_bf16
-from aekit.workflows.finetuning._classification import (
-    BestEpoch,
-    ClassificationObjective,
-    FrozenRegression,
-    accuracy_and_loss,
-    class_indices,
-)
-from aekit.workflows.finetuning._inputs import (
-    FinetuneSettings,
-    check_options,
-    check_same_settings,
-    is_finished,
-    labels_and_split,
-)
-from aekit.workflows.finetuning.classifier import TITLES, Classifier, FinetuneResult, FinetuneResults, load_classifier
+from aekit.workflows.finetuning._inputs import check_options, is_finished, labels_and_split
+from aekit.workflows.finetuning._processes import finetune_in_processes
+from aekit.workflows.finetuning._steps import Finetuning
+from aekit.workflows.finetuning.classifier import FinetuneResult, FinetuneResults, load_classifier
 
 
 @checked_arguments
@@ -75,6 +42,7 @@ def finetune(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    processes: int = 1,
     progress: ProgressOption = None,
     **settings: Any,
 ) -> FinetuneResult:
@@ -97,6 +65,7 @@ def finetune(
         options: options of the source, by source name.
         out: folder to write, which makes it resumable; without it nothing is written.
         resume: resume interrupted fine-tuning in `out`.
+        processes: number of processes to train in, as in `aekit.fit`; they need `out`, and labels that the data has.
         progress: shows choices with their reasons, and bars, as in `aekit.fit`.
         settings: settings of a recipe's ``[train]``: ``epochs``, ``lr``, ``layer_decay``, ``batch_size``, ``weight_decay``,
             ``seed`` ... Defaults: lr 1e-3, a batch size of a tenth of the samples within 16 to 128, and epochs for about 3000
@@ -116,233 +85,31 @@ def finetune(
         ['finetuned', 'random', 'frozen']
     """
     progress = open_progress(progress)
-    folder = None if out is None else Path(out)
-    finished = folder is not None and is_finished(folder, resume)
-    encoder = open_encoder(encoder)
-    check_options(len(encoder.layers), layers, per_class, patience, settings)
-    source = open_data(data, dict(options or {}), like=encoder.spec)
-    warn_if_inside(folder, data)
-    seed = settings.get("seed", 0)
-    y_true, split = labels_and_split(source, labels, per_class, seed)
     choices = {"layers": layers, "per_class": per_class, "patience": patience, "baseline": baseline}
-    work = _Finetuning(encoder, source, y_true, split, choices, settings, folder, progress)
-    if folder and finished:
-        results = read_manifest(folder / "results.json", FinetuneResults)
-        work.check_unchanged(folder / "results.json", results["resumed_as"], settings)
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left by a process that was killed at its very end
-        progress.say(f"{folder} is already finished; nothing to resume")
-        return FinetuneResult.from_results(load_classifier(folder), results)
-    with folder_lock(folder) if folder else nullcontext(), explain_write_errors(folder) if folder else nullcontext():
+    if processes != 1:
+        return finetune_in_processes(
+            processes, encoder, data, labels, choices, settings, options or {}, out, resume=resume, progress=progress
+        )
+    folder = None if out is None else Path(out)
+    with ExitStack() as stack:
+        ranks = stack.enter_context(joined())
+        progress = SILENT if is_silent() else progress
+        resume = decide(ranks, lambda: resume or (is_restarted() and folder is not None and folder.exists()))
+        finished = folder is not None and decide(ranks, lambda: is_finished(folder, resume))
+        encoder = open_encoder(encoder)
+        check_options(len(encoder.layers), layers, per_class, patience, settings)
+        source = open_data(data, dict(options or {}), like=encoder.spec)
+        warn_if_inside(folder, data)
+        y_true, split = labels_and_split(source, labels, per_class, settings.get("seed", 0))
+        work = Finetuning(encoder, source, y_true, split, choices, settings, folder, progress, ranks)
+        if folder and finished:
+            results = read_manifest(folder / "results.json", FinetuneResults)
+            work.check_unchanged(folder / "results.json", results["resumed_as"], settings)
+            if work.writes:  # left by a process that was killed at its very end
+                shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+            progress.say(f"{folder} is already finished; nothing to resume")
+            return FinetuneResult.from_results(load_classifier(folder), results)
+        if folder:
+            decide(ranks, lambda: stack.enter_context(folder_lock(folder)))
+            stack.enter_context(explain_write_errors(folder))
         return work.go(resume)
-
-
-class _Finetuning:
-    """Fine-tuning, its baselines and their evaluation, step by step."""
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        source: Source,
-        labels: np.ndarray,
-        split: Split,
-        choices: dict[str, Any],
-        settings: dict[str, Any],
-        folder: Path | None,
-        progress: Progress,
-    ) -> None:
-        self.encoder, self.source, self.labels, self.split = encoder, source, labels, split
-        self.choices, self.folder, self.progress = choices, folder, progress
-        train = without_low_rank(Settings(**{"lr": 1e-3, **settings}))
-        self.device = choose_device(train.device, "train.device")
-        self.train_on, self.train_labels = self._read(split.train)
-        self.choose_on, self.choose_labels = self._read(split.validation)
-        self.source.warn_of_skipped()
-        self.classes, codes = np.unique(self.train_labels, return_inverse=True)
-        if len(self.classes) < 2:
-            raise DataError(f"the training labels are all {self.classes.tolist()}: expected at least two classes")
-        count = len(codes)
-        self.codes = torch.from_numpy(codes)
-        size = settings.get("batch_size", min(128, max(16, count // 10)))
-        epochs = settings.get("epochs", min(100, max(5, TARGET_STEPS // max(1, count // size))))
-        precision = "bf16" if uses_bf16(train, encoder.spec, self.device) else "fp32"
-        self.settings = train.model_copy(update={"batch_size": size, "epochs": epochs, "precision": precision})
-        self.logged: dict[str, list[dict[str, Any]]] = {}
-        self.seconds: dict[str, float] = {}
-
-    def go(self, resume: bool) -> FinetuneResult:
-        baseline = self.choices["baseline"]
-        if self.folder:
-            self._write_settings(self.folder / "checkpoint" / "settings.json", resume)
-        layers = self.choices["layers"]
-        part = "the whole network" if layers is None else f"the classifier and the top {layers} layers"
-        self.progress.say(
-            f"training {part} on {len(self.codes)} labels of {len(self.classes)} classes, "
-            f"on {self.device.type} in {self.settings.precision}"
-        )
-        trained = {"finetuned": self._fit("finetuned", self.encoder, resume)}
-        if baseline:
-            trained["random"] = self._fit("random", self.encoder.with_random_weights(self.settings.seed), resume)
-        chosen = {name: self._choice(best) for name, best in trained.items()}
-        started = time.perf_counter()
-        frozen = self._regression(self.encoder) if baseline else None
-        self.seconds |= {"frozen": time.perf_counter() - started} if baseline else {}
-
-        test_on, y_true = self._read(self.split.test)
-        assert test_on is not None
-        predictions = {name: best.objective.logits_of(test_on).argmax(1) for name, best in trained.items()}
-        if frozen:
-            chosen["frozen"] = {"C": frozen.strength, "selected_on": self._selected_on()}
-            predictions["frozen"] = frozen.predict(test_on)
-        correct = {name: (self.classes[codes.numpy()] == y_true).astype(float) for name, codes in predictions.items()}
-        objective = trained["finetuned"].objective.requires_grad_(True)
-        freeze(objective.encoder, 0)
-        encoder = self._with_record(objective.encoder)
-        seed = self.settings.seed
-        results = {
-            "digest": encoder.digest,
-            "base_encoder": self.encoder.digest,
-            "accuracy": {name: asdict(bootstrap(scores, seed=seed)) for name, scores in correct.items()},
-            "gains": {
-                n: asdict(bootstrap_difference(correct["finetuned"], correct[n], seed=seed)) for n in list(correct)[1:]
-            },
-            "chosen": chosen,
-            "counts": {
-                "classes": len(self.classes),
-                "train": len(self.codes),
-                "validation": len(self.choose_labels),
-                "test": len(y_true),
-                "skipped": len(self.source.skipped),
-            },
-            "split": self.split.origin,
-            "notes": self._notes(),
-            "settings": {**self.choices, "train": self.settings.model_dump()},
-            "resumed_as": self._identity(),
-            "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
-        }
-        result = FinetuneResult.from_results(Classifier(encoder, objective.classifier, self.classes), results)
-        if self.folder:
-            with stoppable():  # a stop here would leave the checkpoint beside what is finished
-                result.classifier.save(self.folder)
-                write_manifest(self.folder / "results.json", results)
-                encoder.save(self.folder / "encoder")
-                shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
-        return result
-
-    def _read(self, rows: np.ndarray) -> tuple[Samples | None, np.ndarray]:
-        """Read the samples at (N,) rows; return those that are readable, and their labels."""
-        samples = load_samples(self.source, rows, self.device, progress=self.progress) if len(rows) else None
-        return samples, self.labels[rows if samples is None else samples.rows]
-
-    def _write_settings(self, path: Path, resume: bool) -> None:
-        """Write the settings; on resuming, check that they are unchanged."""
-        if resume and path.exists():
-            self.check_unchanged(path, read_manifest(path, FinetuneSettings))
-            return
-        path.parent.mkdir(exist_ok=True)
-        write_manifest(path, self._identity())
-
-    def check_unchanged(self, path: Path, before: dict[str, Any], free: Collection[str] | None = None) -> None:
-        """Check that the settings, the encoder and the labels are those of earlier fine-tuning, as `check_same_settings`."""
-        check_same_settings(path, before, self._identity(), free)
-
-    def _identity(self) -> dict[str, Any]:
-        """Return what a resumed call must have in common with the first."""
-        digest = hashlib.blake2b(self.codes.numpy().tobytes() + repr(self.choose_labels.tolist()).encode()).hexdigest()
-        return {
-            **self.choices,
-            "encoder": self.encoder.digest,
-            "labels": f"{len(self.codes)} and {len(self.choose_labels)} of hash {digest[:12]}",
-            "train": self.settings.model_dump(),
-        }
-
-    def _fit(self, name: str, encoder: Encoder, resume: bool) -> BestEpoch:
-        """Train a copy of an encoder until the epochs or the patience run out, from logistic regression unless it is random."""
-        settings, patience = self.settings, self.choices["patience"]
-        objective = ClassificationObjective(
-            deepcopy(encoder), len(self.classes), layers=self.choices["layers"], seed=settings.seed
-        )
-        objective.to(self.device)
-        checkpoint = self.folder / "checkpoint" / name if self.folder else None
-        resumes = bool(resume and checkpoint and (checkpoint / "state.safetensors").exists())
-        began, choose_on = time.monotonic(), self.choose_on
-        from_regression = name == "finetuned" and not resumes
-        if from_regression:
-            objective.start_from(self._regression(encoder, normalized=False))
-        best = BestEpoch(objective, settings.epochs)
-        objective.add_module("best", best)
-        assert self.train_on is not None
-        batches = Batches(self.train_on, settings.batch_size, settings.seed, self.codes)
-        phase = Phase(TITLES[name], objective, batches, settings)
-        state = State.start(objective, settings)
-        if resumes and checkpoint:
-            state.restore(checkpoint)
-            self.progress.say(f"{phase.title}: resuming after step {state.step}")
-        if choose_on is not None:
-            choose_on = frozen_features(objective, choose_on, self.progress) or choose_on
-        if from_regression:
-            on_training = accuracy_and_loss(objective.logits_of(self.train_on), self.codes)
-            best.add_start(on_training, self._score(objective, choose_on))
-            objective.shorten_classifier()
-        state.seconds += time.monotonic() - began
-        per_epoch = phase.steps // settings.epochs
-        for record in run_phase(phase, state, checkpoint, self.progress, enough=lambda: best.should_stop(patience)):
-            best.sums += best.sums.new_tensor([record["loss"], record["accuracy"]])
-            if record["step"] % per_epoch == 0:
-                best.add(objective, per_epoch, self._score(objective, choose_on))
-                self._log(name, best)
-        self._log(name, best)
-        self.seconds[name] = state.seconds
-        return best
-
-    def _score(self, objective: ClassificationObjective, choose_on: Samples | None) -> tuple[float, float]:
-        """Compute accuracy and cross-entropy on the validation samples, or on their features; NaN without samples."""
-        if choose_on is None:
-            return math.nan, math.nan
-        return accuracy_and_loss(objective.logits_of(choose_on), class_indices(self.classes, self.choose_labels))
-
-    def _regression(self, encoder: Encoder, *, normalized: bool = True) -> FrozenRegression:
-        """Fit logistic regression on a copy of an encoder."""
-        assert self.train_on is not None
-        labeled = (self.train_on, self.train_labels, self.choose_on, self.choose_labels)
-        return FrozenRegression(deepcopy(encoder).to(self.device), *labeled, normalized=normalized)
-
-    def _choice(self, best: BestEpoch) -> dict[str, Any]:
-        """Return the selected epoch, counted from 1, with its metrics; epoch 0 is logistic regression on the frozen encoder."""
-        chosen = {"epoch": best.best + 1, "run": best.epochs, "selected_on": self._selected_on()}
-        return chosen | best.metrics(best.best)
-
-    def _selected_on(self) -> str:
-        if not len(self.choose_labels):
-            return "the last, as there are too few labels for validation"
-        return f"selected on {len(self.choose_labels)} validation samples"
-
-    def _log(self, name: str, best: BestEpoch) -> None:
-        """Write ``log.jsonl``, a line for each epoch of each training. It is rewritten, so that resuming repeats no line."""
-        self.logged[name] = [{"training": name, "epoch": n + 1, **best.metrics(n)} for n in best.logged]
-        if self.folder:
-            lines = [json.dumps(line) for lines in self.logged.values() for line in lines]
-            write_text(self.folder / "log.jsonl", "".join(f"{line}\n" for line in lines))
-
-    def _notes(self) -> list[str]:
-        """Return notes on earlier training of the encoder on the test samples."""
-        before, notes = self.encoder.record, []
-        data = (self.source.origin or {}).get("data")
-        pretrained_on = before.get("data", {}).get("data")
-        if self.source.splits is None and same_place(data, pretrained_on, None, self.encoder.folder):
-            notes.append("the encoder was pretrained on the test samples too, without labels")
-        if tuned := before.get("finetuned"):
-            notes.append(f"the encoder was fine-tuned with labels of {tuned['data']} before")
-        return notes
-
-    def _with_record(self, encoder: Encoder) -> Encoder:
-        """Fill the record of the fine-tuned encoder with its origin; an unchanged encoder keeps its record."""
-        if encoder.digest == self.encoder.digest:
-            encoder.record = self.encoder.record
-            return encoder.to(self.encoder.device).eval()
-        names = ("weights", "data", "trained", "objective")
-        inherited = {key: value for key, value in self.encoder.record.items() if key in names}
-        origin = (self.source.origin or {"data": "<data in memory>"})["data"]
-        labels = len(self.codes) + len(self.choose_labels)
-        tuned = {"base_encoder": self.encoder.digest, "data": origin, "labels": labels, "split": self.split.origin}
-        encoder.record = inherited | {"finetuned": tuned}
-        return encoder.to(self.encoder.device).eval()

@@ -18,11 +18,10 @@ from aekit.io.atomic import folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.registry.overrides import nest, read_toml
+from aekit.registry.overrides import flatten_settings, nest, read_toml
 from aekit.training.phases import Interrupted
 from aekit.training.run_recipe import recipe_settings
 from aekit.workflows._resuming import check_same_data, data_facts
-from aekit.workflows.comparing._differences import flatten_settings
 from aekit.workflows.tuning._budget import LONGER, RUNGS, SUBJECTS, Budget
 from aekit.workflows.tuning._final_runs import evaluate_run, fit_run, test_difference, test_metric
 from aekit.workflows.tuning._outlook import LearningCurve, gain_of_more_candidates, selection_optimism

@@ -13,6 +13,7 @@ from aekit.plugin import (
     BadImage,
     Field,
     Listing,
+    MetadataOption,
     Resize,
     SampleSpec,
     Source,
@@ -21,6 +22,7 @@ from aekit.plugin import (
     WindowCutter,
     choose_spec,
     contains_files,
+    describe_files,
     list_folder,
 )
 
@@ -71,9 +73,11 @@ class Clips(Source):
         grayscale: Annotated[bool, Field(description="convert clips to one channel")] = False,
         test: Annotated[float, _TEST] = 0.2,
         gap: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _GAP] = "auto",
+        metadata: MetadataOption = "auto",
     ) -> None:
         root, self.skipped = Path(where), {}
         listing = list_folder(root, VIDEO_ENDINGS, "videos") if root.is_dir() else Listing([root.name], [root])
+        listing = describe_files(listing, root, metadata)
         self.videos = [Video(path) for path in listing.paths]
         image = None
         if like is not None and like.is_clip:
@@ -89,6 +93,8 @@ class Clips(Source):
             self.videos, listing, root.is_dir(), test, gap
         )
         self.labels = None if listing.labels is None else listing.labels[self.segment_starts[:, 0]]
+        if listing.metadata is not None:
+            self.metadata = listing.metadata.repeated(self.segment_starts[:, 0].tolist())
         self.notes, self.losses = (*notes, *filter(None, [listing.note])), listing.losses
         self._reader: tuple[int, VideoReader | None] = (-1, None)
 

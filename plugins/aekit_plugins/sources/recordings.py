@@ -15,11 +15,13 @@ from aekit.plugin import (
     Field,
     GapOptions,
     Listing,
+    MetadataOption,
     Recording,
     SampleSpec,
     Source,
     WindowCutter,
     contains_files,
+    describe_files,
     list_folder,
     match_sound,
     read_recordings,
@@ -95,10 +97,12 @@ class Recordings(Source):
         time: Annotated[str, _TIME] = "auto",
         group: Annotated[str, _GROUP] = "auto",
         rate: Annotated[Literal["auto"] | Count, _RATE] = "auto",
+        metadata: MetadataOption = "auto",
         **gaps: Unpack[GapOptions],
     ) -> None:
         root, self.skipped = Path(where), {}
         listing = list_folder(root, RECORDING_ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
+        listing = describe_files(listing, root, metadata)
         if like is not None and like.is_series:
             steps, frame_step = like.shape[1], like.frame_step
         else:
@@ -139,6 +143,8 @@ class Recordings(Source):
         self.segment_starts, self.ids, self.splits = self.cutting.cut_files(
             self.recordings, listing, several, test, gap
         )
+        if listing.metadata is not None:
+            self.metadata = listing.metadata.repeated([files[number] for number in self.segment_starts[:, 0].tolist()])
         has_step_labels = all(recording.labels is not None or recording.reason for recording in self.recordings)
         if listing.labels is not None and not (has_step_labels and y != "auto"):
             self.labels = listing.labels[self.segment_starts[:, 0]]

@@ -1,10 +1,11 @@
-"""Units of work: the samples that a worker embeds at a time, and the bytes in which they and their vectors travel."""
+"""Units of work: the samples that a worker computes on at a time, and the bytes in which they and the results travel."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +21,9 @@ UNITS_A_WORKER = 8
 """Fewest units for each worker, where there are batches enough, so that all end at about the same time."""
 _HEADER = b"aekit.header"
 
+Column = np.ndarray | list[str] | list[bytes]
+"""What is computed of each sample: numbers (M, *shape), a text, or bytes, such as those of `array_to_bytes`."""
+
 
 class MessageError(AekitError):
     """A message of a worker that cannot be read, or is no answer to its unit."""
@@ -30,22 +34,18 @@ class Setup:
     """What a worker is told once.
 
     Attributes:
-        encoder: folder of the encoder.
+        folder: with the files that it needs, such as an encoder.
         origin: of the data, as `aekit.data.opening.reopen` takes it.
-        samples: number of samples of all workers together.
         device: name of the device.
         threads: threads of a worker.
-        batch_size, precision, strict: as of `aekit.embed`; the precision is not ``auto``.
+        settings: further values, as JSON expresses them.
     """
 
-    encoder: str
+    folder: str
     origin: dict[str, Any]
-    samples: int
     device: str
     threads: int
-    batch_size: int | None
-    precision: str
-    strict: bool
+    settings: dict[str, Any]
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -86,8 +86,7 @@ class Result:
 
     Attributes:
         positions: (M,) positions of the samples that could be read.
-        vectors: (M, D) float32.
-        hashes: (M,) content hashes.
+        columns: name -> what was computed of these samples, in their order; {} if there are none.
         ids: hash of the ids of the unit.
         skipped: id -> reason, of the other samples.
         warnings: texts of warnings.
@@ -95,8 +94,7 @@ class Result:
     """
 
     positions: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    vectors: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
-    hashes: Sequence[str] = ()
+    columns: Mapping[str, Column] = field(default_factory=dict)
     ids: str = ""
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
@@ -104,16 +102,13 @@ class Result:
 
     def to_bytes(self) -> bytes:
         """Write it as an Arrow stream."""
-        header = {name: getattr(self, name) for name in ("ids", "skipped", "warnings", "error")}
-        columns = {
-            "position": pa.array(self.positions, pa.int64()),
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(self.vectors.ravel()), self.vectors.shape[1]),
-            "hash": pa.array(self.hashes, pa.string()),
-        }
-        table = pa.table(columns).replace_schema_metadata({_HEADER: json.dumps(header)})
+        header: dict[str, Any] = {name: getattr(self, name) for name in ("ids", "skipped", "warnings", "error")}
+        header["shapes"] = {n: column.shape[1:] for n, column in self.columns.items() if isinstance(column, np.ndarray)}
+        columns = {name: _to_arrow(column) for name, column in self.columns.items()}
+        table = pa.table({"position": pa.array(self.positions, pa.int64()), **columns})
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as stream:
-            stream.write_table(table)
+        with pa.ipc.new_stream(sink, table.schema.with_metadata({_HEADER: json.dumps(header)})) as stream:
+            stream.write_table(table.replace_schema_metadata({_HEADER: json.dumps(header)}))
         return sink.getvalue().to_pybytes()
 
     @classmethod
@@ -125,10 +120,10 @@ class Result:
         """
         try:
             table = pa.ipc.open_stream(content).read_all()
-            dim = table.schema.field("vector").type.list_size
-            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             header = json.loads((table.schema.metadata or {})[_HEADER])
-            result = cls(table["position"].to_numpy(), flat.reshape(-1, dim), table["hash"].to_pylist(), **header)
+            shapes = header.pop("shapes")
+            columns = {name: _from_arrow(table[name], shapes.get(name)) for name in table.column_names[1:]}
+            result = cls(table["position"].to_numpy(), columns, **header)
             is_answer = result._answers(unit)
         except Exception as error:  # pyarrow raises its own errors, and those of Python
             raise MessageError(f"a worker has sent what is no result: {first_line(error)}") from error
@@ -142,12 +137,38 @@ class Result:
             rebuild_error(self.error)
             return True
         read, count = unit[np.isin(unit, self.positions)], len(self.positions)
-        texts = [self.ids, *self.skipped, *self.skipped.values(), *self.warnings, *self.hashes]
-        whole = np.array_equal(read, self.positions) and self.vectors.dtype == np.float32
-        whole = (
-            whole and len(self.vectors) == len(self.hashes) == count and all(isinstance(text, str) for text in texts)
-        )
+        texts = [self.ids, *self.skipped, *self.skipped.values(), *self.warnings]
+        whole = np.array_equal(read, self.positions) and all(isinstance(text, str) for text in texts)
+        whole = whole and all(len(column) == count for column in self.columns.values())
         return whole and (not self.ids or count + len(self.skipped) == len(unit))
+
+
+def _to_arrow(column: Column) -> pa.Array:
+    if not isinstance(column, np.ndarray):
+        return pa.array(column, pa.binary() if column and isinstance(column[0], bytes) else pa.string())
+    flat = pa.array(np.ascontiguousarray(column).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, int(np.prod(column.shape[1:])))
+
+
+def _from_arrow(column: pa.ChunkedArray, shape: Sequence[int] | None) -> Column:
+    if column.null_count:
+        raise ValueError("a value is missing")
+    if shape is None:
+        return column.to_pylist()
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), *shape)
+
+
+def array_to_bytes(array: np.ndarray) -> bytes:
+    """Write an array in NumPy's format, for columns of arrays of different shapes."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return content.getvalue()
+
+
+def array_from_bytes(content: bytes) -> np.ndarray:
+    """Read an array that `array_to_bytes` wrote."""
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def describe_error(error: Exception) -> dict[str, Any]:
