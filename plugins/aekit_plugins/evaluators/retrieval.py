@@ -84,8 +84,8 @@ def _average_precision(relevant: np.ndarray, possible: np.ndarray) -> np.ndarray
     """Return the (B,) average precision of rankings (B, depth) bool, given the (B,) class sizes."""
     rows, ranks = np.divmod(np.flatnonzero(relevant), relevant.shape[1])
     counts = np.bincount(rows, minlength=len(relevant))
-    found = np.arange(1, len(rows) + 1) - (counts.cumsum() - counts)[rows]  # relevant samples up to each of them
-    precision = np.bincount(rows, found / (ranks + 1), minlength=len(relevant))
+    so_far = np.arange(1, len(rows) + 1) - (counts.cumsum() - counts)[rows]  # relevant samples up to each of them
+    precision = np.bincount(rows, so_far / (ranks + 1), minlength=len(relevant))
     return precision / np.clip(possible, 1, relevant.shape[1])
 
 
