@@ -187,7 +187,10 @@ def read_part(folder: Path, name: str, manifest: Mapping[str, Any], columns: Seq
         table.validate(full=True)
         if len(table) != rows or any(table[text].null_count for text in table.column_names if text in _NEVER_NULL):
             raise ValueError("lacks values")
-        if "vector" in table.column_names and not np.isfinite(column_values(table["vector"].combine_chunks().flatten())).all():
+        if (
+            "vector" in table.column_names
+            and not np.isfinite(column_values(table["vector"].combine_chunks().flatten())).all()
+        ):
             raise ValueError("has vectors that are not finite")
         return table
 

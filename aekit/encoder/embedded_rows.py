@@ -64,7 +64,9 @@ def from_table(table: pa.Table) -> Rows:
     vectors = table["vector"].combine_chunks()
     dim = table.schema.field("vector").type.list_size
     flat = column_values(vectors.flatten())
-    column = {name: column_values(table[name].combine_chunks()) for name in ("label", "split") if name in table.column_names}
+    column = {
+        name: column_values(table[name].combine_chunks()) for name in ("label", "split") if name in table.column_names
+    }
     labels, splits = column.get("label"), column.get("split")
     return Rows(
         table["id"].to_pylist(),
@@ -77,7 +79,10 @@ def from_table(table: pa.Table) -> Rows:
 
 
 def column_values(column: pa.Array) -> np.ndarray:
-    """Return the (N,) values of a column, strings as objects. Arrow's own conversion imports pandas, which takes a quarter second."""
+    """Return the (N,) values of a column, strings as objects.
+
+    Arrow's own conversion imports pandas where it is installed, which takes a quarter of a second.
+    """
     if not column.null_count and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return np.from_dlpack(column)
     if pa.types.is_string(column.type):

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 """Environment variable that OpenBLAS reads when it is loaded."""
 

@@ -74,7 +74,10 @@ def rank_neighbors(
     squares = prepared.square().sum(1) if metric == "l2" else None
     step = max(1, _RANKED // len(base))
     for start in range(0, len(rows), step):
-        yield slice(start, start + step), _descending_order(_similarities(rows[start : start + step], prepared, squares))
+        yield (
+            slice(start, start + step),
+            _descending_order(_similarities(rows[start : start + step], prepared, squares)),
+        )
 
 
 def _descending_order(scores: Tensor) -> np.ndarray:
@@ -127,7 +130,7 @@ def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric, device: torch.
 
 
 def _similarities(rows: Tensor, base: Tensor, squares: Tensor | None) -> Tensor:
-    """Return (B, N) products of rows, or with the (N,) squares of `base` negative squared distances plus the square of the row."""
+    """Return (B, N) products of rows; given the (N,) squares of `base`, negative squared distances plus the square of each row."""
     return rows @ base.T if squares is None else torch.addmm(squares, rows, base.T, beta=-1, alpha=2)
 
 
@@ -145,13 +148,13 @@ def _search_keys(rows: Tensor, base: Tensor, squares: Tensor | None, k: int) -> 
 
 
 def _with_larger(best: np.ndarray, scores: Tensor, start: int, k: int) -> np.ndarray:
-    """Return the keys (B, K) of the k largest of (B, N) scores and of those before, given the keys (B, J) of the k largest of these.
+    """Return the keys (B, K) of the k largest of (B, N) scores and of those before, of which (B, J) keys are the best.
 
     Only what is at least the k-th largest so far is sorted: at first the k-th of the largest entries of groups, as no fewer
     entries can be as large. NaN, which is no number to compare with, is sorted too.
     """
     count = scores.shape[1]
-    values, least = scores.numpy(), -np.inf
+    values, least = scores.numpy(), np.full((len(scores), 1), -np.inf, np.float32)
     if best.shape[1] == k:
         least = _scores(best[:, -1:])
     elif group := next((size for size in (32, 16, 8, 4, 2) if count // size >= 2 * k), 0):

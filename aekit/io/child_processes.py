@@ -21,7 +21,6 @@ from aekit._lazy import QuickImports
 from aekit.errors import printable
 from aekit.io.threads import limited_threads
 
-
 _POLL_SECONDS = 0.01
 """Time between two looks at whether a forked process has ended."""
 
@@ -81,7 +80,8 @@ def describe_end(code: int) -> str:
 def start_child(module: str, threads: int, *, logged: bool = True, descriptors: Sequence[int] = ()) -> Child:
     """Start ``python -m MODULE DESCRIPTOR``, where the descriptor is its end of the connection.
 
-    A new interpreter is started rather than forked, as threads and FAISS do not survive a fork. It imports what this process
+    A new interpreter is started rather than forked, as threads and FAISS do not survive a fork (where no thread computes yet,
+    `fork_child` is faster). It imports what this process
     would, and nothing that lies in the working folder by chance. Ctrl-C on a terminal does not reach it.
 
     Args:
@@ -136,7 +136,7 @@ def fork_child(work: Callable[[Connection], None], threads: int) -> Child:
 
 
 def _run_copy(
-    work: Callable[[Connection], None], connection: Connection, log: IO[bytes], threads: int, mask: set[signal.Signals]
+    work: Callable[[Connection], None], connection: Connection, log: IO[bytes], threads: int, mask: set[int]
 ) -> NoReturn:
     """Run a function in the process that was just forked, and end it without what the other process does at its end."""
     code = 1

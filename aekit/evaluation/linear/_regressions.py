@@ -108,7 +108,7 @@ class Regressions:
                     self.factors[number] = factor
 
     def _leading_hessian(self, p: Tensor, penalty: Tensor) -> Tensor:
-        """Return the (C * L, C * L) float64 Hessian along the leading directions and the intercept, given (C, N) probabilities."""
+        """Return the (C * L, C * L) Hessian along the leading directions and the intercept, given (C, N) probabilities."""
         assert self.leading is not None
         features = self.sample[:, self.leading].float()  # (N, L)
         weighted = p.float()[:, None] * features.T  # (C, L, N)

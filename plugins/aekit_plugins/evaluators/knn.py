@@ -87,7 +87,9 @@ def _votes(
     cells = np.arange(len(queries))[:, None] * len(classes) + codes[neighbors]
     for t in temperatures:
         # Relative to the nearest neighbor, so that no weight overflows.
-        weights = np.exp((similarities - similarities[:, :1]) / t) * by_rank if t else np.tile(by_rank, (len(queries), 1))
+        weights = (
+            np.exp((similarities - similarities[:, :1]) / t) * by_rank if t else np.tile(by_rank, (len(queries), 1))
+        )
         votes = np.zeros((len(queries), len(classes)))
         for start, k in pairwise([0, *k_values]):
             added = np.bincount(cells[:, start:k].ravel(), weights[:, start:k].ravel(), votes.size)
