@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 import aekit
-from aekit._torch_libraries import load_torch_libraries
 from aekit.cli._signals import Stop, stopping
 from aekit.cli._streams import guarded
+from aekit.cli._torch_libraries import load_torch_libraries
 from aekit.errors import (
     INTERRUPTED,
     LONGEST,

@@ -130,7 +130,7 @@ def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric, device: torch.
 
 
 def _similarities(rows: Tensor, base: Tensor, squares: Tensor | None) -> Tensor:
-    """Return (B, N) products of rows; given the (N,) squares of `base`, negative squared distances plus the square of each row."""
+    """Return (B, N) products of rows; given (N,) squares of `base`, negative squared distances plus the square of each row."""
     return rows @ base.T if squares is None else torch.addmm(squares, rows, base.T, beta=-1, alpha=2)
 
 

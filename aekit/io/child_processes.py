@@ -80,9 +80,9 @@ def describe_end(code: int) -> str:
 def start_child(module: str, threads: int, *, logged: bool = True, descriptors: Sequence[int] = ()) -> Child:
     """Start ``python -m MODULE DESCRIPTOR``, where the descriptor is its end of the connection.
 
-    A new interpreter is started rather than forked, as threads and FAISS do not survive a fork (where no thread computes yet,
-    `fork_child` is faster). It imports what this process
-    would, and nothing that lies in the working folder by chance. Ctrl-C on a terminal does not reach it.
+    A new interpreter is started rather than forked, as threads and FAISS do not survive a fork; `fork_child` is for where none
+    computes yet. It imports what this process would, and nothing that lies in the working folder by chance. Ctrl-C on a terminal
+    does not reach it.
 
     Args:
         module: name of the module.

@@ -22,7 +22,7 @@ print("libtorch_cpu.so" in open("/proc/self/maps").read(), "torch" in sys.module
 """
 THREAD = """
 import sys
-from aekit import _torch_libraries
+from aekit.cli import _torch_libraries
 {change}
 _torch_libraries._load()
 assert "torch" not in sys.modules
