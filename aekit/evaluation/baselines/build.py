@@ -92,7 +92,7 @@ def baseline_features(
     seconds, batches = 0.0, list[tuple[slice, Tensor]]()
     if not features:
         start = time.perf_counter()
-        held = len(rows) * encoder.spec.nbytes <= HELD_BYTES
+        keeps_samples = len(rows) * encoder.spec.nbytes <= HELD_BYTES
         widths = {"raw": raw_dim(encoder.spec)} | ({"rocket": 2 * KERNELS} if convolutions else {})
         features = {kind: np.empty((len(rows), width), np.float32) for kind, width in widths.items()}
         with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
@@ -101,7 +101,7 @@ def baseline_features(
                 features["raw"][block] = flatten_samples(x, shape).cpu().numpy()
                 if convolutions:
                     features["rocket"][block] = convolutions(x).cpu().numpy()
-                batches += [(block, batch)] if held else []
+                batches += [(block, batch)] if keeps_samples else []
                 task.advance(len(batch))
         seconds = time.perf_counter() - start
     # Evaluators may run on these while the random encoder embeds.
