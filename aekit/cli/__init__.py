@@ -13,6 +13,7 @@ import click
 import aekit
 from aekit.cli._signals import Stop, stopping
 from aekit.cli._streams import guarded
+from aekit.cli._torch_libraries import load_torch_libraries
 from aekit.errors import (
     INTERRUPTED,
     LONGEST,
@@ -55,6 +56,9 @@ COMMANDS = {
     "demo": "run the whole workflow on built-in data in a minute",
 }
 """Command -> one line of help. The code is ``aekit.cli.NAME:NAME``, with underscores for hyphens."""
+
+WITHOUT_TORCH = {"copy", "data", "plugins"}
+"""Commands that do not import torch."""
 
 COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and
 fish_source."""
@@ -174,6 +178,8 @@ def group() -> None:
     command = click.get_current_context().invoked_subcommand
     if started_by_torchrun() and command not in ("fit", "finetune"):
         raise RecipeError([f"torchrun: aekit {command} runs in a single process; call it without torchrun"])
+    if command not in WITHOUT_TORCH and not {"-h", "--help"} & set(sys.argv):
+        load_torch_libraries()
 
 
 def _print_warnings() -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
+from aekit.encoder.embedded_rows import column_values
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError, IdentityError
 from aekit.io.manifest_models import Checksums, Count, Dim, Manifest, OriginRecord, Sha256
@@ -186,7 +187,10 @@ def read_part(folder: Path, name: str, manifest: Mapping[str, Any], columns: Seq
         table.validate(full=True)
         if len(table) != rows or any(table[text].null_count for text in table.column_names if text in _NEVER_NULL):
             raise ValueError("lacks values")
-        if "vector" in table.column_names and not np.isfinite(table["vector"].combine_chunks().flatten()).all():
+        if (
+            "vector" in table.column_names
+            and not np.isfinite(column_values(table["vector"].combine_chunks().flatten())).all()
+        ):
             raise ValueError("has vectors that are not finite")
         return table
 

@@ -63,8 +63,10 @@ def from_table(table: pa.Table) -> Rows:
     """Return the rows of a part."""
     vectors = table["vector"].combine_chunks()
     dim = table.schema.field("vector").type.list_size
-    flat = vectors.flatten().to_numpy(zero_copy_only=False)
-    column = {name: table[name].to_numpy() for name in ("label", "split") if name in table.column_names}
+    flat = column_values(vectors.flatten())
+    column = {
+        name: column_values(table[name].combine_chunks()) for name in ("label", "split") if name in table.column_names
+    }
     labels, splits = column.get("label"), column.get("split")
     return Rows(
         table["id"].to_pylist(),
@@ -74,6 +76,18 @@ def from_table(table: pa.Table) -> Rows:
         table["hash"].to_pylist(),
         metadata_of(table),
     )
+
+
+def column_values(column: pa.Array) -> np.ndarray:
+    """Return the (N,) values of a column, strings as objects.
+
+    Arrow's own conversion imports pandas where it is installed, which takes a quarter of a second.
+    """
+    if not column.null_count and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return np.from_dlpack(column)
+    if pa.types.is_string(column.type):
+        return np.array(column.to_pylist(), object)
+    return column.to_numpy(zero_copy_only=False)
 
 
 def metadata_of(table: pa.Table) -> pa.Table | None:

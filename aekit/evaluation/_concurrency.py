@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,20 +11,40 @@ from typing import Any
 
 import torch
 
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+"""Environment variable that OpenBLAS reads when it is loaded."""
+
 
 @contextmanager
 def computing_threads(count: int) -> Iterator[None]:
     """Let torch and BLAS in this process use as many threads within the context, as other processes compute beside it."""
-    import scipy.linalg  # noqa: F401  (a BLAS that is loaded later would not be limited)
-    from threadpoolctl import threadpool_limits
-
     threads = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        with threadpool_limits(count, user_api="blas"):
+        with _blas_threads(count):
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _blas_threads(count: int) -> Iterator[None]:
+    """Limit the threads of BLAS within the context, also of one that is loaded there, as that of SciPy may be."""
+    from threadpoolctl import ThreadpoolController
+
+    before, set_before = ThreadpoolController().select(user_api="blas"), os.environ.get(BLAS_THREADS)
+    os.environ[BLAS_THREADS] = str(count)
+    try:
+        with before.limit(limits=count):
+            yield
+    finally:
+        os.environ.pop(BLAS_THREADS)
+        if set_before is not None:
+            os.environ[BLAS_THREADS] = set_before
+        known = {library.filepath for library in before.lib_controllers}
+        for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+            if library.filepath not in known:
+                library.set_num_threads(int(set_before or torch.get_num_threads()))
 
 
 @contextmanager
@@ -39,7 +60,6 @@ def concurrently(count: int, beside: int = 0) -> Iterator[Callable[..., Future[A
         count: number of computations.
         beside: number of processes that compute too.
     """
-    import scipy.linalg  # noqa: F401  (a BLAS that is loaded later would not be limited)
     from threadpoolctl import threadpool_limits
 
     threads = torch.get_num_threads()
@@ -52,7 +72,7 @@ def concurrently(count: int, beside: int = 0) -> Iterator[Callable[..., Future[A
 
     executor = ThreadPoolExecutor(workers, "evaluator", limit)
     try:
-        with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+        with warnings.catch_warnings(), _blas_threads(1):
             try:
                 yield executor.submit
             finally:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from aekit.errors import DEBUG, AekitError, first_line
+from aekit.evaluation._worker import answer_evaluators
 from aekit.evaluation.results import Result, Split
-from aekit.io.child_processes import Child, end_children, start_child
+from aekit.io.child_processes import Child, can_fork, end_children, fork_child, start_child
 from aekit.io.memory import free_memory
 from aekit.registry.discovery import SESSION, Plugin
 
@@ -131,7 +132,9 @@ def evaluator_processes(
     if samples * evaluators * subjects >= MIN_WORK and not os.environ.get(DEBUG) and not torch.cuda.is_available():
         room = free_memory() // (PROCESS_BYTES + 8 * samples * width)
         count = min(torch.get_num_threads() - 1, evaluators * subjects - 1, MAX_PROCESSES, room)
-    processes = EvaluatorProcesses([start_child(WORKER, 1) for _ in range(count)], say)
+    forks = can_fork()
+    children = [fork_child(answer_evaluators, 1) if forks else start_child(WORKER, 1) for _ in range(count)]
+    processes = EvaluatorProcesses(children, say)
     try:
         yield processes
     finally:

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from aekit.errors import AekitError, DataError, PluginError
+from aekit.evaluation._concurrency import computing_threads
 from aekit.evaluation._evaluators import run_evaluator
 from aekit.evaluation.results import Result
 
@@ -18,9 +19,15 @@ ERRORS = (DataError, PluginError, AekitError)
 
 
 def main() -> None:
+    """Answer evaluators on the connection that the command line names."""
+    with Connection(int(sys.argv[1])) as parent:
+        answer_evaluators(parent)
+
+
+def answer_evaluators(parent: Connection) -> None:
     """Answer evaluators with their results and warnings until the other end of the connection is closed."""
     features = np.empty((0, 0), np.float32)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(sys.argv[1])) as parent:
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), computing_threads(1):
         outcome: Result | AekitError
         while True:
             plugin, sent, values, split, settings = parent.recv()

@@ -13,12 +13,13 @@ from aekit.data.samples import to_tensor
 
 Metric = Literal["cosine", "l2"]
 
-_QUERIES, _BASE = 1024, 4096
-"""Rows of a block: 16 MiB of similarities, which stay in the cache until the largest are selected."""
+_QUERIES, _BASE = 256, 4096
+"""Rows of a block: 4 MiB of similarities, which stay in the cache until the largest are selected."""
 _RANKED = 2**22
 """Entries of full rankings in memory at a time."""
 _GROUP = 32
-"""Adjacent entries of which only the largest is considered at first."""
+"""Adjacent entries of which a GPU considers only the largest at first."""
+_NO_KEY = np.iinfo(np.int64).max
 
 
 def nearest_neighbors(
@@ -39,10 +40,14 @@ def nearest_neighbors(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     k = min(k, len(base))
     prepared = _prepared(base, base, metric, device)
-    blocks = [_search(rows, prepared, k, metric) for rows in _prepared(queries, base, metric, device).split(_QUERIES)]
-    scores = torch.cat([score for score, _ in blocks]) if blocks else torch.empty(0, k)
-    positions = torch.cat([position for _, position in blocks]) if blocks else torch.empty(0, k, dtype=torch.int64)
-    return scores.cpu().numpy(), positions.cpu().numpy()
+    squares = prepared.square().sum(1) if metric == "l2" else None
+    search = _search_keys if device.type == "cpu" else _search
+    scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    for number, rows in enumerate(_prepared(queries, base, metric, device).split(_QUERIES)):
+        if len(rows):
+            block = slice(number * _QUERIES, number * _QUERIES + len(rows))
+            scores[block], positions[block] = search(rows, prepared, squares, k)
+    return scores, positions
 
 
 def to_distances(similarities: np.ndarray) -> np.ndarray:
@@ -66,25 +71,41 @@ def rank_neighbors(
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows, prepared = _prepared(queries, base, metric, device), _prepared(base, base, metric, device)
+    squares = prepared.square().sum(1) if metric == "l2" else None
     step = max(1, _RANKED // len(base))
     for start in range(0, len(rows), step):
-        scores = rows[start : start + step] @ prepared.T
-        if metric == "l2":
-            scores = 2 * scores - prepared.square().sum(1)
-        yield slice(start, start + step), _descending_order(scores)
+        yield (
+            slice(start, start + step),
+            _descending_order(_similarities(rows[start : start + step], prepared, squares)),
+        )
 
 
 def _descending_order(scores: Tensor) -> np.ndarray:
     """Return the (B, N) positions of the entries of each row, largest first, equal ones by position."""
     if scores.device.type != "cpu":
         return scores.argsort(dim=1, descending=True, stable=True).cpu().numpy()
-    # NumPy sorts numbers with vector instructions, but no positions: each number is a key, with its position below it.
-    bits = (0.0 - scores).view(torch.int32)  # as a difference, -0 equals 0
-    keys = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
-    packed = ((keys << 32) | torch.arange(scores.shape[1])).numpy()
+    packed = _keys(scores.numpy(), np.arange(scores.shape[1]))
     packed.sort(axis=1)
     packed &= 0xFFFFFFFF
     return packed
+
+
+def _keys(scores: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return int64 numbers that rise as scores fall, and among equal scores with the position, which is below 2^32.
+
+    NumPy sorts numbers with vector instructions, but no positions: each number is a key, with its position below it.
+    """
+    bits = (0.0 - scores).view(np.int32)  # as a difference, -0 equals 0
+    keys = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
+    keys <<= 32
+    keys |= positions
+    return keys
+
+
+def _scores(keys: np.ndarray) -> np.ndarray:
+    """Return the float32 scores of keys."""
+    bits = (keys >> 32).astype(np.int32)
+    return 0.0 - np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).view(np.float32)
 
 
 def nearest_other_neighbors(vectors: np.ndarray, k: int, *, metric: Metric = "cosine") -> tuple[np.ndarray, np.ndarray]:
@@ -108,19 +129,62 @@ def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric, device: torch.
     return torch.nn.functional.normalize(prepared, dim=1) if metric == "cosine" else prepared
 
 
-def _search(rows: Tensor, base: Tensor, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
-    """Search (B, D) in (N, D), merging the best of each block with the best so far."""
+def _similarities(rows: Tensor, base: Tensor, squares: Tensor | None) -> Tensor:
+    """Return (B, N) products of rows; given (N,) squares of `base`, negative squared distances plus the square of each row."""
+    return rows @ base.T if squares is None else torch.addmm(squares, rows, base.T, beta=-1, alpha=2)
+
+
+def _search_keys(rows: Tensor, base: Tensor, squares: Tensor | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search (B, D) in (N, D) on the CPU; equal neighbors are ordered by position."""
+    best = np.empty((len(rows), 0), np.int64)
+    for start in range(0, len(base), _BASE):
+        block = slice(start, start + _BASE)
+        scores = _similarities(rows, base[block], None if squares is None else squares[block])
+        best = _with_larger(best, scores, start, k)
+    near = _scores(best)
+    if squares is not None:
+        near = np.minimum(near - rows.square().sum(1, keepdim=True).numpy(), 0.0)
+    return near, best & 0xFFFFFFFF
+
+
+def _with_larger(best: np.ndarray, scores: Tensor, start: int, k: int) -> np.ndarray:
+    """Return the keys (B, K) of the k largest of (B, N) scores and of those before, of which (B, J) keys are the best.
+
+    Only what is at least the k-th largest so far is sorted: at first the k-th of the largest entries of groups, as no fewer
+    entries can be as large. NaN, which is no number to compare with, is sorted too.
+    """
+    count = scores.shape[1]
+    values, least = scores.numpy(), np.full((len(scores), 1), -np.inf, np.float32)
+    if best.shape[1] == k:
+        least = _scores(best[:, -1:])
+    elif group := next((size for size in (32, 16, 8, 4, 2) if count // size >= 2 * k), 0):
+        width = count // group
+        largest = values[:, : group * width].reshape(len(values), group, width).max(axis=1)
+        least = np.sort(largest, axis=1)[:, width - k, None]
+    rows, columns = np.divmod(np.flatnonzero(~(values < least)), count)
+    counts = np.bincount(rows, minlength=len(values))
+    table = np.full((len(values), best.shape[1] + int(counts.max())), _NO_KEY)
+    table[:, : best.shape[1]] = best
+    places = best.shape[1] + np.arange(len(rows)) - (counts.cumsum() - counts)[rows]
+    table[rows, places] = _keys(values[rows, columns], columns + start)
+    table.sort(axis=1)
+    return table[:, :k]
+
+
+def _search(rows: Tensor, base: Tensor, squares: Tensor | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search (B, D) in (N, D) on a GPU, merging the best of each block with the best so far."""
     best = rows.new_empty(len(rows), 0)
     where = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
-    for start, block in _blocks(base):
-        scores = rows @ block.T
-        if metric == "l2":
-            scores = 2 * scores - block.square().sum(1) - rows.square().sum(1, keepdim=True)
-        near, local = fast_topk(scores, min(k, len(block)))
+    for start in range(0, len(base), _BASE):
+        block = slice(start, start + _BASE)
+        scores = _similarities(rows, base[block], None if squares is None else squares[block])
+        near, local = fast_topk(scores, min(k, scores.shape[1]))
         best, where = torch.cat([best, near], 1), torch.cat([where, local + start], 1)
         best, order = best.topk(min(k, best.shape[1]), dim=1)
         where = where.gather(1, order)
-    return (best.clamp(max=0) if metric == "l2" else best), where
+    if squares is not None:
+        best = (best - rows.square().sum(1, keepdim=True)).clamp(max=0)
+    return best.cpu().numpy(), where.cpu().numpy()
 
 
 def fast_topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -138,8 +202,3 @@ def fast_topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     candidates = torch.cat([(groups[:, :, None] * _GROUP + within).flatten(1), remainder], 1)
     values, places = scores.gather(1, candidates).topk(k, dim=1)
     return values, candidates.gather(1, places)
-
-
-def _blocks(base: Tensor) -> Iterator[tuple[int, Tensor]]:
-    for start in range(0, len(base), _BASE):
-        yield start, base[start : start + _BASE]

@@ -1,4 +1,4 @@
-"""Start modules of aekit in processes of their own, which end with the one that started them."""
+"""Start modules and functions of aekit in processes of their own, which end with the one that started them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,39 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import IO
+from typing import IO, NoReturn, Protocol
 
+from aekit._lazy import QuickImports
 from aekit.errors import printable
 from aekit.io.threads import limited_threads
+
+_POLL_SECONDS = 0.01
+"""Time between two looks at whether a forked process has ended."""
+
+
+class Process(Protocol):
+    """A process as `subprocess.Popen` describes it."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def poll(self) -> int | None:
+        """Return its exit code, negative for a signal; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code once it has ended. Raise `subprocess.TimeoutExpired` after so many seconds."""
+
+    def kill(self) -> None:
+        """End it at once."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +52,7 @@ class Child:
         log: what the child has printed; None: it prints on the standard error of this process.
     """
 
-    process: subprocess.Popen[bytes]
+    process: Process
     connection: Connection
     log: IO[bytes] | None
 
@@ -56,8 +80,9 @@ def describe_end(code: int) -> str:
 def start_child(module: str, threads: int, *, logged: bool = True, descriptors: Sequence[int] = ()) -> Child:
     """Start ``python -m MODULE DESCRIPTOR``, where the descriptor is its end of the connection.
 
-    A new interpreter is started rather than forked, as threads and FAISS do not survive a fork. It imports what this process
-    would, and nothing that lies in the working folder by chance. Ctrl-C on a terminal does not reach it.
+    A new interpreter is started rather than forked, as threads and FAISS do not survive a fork; `fork_child` is for where none
+    computes yet. It imports what this process would, and nothing that lies in the working folder by chance. Ctrl-C on a terminal
+    does not reach it.
 
     Args:
         module: name of the module.
@@ -78,6 +103,90 @@ def start_child(module: str, threads: int, *, logged: bool = True, descriptors: 
             start_new_session=True,
         )
     return Child(process, here, log)
+
+
+def can_fork() -> bool:
+    """Return whether a copy of this process would work: on Linux, in a command of aekit that runs no other Python thread.
+
+    Other threads do not exist in the copy. Those of libraries are idle then; what a session of Python has loaded is not known.
+    """
+    return sys.platform == "linux" and QuickImports.freezes and threading.active_count() == 1
+
+
+def fork_child(work: Callable[[Connection], None], threads: int) -> Child:
+    """Run a function in a copy of this process, which has imported what it needs already; see `can_fork`.
+
+    The copy has no other open files of this process, nor its handlers of signals. The function has to limit the threads of
+    libraries that are loaded already.
+
+    Args:
+        work: the function; it gets its end of the connection.
+        threads: threads that libraries may use which the copy loads.
+    """
+    here, there = Pipe()
+    log = tempfile.TemporaryFile()  # noqa: SIM115  (stays open as long as the process)
+    with there:
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # none is handled twice
+        try:
+            if not (pid := os.fork()):
+                _run_copy(work, there, log, threads, blocked)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return Child(_ForkedProcess(pid), here, log)
+
+
+def _run_copy(
+    work: Callable[[Connection], None], connection: Connection, log: IO[bytes], threads: int, mask: set[int]
+) -> NoReturn:
+    """Run a function in the process that was just forked, and end it without what the other process does at its end."""
+    code = 1
+    try:
+        os.setsid()
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        empty = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((empty, 0), (log.fileno(), 1), (log.fileno(), 2)):
+            os.dup2(source, target)
+        for descriptor in map(int, os.listdir("/proc/self/fd")):
+            if descriptor > 2 and descriptor != connection.fileno():
+                with suppress(OSError):  # that of the listing
+                    os.close(descriptor)
+        os.environ.update(limited_threads(threads))
+        work(connection)
+        code = 0
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(code)
+
+
+class _ForkedProcess:
+    """A process that was forked, with the methods of `subprocess.Popen`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self._lock = pid, threading.Lock()
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        with self._lock:
+            if self._code is None:
+                ended, status = os.waitpid(self.pid, os.WNOHANG)
+                self._code = os.waitstatus_to_exitcode(status) if ended else None
+            return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        until = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while (code := self.poll()) is None:
+            if time.monotonic() >= until:
+                raise subprocess.TimeoutExpired("a forked process", timeout or 0)
+            time.sleep(_POLL_SECONDS)
+        return code
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def same_imports() -> dict[str, str]:

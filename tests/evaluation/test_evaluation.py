@@ -20,6 +20,7 @@ from aekit.encoder.embedded_rows import Rows
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, PluginError, RecipeError
 from aekit.evaluation import neighbors, run as evaluation_run
+from aekit.evaluation.baselines import build
 from aekit.evaluation.baselines.build import baseline_features, raw_dim, raw_shape
 from aekit.evaluation.metrics.clustering import hungarian_matches
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
@@ -211,6 +212,24 @@ def test_the_largest_are_those_of_a_full_sort(count: int, k: int) -> None:
     assert torch.equal(scores.gather(1, places), values)
 
 
+@pytest.mark.parametrize(("rows", "k"), [(3, 3), (700, 1), (700, 300), (9000, 11), (9000, 2500)])
+def test_equal_neighbors_are_ordered_by_position(rows: int, k: int) -> None:
+    generator = np.random.default_rng(rows + k)
+    base = generator.integers(0, 4, (rows, 2)).astype(np.float32)  # many are equal
+    queries = generator.integers(0, 4, (7, 2)).astype(np.float32)
+    scores, positions = nearest_neighbors(queries, base, k)
+    unit = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (queries, base)]
+    cosines = unit[0] @ unit[1].T
+    np.testing.assert_allclose(np.take_along_axis(cosines, positions, axis=1), -np.sort(-cosines)[:, :k], atol=1e-6)
+    assert (np.diff(scores) <= 0).all() and (np.diff(positions)[np.diff(scores) == 0] > 0).all()
+
+
+def test_distances_beyond_float32_give_positions_of_the_base() -> None:
+    base = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32) * 1e20
+    _, positions = nearest_neighbors(base[:5], base, 3, metric="l2")
+    assert positions.min() >= 0 and positions.max() < 5000 and all(len(set(row)) == 3 for row in positions.tolist())
+
+
 def test_nearest_gives_no_more_than_there_are_and_takes_read_only_arrays() -> None:
     base = np.eye(4, dtype=np.float32)
     base.flags.writeable = False
@@ -342,6 +361,23 @@ def test_baselines_are_raw_pca_of_the_training_part_and_a_random_encoder(
     _, _, axes = np.linalg.svd(centered[split.train], full_matrices=False)
     np.testing.assert_allclose(np.abs(result["pca-6"]), np.abs(centered @ axes[:6].T), atol=1e-3)
     np.testing.assert_allclose(result["random"], encoder.with_random_weights(0).embed(array).vectors[::-1], atol=1e-4)
+
+
+@pytest.mark.parametrize("held", [0, 2**28])
+def test_raw_samples_are_there_before_the_random_encoder_embeds(
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "HELD_BYTES", held)
+    embedded: list[int] = []
+    source, rows = ArraySource(images[0]), np.arange(200)
+    baselines = baseline_features(
+        source, rows, encoder, make_split(images[1]), dim=6, before_batch=lambda: embedded.append(1)
+    )
+    assert [next(baselines).kind for _ in "12"] == ["raw", "pca"] and not embedded
+    np.testing.assert_allclose(
+        next(baselines).features, encoder.with_random_weights(0).embed(images[0]).vectors, atol=1e-4
+    )
+    assert embedded
 
 
 def test_wide_samples_are_averaged_down_and_the_name_says_so() -> None:

@@ -274,7 +274,40 @@ def test_a_fit_that_starts_from_models_of_similar_samples_ends_at_the_same_minim
     fitted, rest = fit_logistic(x[:1200], y[:1200], [1e-4, 1e-2, 1.0], tolerance=probe.SEARCH_TOLERANCE), x[1200:]
     cold, warm = (fit_logistic(x, y, [1e-2], start=start) for start in (None, fitted))
     np.testing.assert_allclose(warm.probabilities(rest), cold.probabilities(rest), atol=1e-3)
-    assert warm.converged[0] and warm.iterations[0] < cold.iterations[0]
+    assert warm.converged[0] and 2 * warm.iterations[0] < cold.iterations[0]
+
+
+def test_the_preconditioner_of_a_start_near_the_minimum_is_the_hessian_along_the_leading_directions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.tensor([1.0, 3.0, 0.5, 2.0] * 3, dtype=torch.float64)
+    data = torch.randn(300, 12, generator=generator, dtype=torch.float64) * scales
+    x = torch.cat([data, torch.ones(300, 1)], 1)
+    y, penalty = torch.randint(0, 40, (300,), generator=generator), torch.tensor([0.01], dtype=torch.float64)
+    problems = regressions.Regressions(
+        x,
+        y,
+        40,
+        penalty,
+        scales**2,
+        None,
+        loss=regressions.softmax_loss,
+        coupled=True,
+        seen=None,
+        counts=torch.tensor([300]),
+    )
+    assert problems.leading is not None
+    assert sorted(problems.leading.tolist()) == [0, 1, 3, 4, 5, 7, 8, 9, 11, 12]  # 9 of 12, and the intercept: 40 x 10
+    weights = torch.randn(40, 13, generator=generator, dtype=torch.float64) / 10
+
+    def loss(along: Tensor) -> Tensor:
+        moved = weights.clone()
+        moved[:, problems.leading] = along.view(40, -1)
+        return torch.nn.functional.cross_entropy(x @ moved.T, y) + penalty[0] / 2 * moved[:, :-1].square().sum()
+
+    exact = torch.autograd.functional.hessian(loss, weights[:, problems.leading].flatten())
+    approximate = problems._leading_hessian((x @ weights.T).softmax(1).T, penalty[0])
+    assert float((approximate - exact).abs().max()) < 2e-3 * float(exact.abs().max())
+    assert float(torch.linalg.eigvalsh(approximate).min()) > 0
 
 
 @pytest.mark.parametrize("classes", [2, 10])

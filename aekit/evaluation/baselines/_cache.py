@@ -36,38 +36,68 @@ def cached_features(
 ) -> dict[str, np.ndarray]:
     """Return the features of baselines by name, from the cache or by `compute`.
 
+    Args:
+        compute: computes the features.
+        source, rows, network, progress, options, kind: as for `FeatureCache`.
+        names: names that must be among the features.
+    """
+    cache = FeatureCache(source, rows, network, progress, *options, kind=kind)
+    if features := cache.read(names):
+        return features
+    start = time.perf_counter()
+    features = compute()
+    cache.keep(features, time.perf_counter() - start)
+    return features
+
+
+class FeatureCache:
+    """The features of a network, or of baselines, for certain samples on the disk.
+
     They are found by the content of the samples, the weights of the network with its preprocessing, the options, the type of
     device and the versions of aekit and torch.
 
     Args:
-        compute: computes the features.
         source: source of the samples.
         rows: (N,) positions in the source.
         network: the encoder with random weights, or a pretrained one.
-        names: names that must be among the features.
         progress: receives a note on what was kept or read, and where.
         options: what else the features depend on, such as a seed.
         kind: folder of the cache, and the name of the features in notes.
     """
-    key = hashlib.blake2b(samples_key(source, rows).encode(), digest_size=16)
-    # Files have equal contents however they are decoded: the first and the last sample show how.
-    key.update(np.ascontiguousarray(source.read(rows[[0, -1]])[0]).tobytes())
-    versions = (__version__, torch.__version__, [plugin.to_dict() for plugin in network.plugins])
-    settings = (network.digest, network.preprocess.to_dict(), *options, network.device.type, versions)
-    key.update(repr(settings).encode())
-    cache = ArrayCache(kind, MAX_BYTES, progress)
-    if features := cache.read(key.hexdigest(), names, len(rows)):
-        return features
-    start = time.perf_counter()
-    features = compute()
-    size = sum(array.nbytes for array in features.values())
-    if time.perf_counter() - start >= MIN_SECONDS and size <= MAX_BYTES // 2:
+
+    def __init__(
+        self,
+        source: Source,
+        rows: np.ndarray,
+        network: Encoder,
+        progress: Progress,
+        *options: Any,
+        kind: str = "baselines",
+    ) -> None:
+        key = hashlib.blake2b(samples_key(source, rows).encode(), digest_size=16)
+        # Files have equal contents however they are decoded: the first and the last sample show how.
+        key.update(np.ascontiguousarray(source.read(rows[[0, -1]])[0]).tobytes())
+        versions = (__version__, torch.__version__, [plugin.to_dict() for plugin in network.plugins])
+        settings = (network.digest, network.preprocess.to_dict(), *options, network.device.type, versions)
+        key.update(repr(settings).encode())
+        self._key, self._count, self._kind, self._progress = key.hexdigest(), len(rows), kind, progress
+        self._cache = ArrayCache(kind, MAX_BYTES, progress)
+
+    def read(self, names: set[str]) -> dict[str, np.ndarray]:
+        """Return the features by name if all these names are there; else none."""
+        return self._cache.read(self._key, names, self._count)
+
+    def keep(self, features: dict[str, np.ndarray], seconds: float) -> None:
+        """Keep features for the next evaluation if they took long to compute; a failure is said."""
+        size = sum(array.nbytes for array in features.values())
+        if seconds < MIN_SECONDS or size > MAX_BYTES // 2:
+            return
         try:
-            with cache.write(key.hexdigest(), size) as part:
+            with self._cache.write(self._key, size) as part:
                 for name, array in features.items():
                     np.save(part / f"{name}.npy", array)
         except (OSError, AekitError) as error:
-            progress.say(f"{kind}: not kept for the next evaluation: {error}")
+            self._progress.say(f"{self._kind}: not kept for the next evaluation: {error}")
         else:
-            progress.say(f"{kind}: kept in {cache.folder} for the next evaluation ({size / 2**20:.0f} MiB)")
-    return features
+            kept = f"{self._kind}: kept in {self._cache.folder} for the next evaluation ({size / 2**20:.0f} MiB)"
+            self._progress.say(kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.inference import Inference
 from aekit.errors import DataError
-from aekit.evaluation.baselines._cache import cached_features
+from aekit.evaluation.baselines._cache import FeatureCache
 from aekit.evaluation.baselines._random_convolutions import KERNELS, RandomConvolutions
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import evenly_spaced
@@ -29,6 +30,8 @@ MAX_SIDE = 32
 """Side of the images that large images are averaged down to."""
 BATCH = 512
 PCA_SAMPLES = 20_000
+HELD_BYTES = 2**28
+"""Size of samples that are held in memory between both passes over them rather than read again."""
 BaselineKind = Literal["raw", "pca", "random", "rocket", "pretrained"]
 EXACT_PCA = 512
 """Number of samples, or of features, up to which PCA is exact; above, scikit-learn chooses."""
@@ -84,28 +87,47 @@ def baseline_features(
     series = encoder.spec.is_series
     convolutions = RandomConvolutions(encoder.spec.shape[0], encoder.spec.shape[1], seed) if series else None
 
-    def compute() -> dict[str, np.ndarray]:
-        widths = {"raw": raw_dim(encoder.spec), "random": dim} | ({"rocket": 2 * KERNELS} if convolutions else {})
+    cache = FeatureCache(source, rows, random_encoder, progress, seed)
+    features = cache.read({"raw", "random"})
+    seconds, batches = 0.0, list[tuple[slice, Tensor]]()
+    if not features:
+        start = time.perf_counter()
+        keeps_samples = len(rows) * encoder.spec.nbytes <= HELD_BYTES
+        widths = {"raw": raw_dim(encoder.spec)} | ({"rocket": 2 * KERNELS} if convolutions else {})
         features = {kind: np.empty((len(rows), width), np.float32) for kind, width in widths.items()}
-        run_random = Inference(random_encoder, len(rows), device=encoder.device, before_batch=before_batch)
         with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
-            for start in range(0, len(rows), BATCH):
-                block = slice(start, start + BATCH)
-                batch = _read(source, rows[block]).to(encoder.device)
+            for block, batch in _batches(source, rows, encoder):
                 x = encoder.preprocess(batch)
                 features["raw"][block] = flatten_samples(x, shape).cpu().numpy()
-                features["random"][block] = run_random(batch).cpu().numpy()
                 if convolutions:
                     features["rocket"][block] = convolutions(x).cpu().numpy()
+                batches += [(block, batch)] if keeps_samples else []
                 task.advance(len(batch))
-        return features
-
-    features = cached_features(compute, source, rows, random_encoder, {"raw", "random"}, progress, seed)
+        seconds = time.perf_counter() - start
+    # Evaluators may run on these while the random encoder embeds.
     yield Baseline(name, "raw", features["raw"])
-    yield _pca_baseline(features.pop("raw"), split.train, dim, seed)
+    yield _pca_baseline(features["raw"], split.train, dim, seed)
+    if "random" not in features:
+        start = time.perf_counter()
+        features["random"] = np.empty((len(rows), dim), np.float32)
+        run_random = Inference(random_encoder, len(rows), device=encoder.device, before_batch=before_batch)
+        with progress.task("embed by the random encoder", len(rows)) as task, torch.inference_mode():
+            for block, batch in batches or _batches(source, rows, encoder):
+                features["random"][block] = run_random(batch).cpu().numpy()
+                task.advance(len(batch))
+        batches.clear()
+        cache.keep(features, seconds + time.perf_counter() - start)
+    features.pop("raw")
     yield Baseline("random", "random", features.pop("random"))
     if convolutions:
         yield Baseline(f"rocket-{2 * KERNELS}", "rocket", features["rocket"])
+
+
+def _batches(source: Source, rows: np.ndarray, encoder: Encoder) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the batches of samples on the device of an encoder, each with its place in `rows`."""
+    for start in range(0, len(rows), BATCH):
+        block = slice(start, start + BATCH)
+        yield block, _read(source, rows[block]).to(encoder.device)
 
 
 def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:

@@ -8,14 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-_LOGITS = 2**18
-"""Logits in memory at a time: they stay in the cache."""
+_LOGITS, _FEATURES = 2**18, 2**19
+"""Logits and features in memory at a time: they stay in the cache."""
 _SAMPLE = 5000
 """Samples that the curvature is estimated from."""
 _MAX_FACTORED = 2048
 """Width of the features up to which their covariance is factored to precondition the search."""
 _LEADING, _LEADING_SAMPLE, _POWERS = 256, 4096, 2
 """Principal directions of wider features that precondition it, the samples that they are found in, and the rounds of that."""
+
+_COUPLED, _MIN_COUPLED = 400, 8
+"""Coefficients of all classes whose Hessian is factored, and the directions that must at least be among them."""
+_DAMPING = 1e-3
+"""Fraction of its diagonal that is added to that Hessian, as it is that of a sample and is singular along equal coefficients."""
+_ROUNDING = 1e-6
+"""Fraction of its largest entry that is added too: float32 rounds by less."""
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -30,6 +37,8 @@ class Regressions:
         penalty: (S,) weight of the squared coefficients, added to the mean cross-entropy.
         variances, directions: what `principal_directions` returns.
         loss: (A, C, B) logits and B targets -> (A, B) losses and their (A, C, B) derivatives.
+        coupled: whether the preconditioner knows how the coefficients along the leading directions depend on each other, which
+            pays for a few problems that start near their minima and have many steps to go.
         seen: (S, N) 1 for samples that a regression is fitted on, 0 for others; None: all samples.
         counts: (S,) number of samples of each regression.
     """
@@ -44,6 +53,7 @@ class Regressions:
         directions: Tensor | None,
         *,
         loss: Loss,
+        coupled: bool,
         seen: Tensor | None,
         counts: Tensor,
     ) -> None:
@@ -54,6 +64,10 @@ class Regressions:
         self.curvature = (torch.cat([variances, variances.new_ones(1)]) / divisor).repeat(len(penalty), c, 1)
         self.sample = design[:: -(-len(design) // _SAMPLE)]
         self.squares = self._squares(self.sample[:, :-1], self.sample[:, -1:])
+        self.leading, self.factors = None, dict[int, Tensor]()
+        count = min(_COUPLED // c - 1, len(variances))
+        if coupled and loss is softmax_loss and directions is None and count >= min(_MIN_COUPLED, len(variances)):
+            self.leading = torch.cat([variances.topk(count).indices, torch.tensor([len(variances)]).to(design.device)])
 
     def evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         weights = x.view(len(which), self.c, -1)
@@ -74,7 +88,12 @@ class Regressions:
             inner = self._rotate(rotated / scale[..., :count], back=True)
             if count < shaped.shape[2] - 1:  # what lies in no direction has one curvature
                 inner += (shaped[..., :-1] - self._rotate(rotated, back=True)) / scale[..., count:]
-        return torch.cat([inner, shaped[..., -1:] / curvature[..., -1:]], dim=2).flatten(1)
+        result = torch.cat([inner, shaped[..., -1:] / curvature[..., -1:]], dim=2)
+        for place, number in enumerate(which.tolist() if self.factors else ()):
+            if (factor := self.factors.get(number)) is not None:
+                solved = torch.cholesky_solve(shaped[place][:, self.leading].reshape(-1, 1), factor)
+                result[place][:, self.leading] = solved.view(self.c, -1)
+        return result.flatten(1)
 
     def update_preconditioner(self, which: Tensor, x: Tensor) -> None:
         flat = x.view(len(which) * self.c, -1).to(self.sample.dtype)
@@ -82,6 +101,27 @@ class Regressions:
         p = logits.softmax(1) if self.loss is softmax_loss else logits.sigmoid()
         curvature = (p * (1 - p)).flatten(0, 1) @ self.squares / len(self.sample)
         self.curvature[which] = curvature.double().clamp(min=1e-8).view(len(which), self.c, -1)
+        if self.leading is not None:
+            for number, probabilities in zip(which.tolist(), p):
+                factor, failure = torch.linalg.cholesky_ex(self._leading_hessian(probabilities, self.penalty[number]))
+                if not failure:
+                    self.factors[number] = factor
+
+    def _leading_hessian(self, p: Tensor, penalty: Tensor) -> Tensor:
+        """Return the (C * L, C * L) Hessian along the leading directions and the intercept, given (C, N) probabilities."""
+        assert self.leading is not None
+        features = self.sample[:, self.leading].float()  # (N, L)
+        weighted = p.float()[:, None] * features.T  # (C, L, N)
+        hessian = -(weighted.flatten(0, 1) @ weighted.flatten(0, 1).T).double()
+        for place, block in enumerate((weighted @ features).double()):
+            rows = slice(place * len(block), (place + 1) * len(block))
+            hessian[rows, rows] += block
+        hessian /= len(features)
+        diagonal = hessian.diagonal()
+        diagonal *= 1 + _DAMPING
+        diagonal += _ROUNDING * diagonal.max()
+        diagonal.view(self.c, -1)[:, :-1] += penalty
+        return hessian
 
     def _mean_loss(self, which: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean losses (A,) and their gradients at (A, C, D + 1) float64, summed in float64 block by block."""
@@ -89,7 +129,7 @@ class Regressions:
         flat = weights.reshape(a * c, width).to(self.design.dtype)
         value = weights.new_zeros(a)
         gradient = weights.new_zeros(a * c, width)
-        block = max(256, _LOGITS // (a * c))
+        block = max(256, min(_LOGITS // (a * c), _FEATURES // width))
         for start in range(0, len(self.design), block):
             rows, target = self.design[start : start + block], self.target[start : start + block]
             logits = _product(flat, rows.T).view(a, c, len(rows))  # classes before samples: their sums are contiguous

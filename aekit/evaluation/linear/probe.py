@@ -291,6 +291,7 @@ class _Search:
             self.penalty[folds, places],
             *self.spectrum,
             loss=sigmoid_loss if self.several else softmax_loss,
+            coupled=self.origin is not None,
             seen=seen,
             counts=self.counts[folds],
         )

@@ -82,13 +82,16 @@ def _votes(
     similarities, neighbors = (np.concatenate(parts) for parts in zip(*results))
     if metric == "l2":
         similarities = similarities / max(2 * float(embeddings[base].var(axis=0, dtype=np.float64).sum()), 1e-12)
-    rows = np.arange(len(queries))
+    # A little less per rank, in total less than one vote, so that it only breaks ties.
+    by_rank = 1 - 1e-6 * np.arange(k_values[-1])
+    cells = np.arange(len(queries))[:, None] * len(classes) + codes[neighbors]
     for t in temperatures:
+        # Relative to the nearest neighbor, so that no weight overflows.
+        weights = (
+            np.exp((similarities - similarities[:, :1]) / t) * by_rank if t else np.tile(by_rank, (len(queries), 1))
+        )
         votes = np.zeros((len(queries), len(classes)))
         for start, k in pairwise([0, *k_values]):
-            for rank in range(start, k):
-                # Relative to the nearest neighbor, so that no weight overflows.
-                weight = np.exp((similarities[:, rank] - similarities[:, 0]) / t) if t else 1.0
-                # A little less per rank, in total less than one vote, so that it only breaks ties.
-                votes[rows, codes[neighbors[:, rank]]] += weight * (1 - 1e-6 * rank)
+            added = np.bincount(cells[:, start:k].ravel(), weights[:, start:k].ravel(), votes.size)
+            votes += added.reshape(votes.shape)
             yield t, k, classes[votes.argmax(axis=1)]

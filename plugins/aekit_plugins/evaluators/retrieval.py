@@ -73,17 +73,20 @@ def _whole_ranking_scores(
     base, average, r_precision = labels[train], [], []
     for part, order in rank_neighbors(embeddings[queries], embeddings[train], metric=metric):
         classes = labels[queries[part]]
-        relevant, possible = base[order] == classes[:, None], _class_sizes(base, classes)
+        relevant, possible = base[order] == classes[:, None], np.maximum(_class_sizes(base, classes), 1)
         average.append(_average_precision(relevant, possible))
-        hits = relevant.cumsum(axis=1)[np.arange(len(classes)), np.maximum(possible, 1) - 1]
-        r_precision.append(hits / np.maximum(possible, 1))
+        hits = [np.count_nonzero(row[:size]) for row, size in zip(relevant, possible)]
+        r_precision.append(hits / possible)
     return {"map": np.concatenate(average), "r_precision": np.concatenate(r_precision)}
 
 
 def _average_precision(relevant: np.ndarray, possible: np.ndarray) -> np.ndarray:
     """Return the (B,) average precision of rankings (B, depth) bool, given the (B,) class sizes."""
-    precision = relevant.cumsum(axis=1) / np.arange(1, relevant.shape[1] + 1)
-    return (precision * relevant).sum(axis=1) / np.clip(possible, 1, relevant.shape[1])
+    rows, ranks = np.divmod(np.flatnonzero(relevant), relevant.shape[1])
+    counts = np.bincount(rows, minlength=len(relevant))
+    so_far = np.arange(1, len(rows) + 1) - (counts.cumsum() - counts)[rows]  # relevant samples up to each of them
+    precision = np.bincount(rows, so_far / (ranks + 1), minlength=len(relevant))
+    return precision / np.clip(possible, 1, relevant.shape[1])
 
 
 def _chance(possible: np.ndarray, count: int, depth: int) -> float:

@@ -1,0 +1,94 @@
+"""Copies of a process: what they inherit, how they end, and that evaluators answer in them as in the process itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from aekit.io.child_processes import can_fork
+
+PREPARED = """
+import json, os, signal, subprocess, sys, threading
+from aekit._lazy import QuickImports
+QuickImports.freezes = True  # as in a command
+from aekit.io.child_processes import can_fork, end_children, fork_child
+"""
+COPY = """
+signal.signal(signal.SIGINT, lambda number, frame: None)
+unrelated = open(os.devnull)
+
+def answer(parent):
+    while (question := parent.recv()) != "fail":
+        files = sorted(map(int, os.listdir("/proc/self/fd")))
+        ignores = signal.getsignal(signal.SIGINT) != signal.SIG_DFL
+        parent.send([os.getsid(0) == os.getpid(), ignores, len(files), os.environ["OMP_NUM_THREADS"], sys.stdin.read()])
+    raise ValueError("what it was asked for")
+
+assert can_fork()
+first, second = fork_child(answer, 3), fork_child(answer, 3)
+second.connection.send("?")
+print(json.dumps(second.connection.recv()))
+first.connection.send("fail")
+print(json.dumps([first.process.wait(10), first.end(), second.process.poll()]))
+second.connection.close()
+print(json.dumps([second.process.wait(10), second.process.poll()]))
+third = fork_child(answer, 1)
+end_children([third])
+print(json.dumps(third.process.poll()))
+other = threading.Thread(target=threading.Event().wait, daemon=True)
+other.start()
+print(json.dumps(can_fork()))
+sys.stdout.flush()
+os._exit(0)
+"""
+EVALUATION = """
+import numpy as np
+import torch
+import aekit
+from aekit.evaluation import _processes
+torch.set_num_threads(2)
+generator = np.random.default_rng(0)
+labels = np.repeat(["cat", "dog", "fox"], 40)
+rows = (generator.normal(size=(120, 6)) + 2 * (labels == "dog")[:, None]).astype(np.float32)
+other = {"noise": generator.normal(size=(120, 6)).astype(np.float32)}
+forked = []
+_processes.fork_child = lambda *arguments: forked.append(fork_child(*arguments)) or forked[-1]
+
+def results():
+    evaluation = aekit.evaluate(rows, labels, evaluators=["knn", "probe", "kmeans"], compare_with=other, progress=False)
+    return json.dumps(evaluation.to_dict()["results"])
+
+alone, count = results(), len(forked)
+_processes.MIN_WORK = 1
+beside = results()
+print(json.dumps([count, len(forked), alone == beside, forked[0].process.poll()]))
+"""
+
+
+def lines(program: str) -> list[Any]:
+    done = subprocess.run([sys.executable, "-c", PREPARED + program], capture_output=True, text=True, timeout=120)
+    assert not done.returncode, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_a_copy_has_nothing_of_the_process_but_its_connection() -> None:
+    inherited, failed, closed, killed, with_thread = lines(COPY)
+    assert inherited == [True, False, 5, "3", ""]  # with the connection, and the listing of files itself
+    assert failed[0] == 1 and failed[1].startswith("it exited with code 1: ValueError: what it was asked for")
+    assert failed[2] is None  # the end of one copy is not that of another
+    assert closed == [1, 1] and killed == -9  # it ends when the other end of its connection is closed
+    assert with_thread is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_evaluators_answer_in_a_copy_as_in_the_process() -> None:
+    assert lines(EVALUATION) == [[0, 1, True, -9]]
+
+
+def test_a_session_of_python_is_not_copied() -> None:
+    assert not can_fork()
