@@ -139,6 +139,8 @@ def _run_copy(
     work: Callable[[Connection], None], connection: Connection, log: IO[bytes], threads: int, mask: set[int]
 ) -> NoReturn:
     """Run a function in the process that was just forked, and end it without what the other process does at its end."""
+    from threadpoolctl import threadpool_limits
+
     code = 1
     try:
         os.setsid()
@@ -154,6 +156,8 @@ def _run_copy(
                 with suppress(OSError):  # that of the listing
                     os.close(descriptor)
         os.environ.update(limited_threads(threads))
+        # OpenMP would wait for the threads of the other process, which are not here, wherever it uses several.
+        threadpool_limits(threads)
         work(connection)
         code = 0
     except BaseException:
