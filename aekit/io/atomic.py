@@ -104,8 +104,12 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, *, whole: bool = False) -> Iterator[None]:
     """Create the folder, lock it for this process, and remove the temporary files that a killed process left in it.
+
+    Args:
+        folder: the folder.
+        whole: whether no other process writes into any folder below it either.
 
     Raises:
         OutputError: another process is writing into it, or it cannot be written.
@@ -115,6 +119,9 @@ def folder_lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", folder):
         for leftover in (*folder.glob("*.part"), *folder.glob(".?*.lock")):
+            if leftover.is_file():
+                leftover.unlink()
+        for leftover in folder.rglob("*.part") if whole else ():
             if leftover.is_file():
                 leftover.unlink()
         for leftover in folder.glob("*/*.part"):  # of artifacts in it, which other processes may be writing

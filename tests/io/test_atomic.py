@@ -117,6 +117,16 @@ def test_other_people_may_read_what_the_umask_allows(tmp_path: Path) -> None:
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o640
 
 
+def test_the_lock_of_a_whole_folder_removes_what_a_killed_process_left_anywhere(tmp_path: Path) -> None:
+    left = tmp_path / "tuned" / "trials" / "002" / "scores-1.npy.27792.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    with folder_lock(tmp_path / "tuned"):
+        assert left.exists(), "another process may be writing it"
+    with folder_lock(tmp_path / "tuned", whole=True):
+        assert not left.exists()
+
+
 def test_the_lock_of_a_folder_removes_what_a_killed_process_left_in_its_artifacts(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

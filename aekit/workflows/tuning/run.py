@@ -110,7 +110,7 @@ def tune(
         "seed": seed,
     }
     existed = folder.exists()
-    with folder_lock(folder):
+    with folder_lock(folder, whole=True):
         try:
             state = open_state(folder, settings)
             budget.spent_before = state.spent
