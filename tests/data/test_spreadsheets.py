@@ -160,3 +160,14 @@ def test_recordings_and_lists_of_images_open_workbooks(tmp_path: Path) -> None:
     data = aekit.open_data(str(images))
     assert data.spec.kind == "image"
     assert list(np.asarray(data.labels)) == ["a", "b"] * 3
+
+
+def test_an_old_workbook_that_takes_all_memory_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    damaged = Path(__file__).parents[1] / "reliability" / "corpus" / "xls" / "all-memory"
+    (tmp_path / "old.xls").write_bytes(damaged.read_bytes())
+    with pytest.raises(
+        DataError,
+        match=r"old.xls: (not a readable workbook \(in its reader: it was ended by signal|its sheets would take)",
+    ):
+        aekit.open_data(tmp_path / "old.xls")

@@ -1,21 +1,44 @@
-"""Open old Excel workbooks (.xls), binary ones (.xlsb) and OpenDocument spreadsheets (.ods), by calamine."""
+"""Open old Excel workbooks (.xls), binary ones (.xlsb) and OpenDocument spreadsheets (.ods), by calamine.
+
+Sizes in a damaged binary workbook make calamine ask for all the memory of a machine, or abort its process. So another process,
+whose memory is limited, reads such a workbook first.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from aekit.data.reading import reading
 from aekit.errors import DataError, importing
-from aekit.io.memory import check_memory
+from aekit.io.child_processes import describe_end, same_imports
+from aekit.io.memory import check_memory, read_limit, too_large
 
 CALAMINE_ENDINGS = (".xls", ".xlsb", ".ods")
 _COMPLAINT = "not a readable workbook"
 _COPIES = 8
 """How many times larger than unpacked a workbook is in memory, about."""
+_BINARY = (".xls", ".xlsb")
+_TRIAL_BYTES, _TRIAL_COPIES, _OUT_OF_MEMORY = 2**31, 64, 3
+"""Memory of the process that tries a workbook, and how many times its size in addition; its exit code if that is too little."""
+_TRIAL = f"""
+import resource, sys, python_calamine
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
+try:
+    with python_calamine.CalamineWorkbook.from_path(sys.argv[1]) as book:
+        for sheet in book.sheets_metadata:
+            if sheet.typ == python_calamine.SheetTypeEnum.WorkSheet:
+                book.get_sheet_by_name(sheet.name).to_python(skip_empty_area=True)
+except MemoryError:
+    sys.exit({_OUT_OF_MEMORY})
+"""
 
 
 class CalamineBook:
@@ -57,9 +80,28 @@ def opened_by_calamine(path: Path) -> Iterator[CalamineBook]:
             with zipfile.ZipFile(path) as archive:
                 size = sum(entry.file_size for entry in archive.infolist())
         check_memory(_COPIES * size, f"{path}: its sheets")
+        if path.suffix.lower() in _BINARY:
+            limit = min(read_limit(), _TRIAL_BYTES + _TRIAL_COPIES * size)
+            _try(path.absolute(), path.stat().st_size, path.stat().st_mtime_ns, limit)
         try:
             book = python_calamine.CalamineWorkbook.from_path(str(path))
         except python_calamine.PasswordError:
             raise DataError(f"{path}: encrypted; save it without a password") from None
         with book:
             yield CalamineBook(book)
+
+
+@lru_cache(maxsize=64)
+def _try(path: Path, size: int, changed: int, limit: int) -> None:
+    """Let another process read a workbook of this size and time, which may be damaged, in so many bytes of memory.
+
+    Raises:
+        DataError: it takes more, or that process was ended by a signal. What it says otherwise, this process will find too.
+    """
+    command = [sys.executable, "-P", "-c", _TRIAL, str(path), str(limit)]
+    environment = os.environ | same_imports()
+    code = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment).returncode
+    if code == _OUT_OF_MEMORY:
+        raise too_large(f"{path}: its sheets", limit)
+    if code < 0:
+        raise DataError(f"{path}: {_COMPLAINT} (in its reader: {describe_end(code)})")
