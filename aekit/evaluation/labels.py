@@ -75,6 +75,8 @@ def make_targets(
     if classes is None:
         return None, reason
     known = has_label(classes)
+    if array is not None and array.dtype.kind == "f":  # whole numbers, as floats only because NaN stands for no label
+        classes = np.where(known, array, -1).astype(np.int64)
     return Targets("classes", classes, known, tuple(np.unique(classes[known]).astype(str).tolist())), ""
 
 
