@@ -24,6 +24,7 @@ from aekit.errors import (
     print_traceback,
     printable,
 )
+from aekit.io.memory import format_bytes, free_memory
 from aekit.io.threads import share_cores
 from aekit.io.torchrun import is_silent, started_by_torchrun, tell_starter
 
@@ -62,6 +63,9 @@ WITHOUT_TORCH = {"copy", "data", "plugins"}
 
 COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and
 fish_source."""
+
+LITTLE_MEMORY = 2**26
+"""Free bytes below which an error of Python itself is taken for one of memory: code in C that is refused some may not say so."""
 
 BAD_INPUT = 2
 """Exit code of a command whose input, options or output cannot be used."""
@@ -243,6 +247,11 @@ def _report(error: BaseException, stop: Stop) -> int:
     elif failure := failure_of_the_machine(error):
         print_traceback(error)
         click.echo(f"error: {failure}", err=True)
+    elif isinstance(error, SystemError) and (free := free_memory()) < LITTLE_MEMORY:
+        print_traceback(error)
+        click.echo(
+            f"error: out of memory: {format_bytes(free)} are free; use less data, or allow more memory", err=True
+        )
     else:
         raise error
     return BAD_INPUT

@@ -375,6 +375,19 @@ def test_ctrl_c_while_code_is_imported(module: str) -> None:
 # Failures of the machine
 
 
+def test_an_error_of_python_where_memory_is_short_is_one_of_memory(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SystemError("error return without exception set")
+
+    monkeypatch.setattr("aekit.data.opening.open_data", fail)
+    with pytest.raises(SystemError):
+        command("data", "sklearn:iris")
+    monkeypatch.setattr("aekit.cli.free_memory", lambda: 2**20)
+    assert command("data", "sklearn:iris").error.startswith("out of memory: 1.0 MiB are free; use less data")
+
+
 def test_failures_of_the_machine_are_one_line() -> None:
     assert _line(PermissionError(13, "Permission denied", "a.toml")) == "a.toml: Permission denied"
     assert _line(OSError(28, "No space left on device", "from", None, "to")) == "to: No space left on device"
