@@ -82,7 +82,9 @@ def find_anomalies(
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
         seed: seed of the isolation forest and the bootstrap.
         device: device to compute on, such as ``cuda``.
-        engine, workers, address: what scores `data`, as in `aekit.embed`; the detector is fitted in this process.
+        engine: what scores `data`, as in `aekit.embed`; the detector is fitted in this process.
+        workers: number of workers, as in `aekit.embed`.
+        address: of a running Ray cluster, as in `aekit.embed`.
         progress: shows a bar, as in `aekit.fit`.
 
     Returns:

@@ -138,7 +138,9 @@ def apply(
         split: use only this split of the data.
         options: options of the source, by source name.
         device: device to compute on, such as ``cuda``.
-        engine, workers, address: what computes, as in `aekit.embed`; for ``sample`` and ``interpolate`` this process.
+        engine: what computes, as in `aekit.embed`; for ``sample`` and ``interpolate`` this process.
+        workers: number of workers, as in `aekit.embed`.
+        address: of a running Ray cluster, as in `aekit.embed`.
         progress: shows bars, as in `aekit.fit`.
         settings: settings of the task, such as ``count=16`` for ``sample``.
 
