@@ -116,12 +116,12 @@ def can_fork() -> bool:
 def fork_child(work: Callable[[Connection], None], threads: int) -> Child:
     """Run a function in a copy of this process, which has imported what it needs already; see `can_fork`.
 
-    The copy has no other open files of this process, nor its handlers of signals. The function has to limit the threads of
-    libraries that are loaded already.
+    The copy has no other open files of this process, nor its handlers of signals. The function has to set torch's own number
+    of threads.
 
     Args:
         work: the function; it gets its end of the connection.
-        threads: threads that libraries may use which the copy loads.
+        threads: threads that libraries may use in the copy.
     """
     here, there = Pipe()
     log = tempfile.TemporaryFile()  # noqa: SIM115  (stays open as long as the process)
@@ -191,6 +191,12 @@ class _ForkedProcess:
     def kill(self) -> None:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run ``python -P ARGUMENTS`` without input, which imports what this process would, and return what it printed."""
+    command = [sys.executable, "-P", *arguments]
+    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=os.environ | same_imports())
 
 
 def same_imports() -> dict[str, str]:

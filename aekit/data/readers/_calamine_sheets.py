@@ -6,9 +6,6 @@ whose memory is limited, reads such a workbook first.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +15,7 @@ from typing import Any
 
 from aekit.data.reading import reading
 from aekit.errors import DataError, importing
-from aekit.io.child_processes import describe_end, same_imports
+from aekit.io.child_processes import describe_end, run_python
 from aekit.io.memory import check_memory, read_limit, too_large
 
 CALAMINE_ENDINGS = (".xls", ".xlsb", ".ods")
@@ -98,9 +95,7 @@ def _try(path: Path, size: int, changed: int, limit: int) -> None:
     Raises:
         DataError: it takes more, or that process was ended by a signal. What it says otherwise, this process will find too.
     """
-    command = [sys.executable, "-P", "-c", _TRIAL, str(path), str(limit)]
-    environment = os.environ | same_imports()
-    code = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment).returncode
+    code = run_python("-c", _TRIAL, str(path), str(limit)).returncode
     if code == _OUT_OF_MEMORY:
         raise too_large(f"{path}: its sheets", limit)
     if code < 0:

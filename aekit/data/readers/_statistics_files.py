@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from aekit.data.labels import is_missing
 from aekit.data.reading import reading, refuse_special
 from aekit.errors import AekitError, DataError
-from aekit.io.child_processes import describe_end, same_imports
+from aekit.io.child_processes import describe_end, run_python
 from aekit.io.memory import check_memory
 
 STATISTICS_ENDINGS = (".sav", ".zsav", ".por", ".dta", ".sas7bdat", ".xpt")
@@ -63,8 +62,7 @@ def _run(path: Path, wanted: str) -> pa.Table:
         raise DataError(
             f"{path}: tables of SPSS, Stata and SAS need pyreadstat: pip install 'aekit[statistics]', or save it as CSV"
         )
-    command = [sys.executable, "-P", "-m", __name__, str(path.absolute()), wanted]
-    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=os.environ | same_imports())
+    done = run_python("-m", __name__, str(path.absolute()), wanted)
     if done.returncode == _REFUSED:
         raise DataError(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1])
     if done.returncode:
@@ -104,8 +102,8 @@ def _to_table(
     arrays, unused = dict[str, pa.Array](), list[str]()
     for name, values in columns.items():
         labels = value_labels.get(name, {})
-        if labels and all(value in labels for value in values if _is_known(value)):
-            texts = [str(labels[value]) if _is_known(value) else None for value in values]
+        if labels and all(value in labels for value in values if not is_missing(value)):
+            texts = [None if is_missing(value) else str(labels[value]) for value in values]
             arrays[name] = pa.array(texts, pa.string()).dictionary_encode()
         else:
             unused += [name] if labels else []
@@ -114,10 +112,6 @@ def _to_table(
     more = f" and {len(unused) - 5} other columns" if len(unused) > 5 else ""
     notes = [f"labels of some values are not used in {listed}{more}: numbers there are numbers"] if unused else []
     return pa.table(arrays), notes
-
-
-def _is_known(value: Any) -> bool:
-    return value is not None and value == value and value != ""
 
 
 def _shown(labels: Mapping[Any, Any]) -> str:

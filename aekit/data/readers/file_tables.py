@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,5 +129,6 @@ def _by_name(paths: Sequence[Path], root: Path) -> dict[str, Path]:
     by_name: dict[str, Path] = {}
     for spelled in (lambda path: path.stem, lambda path: path.name):
         names = [spelled(path) for path in paths]
-        by_name |= {name: path for name, path in zip(names, paths) if names.count(name) == 1}
+        counts = Counter(names)
+        by_name |= {name: path for name, path in zip(names, paths) if counts[name] == 1}
     return by_name | {path.relative_to(folder).as_posix(): path for path in paths}
