@@ -1,26 +1,29 @@
-"""Check calls of public functions: name the nearest argument where one does not exist, and say in one line which file failed or
-that memory was short."""
+"""Check calls of public functions: name the nearest argument where one does not exist, say what an argument is expected to be,
+and say in one line which file failed or that memory was short."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+import operator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ParamSpec, TypeVar
 
-from aekit.errors import AekitError, FileError, closest_name, failure_of_the_machine
+from aekit.errors import AekitError, FileError, closest_name, failure_of_the_machine, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class ArgumentError(AekitError, TypeError):
-    """A call with an argument that does not exist."""
+    """A call with an argument that does not exist, or a value of another type than it takes."""
 
 
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
-    """Make a public function refuse an unknown keyword argument with the nearest valid name, and say in one line which file
-    failed or that memory is short. Functions that take any keyword arguments check them themselves.
+    """Make a public function refuse an unknown keyword argument with the nearest valid name, and a path, text, number or truth
+    value of another type, and say in one line which file failed or that memory is short. Functions that take any keyword
+    arguments check them themselves.
 
     Args:
         function: the function.
@@ -29,6 +32,7 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
     parameters = inspect.signature(function).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     names = [name for name, parameter in parameters.items() if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY]
+    types = {name: _types_of(parameter.annotation) for name, parameter in parameters.items()}
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -36,6 +40,15 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
             if argument not in parameters and not takes_any:
                 near = closest_name(argument, names)
                 raise ArgumentError(f"aekit.{name or function.__name__}: no argument {argument!r}{near}")
+        for argument, value in [*zip(parameters, args), *kwargs.items()]:
+            expected = types.get(argument, ())
+            if expected and not any(
+                _TYPES[kind][1](value) if kind in _TYPES else _is_a(value, kind) for kind in expected
+            ):
+                described = " or ".join(_TYPES[kind][0] if kind in _TYPES else f"an {kind}" for kind in expected)
+                raise ArgumentError(
+                    f"aekit.{name or function.__name__}: {argument} {_shown(value)}: expected {described}"
+                )
         try:
             return function(*args, **kwargs)
         except AekitError:
@@ -48,3 +61,57 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
             raise
 
     return checked
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike))
+
+
+def _are_paths(value: Any) -> bool:
+    if isinstance(value, (Iterator, str, bytes)):  # whoever looks at the items of an iterator uses them up
+        return isinstance(value, Iterator)
+    return isinstance(value, (list, tuple, set, frozenset, Mapping)) and all(map(_is_path, value))
+
+
+def _converts(convert: Callable[[Any], Any], value: Any) -> bool:
+    try:
+        convert(value)
+    except (TypeError, ValueError):
+        return False
+    return not _is_truth_value(value)
+
+
+def _is_a(value: Any, kind: str) -> bool:
+    """Return whether a value is of a class of aekit, which is not imported for the question."""
+    return any(base.__name__ == kind for base in type(value).__mro__)
+
+
+def _is_truth_value(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")  # also of NumPy
+
+
+_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("text", lambda value: isinstance(value, str) or _is_a(value, "device")),
+    "Path": ("a path", _is_path),
+    "Paths": ("a list of paths", _are_paths),
+    "int": ("a whole number", lambda value: _converts(operator.index, value)),
+    "float": ("a number", lambda value: not isinstance(value, (str, bytes)) and _converts(float, value)),
+    "bool": ("True or False", _is_truth_value),
+    "None": ("None", lambda value: value is None),
+}
+"""Type in an annotation -> its name in messages, and whether a value is of it."""
+_CLASSES = ("Autoencoder", "Detector", "Embeddings", "Encoder")
+
+
+def _types_of(annotation: Any) -> tuple[str, ...]:
+    """Return the types that an annotation allows; () if it allows others than these."""
+    text = str(annotation).replace("Iterable[str | Path]", "Paths").replace("os.PathLike[str]", "Path")
+    kinds = [kind.strip() for kind in text.split("|")]
+    if "Path" in kinds and "str" in kinds:
+        kinds.remove("str")
+    return tuple(kinds) if all(kind in _TYPES or kind in _CLASSES for kind in kinds) else ()
+
+
+def _shown(value: Any) -> str:
+    is_simple = value is None or isinstance(value, (str, bytes, bool, int, float))
+    return f"= {printable(repr(value))}" if is_simple else f"of type {type(value).__name__}"

@@ -48,8 +48,14 @@ def lazy_exports(facade: str, homes: Mapping[str, str]) -> tuple[Callable[[str],
 
     def __getattr__(name: str) -> Any:
         if name not in home_of:
-            raise AttributeError(f"module {facade!r} has no attribute {name!r}")
+            near = [known for known in sorted(home_of) if _plain(name) in _plain(known)]
+            hint = f"; did you mean {' or '.join(near)}?" if near and not name.startswith("_") else ""
+            raise AttributeError(f"module {facade!r} has no attribute {name!r}{hint}")
         with QuickImports():
             return getattr(import_module(home_of[name]), name)
 
     return __getattr__, sorted(home_of)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")

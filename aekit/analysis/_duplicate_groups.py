@@ -124,7 +124,7 @@ def open_collection(
         DataError: unusable data.
         IdentityError: embeddings of two encoders.
     """
-    parts = [_open(one, options, device, progress) for one in (data, other) if one is not None]
+    parts = [_open(one, options, device, progress) for one in ([data] if other is None else [data, other])]
     embedded = [part for part in parts if isinstance(part, Embeddings)]
     vectors, notes = None, []
     if len(embedded) == len(parts):

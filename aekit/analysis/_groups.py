@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from aekit.data.labels import align_labels
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError
 from aekit.evaluation.checks.leakage import equal_rows
@@ -29,8 +30,10 @@ def sample_groups(embeddings: Embeddings, groups: Sequence[Any] | np.ndarray | N
     equal = equal_rows(np.asarray(embeddings.vectors, np.float32))
     if groups is None:
         groups = _recordings(embeddings, progress)
-    elif np.shape(groups) != (len(embeddings),):
-        raise DataError(f"groups of shape {np.shape(groups)} for {len(embeddings)} embeddings: expected one each")
+    else:
+        groups = align_labels(groups, embeddings.ids)
+        if np.shape(groups) != (len(embeddings),):
+            raise DataError(f"groups of shape {np.shape(groups)} for {len(embeddings)} embeddings: expected one each")
     if groups is None:
         return equal
     names = np.asarray(groups)

@@ -25,7 +25,7 @@ from aekit.analysis.inputs import open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size
-from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
+from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets, resolve_labels
 from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns, format_names
 from aekit.nn.low_rank import project_to_span
@@ -158,8 +158,8 @@ def curate(
             samples of clusters without labels (TypiClust; Hacohen et al., 2022); ``coverage`` the sample farthest from all
             others, again and again (k-center; Sener and Savarese, 2018); ``uncertain`` those of which a linear probe on the
             labels is least sure.
-        labels: (N,) classes; None, NaN and "" stand for a sample without a label, and only these are selected. Default: the
-            stored labels, where some samples have none.
+        labels: (N,) classes, or as `aekit.evaluate` takes them; None, NaN and "" stand for a sample without a label, and only
+            these are selected. Default: the stored labels, where some samples have none.
         out: new folder for the tables, the summary and the image.
         seed: seed of the clusters and of the random selection for comparison.
         device: device that the encoder of a run computes on; default: the CPU.
@@ -238,7 +238,8 @@ def _regions(count: int) -> int:
 def _labeled(embeddings: Embeddings, labels: Any, strategy: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return (N,) class numbers, the rows with a label, and remarks."""
     count = len(embeddings)
-    targets, _ = make_targets(embeddings.labels if labels is None else labels, count, what="embeddings")
+    chosen = embeddings.labels if labels is None else resolve_labels(labels, embeddings.ids)[0]
+    targets, _ = make_targets(chosen, count, what="embeddings")
     covered, codes, notes = np.empty(0, np.intp), np.zeros(count, np.intp), []
     if targets is not None and targets.has_target.all() and labels is None and strategy != "uncertain":
         notes.append(

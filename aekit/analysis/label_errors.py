@@ -19,7 +19,7 @@ from aekit.analysis.inputs import open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
-from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
+from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets, resolve_labels
 from aekit.evaluation.model_selection import assign_folds
 from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
@@ -129,7 +129,8 @@ def find_label_errors(
 
     Args:
         embeddings: `aekit.Embeddings`, their folder or vectors (N, D); or a run or its encoder, whose training data is embedded.
-        labels: (N,) classes; default: those stored with the embeddings. None, NaN and "" stand for a missing label.
+        labels: (N,) classes, or as `aekit.evaluate` takes them; default: those stored with the embeddings. None, NaN and ""
+            stand for a missing label.
         groups: (N,) group of each sample, such as the patient: the labels of a group are predicted from other groups. Samples
             with equal embeddings, and by default the windows of a recording, are such a group too.
         folds: number of folds of the cross-validation.
@@ -202,7 +203,8 @@ def find_label_errors(
 
 def _classes(embeddings: Embeddings, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """Return (M,) class numbers, (C,) classes, the (M,) rows with a label, and remarks."""
-    targets, _ = make_targets(embeddings.labels if labels is None else labels, len(embeddings), what="embeddings")
+    labels = embeddings.labels if labels is None else resolve_labels(labels, embeddings.ids)[0]
+    targets, _ = make_targets(labels, len(embeddings), what="embeddings")
     if targets is None:
         raise DataError("the embeddings have no labels: pass labels (--labels)")
     if targets.kind != "classes":

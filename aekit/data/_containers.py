@@ -26,14 +26,14 @@ from aekit.data._items import (
     to_numpy,
 )
 from aekit.data.contents import Contents, ImagesOnDemand
-from aekit.data.labels import check_label_count, to_label_array
+from aekit.data.labels import align_labels, check_label_count, names_in_index, to_label_array
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.named_arrays import LazyArrays, densify
 from aekit.data.readers.numpy_files import LABEL_NAMES, join_arrays
 from aekit.data.readers.record_rows import TableRecords
 from aekit.data.readers.records import has_paths_alone, has_samples, read_records, to_array
 from aekit.data.readers.saved_datasets import dataset_to_table, join_splits
-from aekit.data.readers.tables import to_splits
+from aekit.data.readers.tables import join_parts, split_named, to_splits, to_table
 from aekit.errors import DataError
 
 
@@ -66,9 +66,7 @@ def unwrap(data: Any) -> Contents | None:
     if isinstance(data, Mapping):
         return _mapping(data)
     if isinstance(data, tuple) and _is_pair(data):
-        samples, line = densify(data[0], "X") if _is_sparse(data[0]) else (to_numpy(data[0], "X"), "")
-        labels = check_label_count(to_label_array(data[1]), len(samples), "y")
-        return Contents(samples, labels, notes=("read as samples and labels, (X, y)", *filter(None, [line])))
+        return _pair(*data)
     if isinstance(data, (list, tuple)):
         return _sequence(data)
     if isinstance(data, (set, frozenset)):
@@ -217,7 +215,27 @@ def _is_pair(data: tuple[Any, ...]) -> bool:
     samples, labels = (tuple(part.shape) if hasattr(part, "shape") else () for part in data)
     if isinstance(data[1], (list, tuple)) and all(label is None or is_label(label) for label in data[1]):
         labels = (len(data[1]),)
+    if len(labels) == 2 and labels[1] == 1 and labels != samples:  # a table of one column
+        labels = labels[:1]
     return len(samples) > 1 and len(labels) == 1 and samples[:1] == labels
+
+
+def _is_table(value: Any) -> bool:
+    return hasattr(value, "__arrow_c_stream__") and len(getattr(value, "shape", ())) == 2
+
+
+def _pair(samples: Any, labels: Any) -> Contents:
+    """Unwrap samples and their labels; those of pandas are matched by their indexes."""
+    notes = ["read as samples and labels, (X, y)"]
+    labels = align_labels(labels, names_in_index(samples) or [str(row) for row in range(samples.shape[0])])
+    if _is_sparse(samples):
+        samples, line = densify(samples, "X")
+        notes.append(line)
+    else:
+        samples = to_table(samples) if _is_table(samples) else to_numpy(samples, "X")
+    return Contents(
+        samples, check_label_count(to_label_array(labels), len(samples), "y"), notes=tuple(filter(None, notes))
+    )
 
 
 def _mapping(data: Mapping[Any, Any]) -> Contents:
@@ -241,6 +259,12 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
             splits=None if splits is None else to_splits(pa.chunked_array([list(splits)]), "the dict"),
             place="the dict",
         )
+    if all(_is_table(value) and split_named(str(name)) for name, value in data.items()):
+        by_split = {split_named(str(name)) or "": to_table(value) for name, value in data.items()}
+        return Contents(join_parts(by_split, "the dict"), place="the dict")
+    if {str(name).lower() for name in data} == {"x", "y"} and _is_table(data.get("x", data.get("X"))):
+        samples, labels = data.get("x", data.get("X")), data.get("y", data.get("Y"))
+        return _pair(samples, labels)
     arrays: dict[str, np.ndarray] = {}
     unusable = []
     for name, value in data.items():
@@ -302,9 +326,8 @@ def _series(data: Any) -> Contents:
     contents = _sequence(values) or Contents(
         stack_rows([to_numpy(value, f"row {row}") for row, value in enumerate(values)])
     )
-    names = [str(name) for name in data.index.tolist()]
-    is_named = type(data.index).__name__ != "RangeIndex" and len(set(names)) == len(names)
-    return replace(contents, ids=names) if is_named else contents
+    names = names_in_index(data)
+    return replace(contents, ids=names) if names and len(set(names)) == len(names) else contents
 
 
 def _plain(array: np.ndarray) -> pa.Array:

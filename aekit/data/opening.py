@@ -169,6 +169,7 @@ def open_contents(
         source = from_array(samples, like=like, labels=labels, ids=ids, splits=splits)
     elif isinstance(samples, pa.Table):
         source = from_table(samples, like=like)
+        source.labels = source.labels if labels is None else labels
     elif isinstance(samples, ImagesOnDemand):
         source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
         source.ids = source.ids if ids is None else ids

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aekit.data.labels import label_texts, to_label_array
+from aekit.data.labels import align_labels, label_texts, rows_by_name, take_labels, to_label_array
 from aekit.data.readers import tables
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
 from aekit.io.remote import local_path
-from aekit.progress import warn
 
 TargetKind = Literal["classes", "numbers", "multi-label"]
 TargetType = Literal["auto", "classes", "numbers"]
@@ -144,27 +143,26 @@ def read_labels(path: str | Path, ids: Sequence[str]) -> tuple[np.ndarray, tuple
     label_columns = [name for name in table.column_names if name != key]
     if not label_columns:
         raise DataError(f"{path}: no column besides {key!r}; expected one column of labels, or several of 0 and 1")
-    row_by_id: dict[str, int] = {}
-    for row, name in enumerate(tables.to_strings(table[key]).tolist()):
-        if name in row_by_id:
-            raise DataError(f"{path}: id {name!r} is in rows {row_by_id[name] + 1} and {row + 1}; keep one of them")
-        row_by_id[name] = row
-    rows = np.array([row_by_id.get(name, -1) for name in ids])
-    if (rows < 0).all():
-        example = next(iter(row_by_id), None)
-        raise DataError(f"{path}: no id matches an embedding; expected ids such as {ids[0]!r}, found {example!r}")
-    if unknown := row_by_id.keys() - set(ids):
-        warn(f"labels: {path}: {len(unknown)} of {len(row_by_id)} ids match no embedding, e.g. {min(unknown)!r}")
-    if unlabeled := int((rows < 0).sum()):
-        example = ids[int(np.argmin(rows))]
-        warn(f"labels: {path}: {unlabeled} of {len(ids)} embeddings have no label in it, e.g. {example!r}")
+    rows = rows_by_name(tables.to_strings(table[key]).tolist(), ids, f"labels: {path}")
     if len(label_columns) == 1:
-        values = tables.to_labels(table[label_columns[0]])
-        if values.dtype.kind == "i" and (rows < 0).any():
-            values = values.astype(np.float64)
-        missing = "" if values.dtype.kind == "U" else np.nan
-        return np.where(rows >= 0, values[rows], missing), ()
+        return take_labels(tables.to_labels(table[label_columns[0]]), rows), ()
     if text_columns := [name for name in label_columns if not tables.is_numeric(table[name])]:
         raise DataError(f"{path}: column {text_columns[0]!r} holds text; expected 0 and 1 in several columns of labels")
     several = np.stack([tables.to_floats(table[name]).astype(np.float64) for name in label_columns], axis=1)
-    return np.where(rows[:, None] >= 0, several[rows], np.nan), tuple(label_columns)
+    return take_labels(several, rows), tuple(label_columns)
+
+
+def resolve_labels(labels: Any, ids: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
+    """Return labels in the order of samples, as `read_labels` and `align_labels` do, and the names of several columns.
+
+    Args:
+        labels: the path of a file, a dict of id -> label, or labels as for `make_targets`.
+        ids: (N,) ids of the samples.
+
+    Raises:
+        DataError: as `read_labels` and `align_labels`.
+    """
+    if isinstance(labels, (str, Path)):
+        return read_labels(labels, ids)
+    names = tuple(map(str, labels.columns)) if getattr(labels, "ndim", 0) == 2 and hasattr(labels, "columns") else ()
+    return align_labels(labels, ids), names if len(names) > 1 else ()

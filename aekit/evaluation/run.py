@@ -10,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from aekit._arguments import checked_arguments
+from aekit.data.labels import align_labels
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.pretrained import AUTO, NONE
 from aekit.encoder.vectors import finite_vectors
@@ -25,7 +26,7 @@ from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.evaluation import Evaluation, Mode
-from aekit.evaluation.labels import Targets, TargetType, make_targets
+from aekit.evaluation.labels import Targets, TargetType, make_targets, resolve_labels
 from aekit.evaluation.results import CheckResult, Result, Split
 from aekit.evaluation.splits import cap_split, make_split, stratified_cap
 from aekit.evaluation.summary import ENCODER
@@ -69,7 +70,8 @@ def evaluate(
         embeddings: `aekit.Embeddings`, their folder, or an array (N, D). Baselines need the samples and the encoder, so an
             array has none.
         labels: (N,) classes or numbers, or (N, L) of 0 and 1 for several labels per sample; default: those stored with the
-            embeddings. None, NaN and "" stand for a missing label.
+            embeddings. None, NaN and "" stand for a missing label. Or a dict of id -> label, or a file as
+            ``aekit evaluate --labels`` takes it; labels of pandas are matched with ids by their index.
         evaluators: names, functions of embeddings, labels and split, ``all`` or ``quick``, or a list of these; default: all but
             the slow ones. Evaluators that need other labels are skipped.
         baselines: evaluate the baselines too, or only those of these kinds: ``raw``, ``pca``, ``random``, ``rocket``,
@@ -119,11 +121,14 @@ def evaluate(
     opened = open_embeddings(embeddings)
     stored = opened if isinstance(embeddings, (str, Path, Embeddings)) else None
     vectors = finite_vectors(opened)
-    if labels is None and stored is not None:
+    names = tuple(label_names)
+    if labels is not None:
+        labels, label_columns = resolve_labels(labels, opened.ids)
+        names = names or label_columns
+    elif stored is not None:
         labels = stored.labels
-    targets, remark = make_targets(
-        labels, len(vectors), what="embeddings", names=tuple(label_names), target_type=target_type
-    )
+    groups = None if groups is None else align_labels(groups, opened.ids)
+    targets, remark = make_targets(labels, len(vectors), what="embeddings", names=names, target_type=target_type)
     notes = [remark] if remark else []
     kinds = _baseline_kinds(baselines)
     if targets is not None and not targets.has_target.all():

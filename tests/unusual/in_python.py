@@ -458,7 +458,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert (recipe["lr"], recipe["batch_size"], recipe["device"]) == (0.01, 16, "cpu")
 
 
-@AREA.refused("a learning rate that is text", "train.lr = 'fast': expected a valid number")
+@AREA.refused("a learning rate that is text", "aekit.fit: lr = 'fast': expected a number")
 def _(folder: Path, listener: Listener) -> None:
     fitted(lr="fast")
 

@@ -112,17 +112,17 @@ def _(folder: Path, listener: Listener) -> None:
     _labels("a,x", "b,y", "b,y")
 
 
-@AREA.changed("ids in --labels that match no embedding", "1 of 4 ids match no embedding, e.g. 'z'")
+@AREA.changed("ids in --labels that match no embedding", "1 of 4 ids match no sample, e.g. 'z'")
 def _(folder: Path, listener: Listener) -> None:
     assert _labels("z,w", "a,x", "b,y", "c,x") == ["x", "y", "x"]
 
 
-@AREA.changed("embeddings that --labels has no label for", "1 of 3 embeddings have no label in it, e.g. 'b'")
+@AREA.changed("embeddings that --labels has no label for", "1 of 3 samples have no label in it, e.g. 'b'")
 def _(folder: Path, listener: Listener) -> None:
     assert _labels("c,y", "a,x") == ["x", "", "y"]
 
 
-@AREA.refused("--labels of which no id matches", "no id matches an embedding; expected ids such as 'a', found '1'")
+@AREA.refused("--labels of which no id matches", "no id matches a sample; expected ids such as 'a', found '1'")
 def _(folder: Path, listener: Listener) -> None:
     _labels("1,x", "2,y")
 

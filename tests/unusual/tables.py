@@ -123,7 +123,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert aekit.open_data(folder / "t.csv").spec.names == NAMES
 
 
-@AREA.changed("a DataFrame that was shuffled, and its CSV and Parquet", "'__index_level_0__' (index)")
+@AREA.right("a DataFrame that was shuffled, and its CSV and Parquet: the index has the ids")
 def _(folder: Path, listener: Listener) -> None:
     shuffled = frame(kind=["u", "v", "w"] * 20).sample(frac=0.7, random_state=0)
     shuffled.to_csv(folder / "t.csv")
@@ -133,9 +133,11 @@ def _(folder: Path, listener: Listener) -> None:
         source = aekit.open_data(data)
         assert source.spec.names == expected
         assert np.array_equal(values(source)[:, :3], shuffled[NAMES].to_numpy())
+        assert list(source.ids) == [str(name) for name in shuffled.index]
+    assert list(aekit.open_data(frame()[10:20]).ids) == [str(row) for row in range(10, 20)]
 
 
-@AREA.changed("new rows under another index than in training", "(index)")
+@AREA.right("new rows under another index than in training")
 def _(folder: Path, listener: Listener) -> None:
     rows = frame()
     encoder = aekit.fit(rows.sample(frac=0.9, random_state=0), dim=2, epochs=1)
@@ -211,11 +213,11 @@ def _(folder: Path, listener: Listener) -> None:
         assert aekit.open_data(data).spec.names == [*NAMES, "t", "store_id", "year", "steps", "grid", "humid"]
 
 
-@AREA.changed("a table that R wrote, with names of rows and blanks between cells", "'Unnamed: 0' (index)")
+@AREA.right("a table that R wrote, with names of rows, which are the ids, and blanks between cells")
 def _(folder: Path, listener: Listener) -> None:
     source = opened(folder, '"h" "a b" "class"\n"r 1" 1.5 2 "x y"\n"r 2" 3 4 "z"\n"r 3" 5 6 "z"\n')
     assert source.spec.names == ["h", "a b"] and labels(source) == ["x y", "z", "z"]
-    assert values(source).tolist() == [[1.5, 2], [3, 4], [5, 6]]
+    assert values(source).tolist() == [[1.5, 2], [3, 4], [5, 6]] and list(source.ids) == ["r 1", "r 2", "r 3"]
 
 
 @AREA.refused("a table with nothing but row numbers", "columns that number or name the rows ignored: 'n' (row numbers)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +55,26 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
         elif spans or part:
             row_names[name] = "row numbers"
     return row_names
+
+
+def ids_of_index(table: pa.Table, taken: Collection[str | None]) -> tuple[str, list[str] | None]:
+    """Return the name of the column that holds the index of a table, and the (N,) ids in it.
+
+    Args:
+        table: the columns as they are written.
+        taken: names of columns that have another use.
+
+    Returns:
+        "" and None without an index, with one of several levels, and where its values are row numbers, repeat or are missing.
+        The name is "" too where pandas has noted a range instead of a column.
+    """
+    names = tables.index_columns(table)
+    names = names or [name for name in table.column_names if _INDEX_NAME.fullmatch(name.strip())]
+    names = [name for name in names if name not in taken]
+    ids = tables.to_ids(table[names[0]], names[0])[0] if len(names) == 1 else tables.index_range(table)
+    if ids is None or ids == [str(row) for row in range(len(ids))]:
+        return "", None
+    return (names[0] if len(names) == 1 else ""), ids
 
 
 def further_columns(

@@ -17,7 +17,14 @@ import pyarrow.compute as pc
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, as_written, decide_types
-from aekit.data.readers._column_roles import FEW, find_row_names, find_splits, find_unnamed_label, further_columns
+from aekit.data.readers._column_roles import (
+    FEW,
+    find_row_names,
+    find_splits,
+    find_unnamed_label,
+    further_columns,
+    ids_of_index,
+)
 from aekit.data.readers._doubtful_numbers import doubtful_numbers
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
@@ -105,6 +112,8 @@ def read_columns(
     splits, split, loss = find_splits(written, tables.find_column(others, ["split"]), where, chosen is not None)
     losses += loss
     ids = tables.find_column(others, ["id"])
+    index, index_ids = ids_of_index(written, {*(chosen or []), y}) if ids is None else ("", None)
+    notes += ["the index of the table names the samples"] if index_ids else []
     if {"x", "z"} <= {name.strip().lower() for name in names}:
         default_labels = [name for name in default_labels if name != "y"]
     label = y if y not in ("auto", "none") else tables.find_column(others, default_labels) if y == "auto" else None
@@ -131,7 +140,7 @@ def read_columns(
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
-            losses += _row_names_left_out(row_names)
+            losses += _row_names_left_out({name: kind for name, kind in row_names.items() if name != index})
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
         if missing == "auto":
@@ -170,7 +179,7 @@ def read_columns(
     losses += doubtful_numbers(columns, features) if like is None else []
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
-    id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (None, [])
+    id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (index_ids, [])
     losses += id_lines
     further = further_columns(written, table, {column.name for column in columns}, (label, ids, split))
     all_notes = "; ".join(notes)

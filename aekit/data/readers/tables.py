@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,11 +168,26 @@ def declared_label(table: pa.Table) -> str | None:
 
 def index_columns(table: pa.Table) -> list[str]:
     """Return the names of the columns that hold the index of a table of pandas."""
+    return [name for name in _noted_index(table) if isinstance(name, str) and name in table.column_names]
+
+
+def index_range(table: pa.Table) -> list[str] | None:
+    """Return the (N,) ids in an index of pandas that is a range, such as that of ``frame[10:20]``; None for another."""
+    for noted in _noted_index(table):
+        if isinstance(noted, dict) and noted.get("kind") == "range":
+            bounds = [bound for name in ("start", "stop", "step") if isinstance(bound := noted.get(name), int)]
+            if len(bounds) == 3 and max(map(abs, bounds)) < 2**61 and bounds[2]:
+                numbers = range(*bounds)
+                return [str(number) for number in numbers] if len(numbers) == len(table) else None
+    return None
+
+
+def _noted_index(table: pa.Table) -> list[Any]:
     try:
-        names = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+        noted = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
-    return [name for name in names if isinstance(name, str) and name in table.column_names]
+    return noted if isinstance(noted, list) else []
 
 
 def parts_in(folder: Path) -> dict[str, Path]:
@@ -192,23 +207,35 @@ def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
     Raises:
         DataError: a table cannot be read, or a column has numbers in one table and text in another.
     """
-    split_tables, lines = [], list[str]()
-    for split, path in parts.items():
-        table = read_table(path, form)
-        lines += remarks(table)
-        column = find_column(table.column_names, ["split"])
-        table = table.drop_columns(column) if column else table
-        split_tables.append(table.append_column("split", pa.array([split] * len(table))))
+    by_split = {split: read_table(path, form) for split, path in parts.items()}
+    lines = [line for table in by_split.values() for line in remarks(table)]
     folder = next(iter(parts.values())).parent
     others = [path.name for path in _tables_in(folder) if path not in parts.values()]
     lines += [f"{', '.join(others)} left out: neither train, validation nor test"] if others else []
-    names = ", ".join(path.name for path in parts.values())
-    try:
-        _check_types(split_tables)
-        table = pa.concat_tables(split_tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise DataError(f"{names}: their columns are of different types ({str(error).splitlines()[0]})") from None
+    table = join_parts(by_split, ", ".join(path.name for path in parts.values()))
     return with_remarks(table, list(dict.fromkeys(lines)))
+
+
+def join_parts(by_split: Mapping[str, pa.Table], where: str) -> pa.Table:
+    """Join the tables of several splits, with a column ``split``; a column that a table lacks is missing there.
+
+    Args:
+        by_split: ``train``, ``validation`` or ``test`` -> its rows.
+        where: where they come from, for messages.
+
+    Raises:
+        DataError: a column has numbers in one table and text in another.
+    """
+    tables = []
+    for split, table in by_split.items():
+        column = find_column(table.column_names, ["split"])
+        table = table.drop_columns(column) if column else table
+        tables.append(table.append_column("split", pa.array([split] * len(table))))
+    try:
+        _check_types(tables)
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataError(f"{where}: their columns are of different types ({str(error).splitlines()[0]})") from None
 
 
 def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:

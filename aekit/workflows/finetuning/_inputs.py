@@ -10,6 +10,7 @@ import numpy as np
 
 from aekit.data.source import Source
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
+from aekit.evaluation.labels import resolve_labels
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import few_label_split, make_split, to_class_labels
 from aekit.io.atomic import holds_only
@@ -73,7 +74,8 @@ def check_options(
 
 def labels_and_split(source: Source, labels: Any, per_class: int | None, seed: int) -> tuple[np.ndarray, Split]:
     """Return the (N,) classes and the split."""
-    y_true, problem = to_class_labels(source.labels if labels is None else labels, len(source), what="samples")
+    labels = source.labels if labels is None else resolve_labels(labels, source.ids)[0]
+    y_true, problem = to_class_labels(labels, len(source), what="samples")
     if y_true is None:
         raise DataError(f"no labels to fine-tune with: {problem or 'the data has none'}; expected classes")
     split = make_split(y_true, source.splits, seed=seed)

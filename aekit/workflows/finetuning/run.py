@@ -33,8 +33,8 @@ from aekit.workflows.finetuning.classifier import FinetuneResult, FinetuneResult
 def finetune(
     encoder: Encoder | str | Path,
     data: Any,
-    *,
     labels: Any = None,
+    *,
     layers: int | None = None,
     per_class: int | None = None,
     patience: int = 20,
@@ -56,7 +56,8 @@ def finetune(
     Args:
         encoder: an encoder, or the path of an encoder, a run, embeddings or an index; it is copied, not changed.
         data: data as `aekit.open_data` takes it. Its splits are used; missing ones are drawn.
-        labels: (N,) classes of the samples; default: the labels of the data. None, NaN and "" mean no label.
+        labels: (N,) classes of the samples, or as `aekit.evaluate` takes them; default: the labels of the data. None, NaN and
+            "" mean no label.
         layers: number of layers to train, from the top: the head and the stages of the backbone; 0: only the classifier;
             None: the whole network.
         per_class: number of labels to use of each class, including validation; None: all of the training split.

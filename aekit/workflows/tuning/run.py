@@ -13,7 +13,7 @@ import tomli_w
 from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
 from aekit.errors import AekitError, RecipeError, closest_name
-from aekit.evaluation.labels import make_targets, read_labels
+from aekit.evaluation.labels import make_targets, resolve_labels
 from aekit.io.atomic import folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.progress import NestedProgress, Progress
@@ -64,8 +64,8 @@ def tune(
         data: data as `aekit.open_data` takes it.
         out: folder of the search.
         minutes: the time that everything may take.
-        labels: (N,) or (N, L) labels, or a file of them as `aekit evaluate --labels` takes it; default: those of the data. They
-            choose between candidates, and train none.
+        labels: (N,) or (N, L) labels, or as `aekit.evaluate` takes them; default: those of the data. They choose between
+            candidates, and train none.
         purpose: what the encoder is for: ``retrieval``, ``classification``, ``clustering``, ``anomalies`` or
             ``reconstruction``; default: classification, or without labels a label-free score.
         recipes: recipe files (``.toml``) that compete too; their ``[data]`` is ignored.
@@ -326,9 +326,7 @@ def _open(data: Any, name: str, labels: Any, fixed: dict[str, Any], seed: int, p
     options = nest({key.removeprefix("data."): value for key, value in fixed.items() if key.startswith("data.")})
     source = open_data(data, options)
     source.report_notes(progress)
-    names: tuple[str, ...] = ()
-    if isinstance(labels, (str, Path)):
-        labels, names = read_labels(labels, source.ids)
+    labels, names = (None, ()) if labels is None else resolve_labels(labels, source.ids)
     targets, remark = make_targets(
         source.labels if labels is None else labels, len(source), what="samples", names=names
     )

@@ -252,7 +252,7 @@ def test_labels_are_read_from_tables_and_arrays(tmp_path: Path) -> None:
     for name, problem in {
         "no.csv": "no such file; expected labels",
         "nameless.csv": "no column 'id'",
-        "strangers.csv": "no id matches an embedding; expected ids such as 'a'",
+        "strangers.csv": "no id matches a sample; expected ids such as 'a'",
         "words.csv": "column 'kind' holds text",
     }.items():
         with pytest.raises(DataError, match=problem):
