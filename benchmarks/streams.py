@@ -5,6 +5,7 @@
 
 Two kinds of data. The array is a `.npy` file, sparse on the disk: one row in 64 is written, the others are zeros. The shards are
 tar files of samples that are made in memory whenever one is read, and never written: what a store behind a network would be.
+Their images have 512 x 512 pixels in the shards, and 64 x 64 once they are decoded.
 Each step runs in a process of its own; its peak is the largest resident memory that the system has seen of it.
 """
 
@@ -29,8 +30,8 @@ import aekit
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
 
-SIDE = 64
-PER_SHARD = 512
+SIDE, STORED_SIDE = 64, 512
+PER_SHARD = 64
 STEPS = ("fit", "embed", "index", "evaluate")
 SETTINGS: dict[str, Any] = {"train.batch_size": 1024, "train.precision": "fp32", "encoder.mlp.hidden": [32]}
 
@@ -42,6 +43,7 @@ class SyntheticShards(Source):
         count: number of samples.
         per_shard: number of samples in a shard.
         side: pixels of a side of an image.
+        stored_side: those in the shards, a multiple of `side`; None: as many.
 
     Attributes:
         made: number of shards that were made so far.
@@ -49,12 +51,15 @@ class SyntheticShards(Source):
 
     slow = True
 
-    def __init__(self, count: int, per_shard: int = PER_SHARD, side: int = SIDE) -> None:
+    def __init__(
+        self, count: int, per_shard: int = PER_SHARD, side: int = SIDE, stored_side: int | None = None
+    ) -> None:
         self.spec, self.skipped, self.made = SampleSpec("image", (3, side, side), "uint8"), {}, 0
         self.ids, self.per_shard = RowIds(None, count), per_shard
         self.blocks = np.append(np.arange(0, count, per_shard), count)
         self.labels = np.arange(count) % 4
-        self._pattern = np.random.default_rng(0).integers(0, 64, (side, 3 * side), dtype=np.uint8)
+        self._stored = stored_side or side
+        self._pattern = np.random.default_rng(0).integers(0, 64, (self._stored, 3 * self._stored), dtype=np.uint8)
         self._read: tuple[int, np.ndarray] = -1, np.empty(0)
 
     @property
@@ -67,9 +72,9 @@ class SyntheticShards(Source):
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
             for row in range(*self.blocks[number : number + 2].tolist()):
-                pixels = np.roll(self._pattern, row, axis=1).reshape(self.spec.shape[1], -1, 3) + 48 * self.labels[row]
+                pixels = np.roll(self._pattern, row, axis=1).reshape(self._stored, -1, 3)
                 image = io.BytesIO()
-                Image.fromarray(pixels.astype(np.uint8)).save(image, "PPM")
+                Image.fromarray(pixels + np.uint8(48 * self.labels[row])).save(image, "PPM")
                 for ending, content in (("ppm", image.getvalue()), ("cls", b"%d" % self.labels[row])):
                     info = tarfile.TarInfo(f"{row:09d}.{ending}")
                     info.size = len(content)
@@ -97,7 +102,8 @@ class SyntheticShards(Source):
                 if info.name.endswith(".ppm"):
                     content = archive.extractfile(info)
                     assert content is not None
-                    images.append(np.asarray(Image.open(content)).transpose(2, 0, 1))
+                    image = Image.open(content).reduce(self._stored // self.spec.shape[1])
+                    images.append(np.asarray(image).transpose(2, 0, 1))
         return np.stack(images)
 
 
@@ -116,8 +122,8 @@ def data_of(kind: str, folder: Path, gigabytes: float) -> Any:
     """Return the data of a kind: what `aekit.fit` takes."""
     if kind == "array":
         return str(folder / "array" / "x.npy")
-    one = SyntheticShards(PER_SHARD).shard_bytes
-    return SyntheticShards(max(4, round(gigabytes * 1e9 / one)) * PER_SHARD)
+    one = SyntheticShards(PER_SHARD, stored_side=STORED_SIDE).shard_bytes
+    return SyntheticShards(max(4, round(gigabytes * 1e9 / one)) * PER_SHARD, stored_side=STORED_SIDE)
 
 
 def run(step: str, kind: str, folder: Path, gigabytes: float) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.engines.engine import Engine, Work
 from aekit.encoder.engines.units import MessageError, Result
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
+from aekit.encoder.input_range import warn_of_other_scale
 from aekit.encoder.parquet_store import Store
 from aekit.errors import DataError
 from aekit.io.atomic import explain_write_errors, folder_lock
@@ -68,6 +69,7 @@ def embed_samples(
     if source is not data:
         source.report_notes(progress)
     rows_to_embed = source.rows_of(split)
+    warn_of_other_scale(encoder, source, rows_to_embed)
     encoder.eval()
     embedder = BatchEmbedder(
         encoder, source, batch_size=batch_size, precision=precision, strict=strict, progress=progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 from unusual.harness import Area, Listener
 
@@ -19,6 +21,7 @@ from aekit.data.samples import load_samples
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder.preprocessing import fit_preprocess
+from aekit.errors import DataWarning
 
 AREA = Area(__name__)
 NOISE = np.random.default_rng(0).normal(size=(60, 3)).round(3)
@@ -912,3 +915,29 @@ def _(folder: Path, listener: Listener) -> None:
 @AREA.changed("missing numbers, most of them in one column", "imputes them; 'b' is missing in 3")
 def _(folder: Path, listener: Listener) -> None:
     opened(folder, "a,b\n1,\n2,\n,\n4,0.5\n5,0.25\n6,0.5\n")
+
+
+# Values on another scale than those of the training
+
+
+@AREA.changed(
+    "standardized columns, or ones in another unit, for an encoder of raw ones", "in another unit, or scaled already?"
+)
+def _(folder: Path, listener: Listener) -> None:
+    raw = frame(age=np.random.default_rng(1).normal(40, 9, 60), mass=np.random.default_rng(2).normal(70, 5, 60))
+    encoder = aekit.fit(raw, dim=2, epochs=1, backbone="linear")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.embed(raw.iloc[:20])
+        encoder.embed(raw.assign(mass=raw["mass"] * 1000).iloc[:5])
+    with pytest.warns(DataWarning, match="values of 'mass' lie around"):
+        encoder.embed(raw.assign(mass=raw["mass"] * 1000))
+    encoder.embed((raw - raw.mean()) / raw.std())
+
+
+@AREA.changed("series in another unit than those of the training", "values of channel 1 lie around")
+def _(folder: Path, listener: Listener) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 2, 32)).cumsum(2).astype("float32") + 50
+    encoder = aekit.fit(rows, dim=2, epochs=1, overrides={"data.arrays.kind": "series"})
+    rows[:, 1] *= 100
+    encoder.embed(rows, options={"arrays": {"kind": "series"}})

@@ -21,6 +21,7 @@ from aekit.encoder.embedding import BatchEmbedder, embed_with
 from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.identity import check_same_encoder
+from aekit.encoder.input_range import warn_of_other_scale
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError
 from aekit.evaluation.results import Metric
@@ -140,6 +141,7 @@ class Classifier:
         if chosen is not None:
             chosen.check(source)
         positions = source.rows_of(split)
+        warn_of_other_scale(self.encoder, source, positions)
         # Workers load an encoder, which has no classes: the logits of its codes are computed here.
         network = self.network if chosen is None else self._coder()
         count = 0

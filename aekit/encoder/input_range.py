@@ -1,0 +1,59 @@
+"""Notice samples on another scale than those of the training, such as standardized values for an encoder of raw ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from aekit.data.samples import to_tensor
+from aekit.data.source import Source, read_valid
+from aekit.data.spec import SampleSpec
+from aekit.encoder.preprocessing import Preprocess
+from aekit.progress import warn
+
+FEW, MANY = 10, 256
+"""Numbers of samples below which nothing is said, as a single one may be an outlier, and of samples that are looked at."""
+
+
+def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> None:
+    """Warn if typical values lie outside those of the training by more than its whole range.
+
+    Images are not looked at, as an encoder refuses those on another scale, nor are samples that take long to read.
+
+    Args:
+        encoder: an encoder; one of another program, without a `Preprocess`, is passed over.
+        source: source of the samples.
+        positions: (N,) positions of the samples to embed.
+    """
+    preprocess = getattr(encoder, "preprocess", None)
+    if not isinstance(preprocess, Preprocess) or source.spec.is_visual or source.slow or len(positions) < FEW:
+        return
+    some = positions[np.unique(np.linspace(0, len(positions) - 1, MANY).round().astype(np.intp))]
+    raw, ok = read_valid(source, some)
+    if ok.sum() >= FEW and (line := describe_other_scale(preprocess, source.spec, to_tensor(raw[ok]))):
+        warn(f"data: {line}")
+
+
+def describe_other_scale(preprocess: Preprocess, spec: SampleSpec, raw: torch.Tensor) -> str:
+    """Return a line on the entries whose median over samples (B, *spec.shape) lies outside the training's range by more than its
+    width; "" if there are none."""
+    x = preprocess(raw.to(preprocess.scale.device)).cpu().numpy()
+    low, high = (extreme.cpu().numpy()[None] for extreme in (preprocess.low, preprocess.high))
+    shared = tuple(axis for axis in range(x.ndim) if low.shape[axis] == 1)
+    median = np.median(x, axis=shared, keepdims=True)
+    span = high - low
+    far = (span > 0) & (np.maximum(low - median, median - high) > span)
+    if not far.any():
+        return ""
+    worst = int(np.argmax(np.where(far, np.abs(median - low) / np.where(span > 0, span, 1), 0)))
+    in_units = preprocess.inverse(torch.from_numpy(median)[0].to(preprocess.scale.device)).cpu().numpy().ravel()
+    least, most = (limit.cpu().numpy().ravel() for limit in preprocess.raw_range())
+    name = repr(spec.names[worst]) if spec.columns else f"entry {worst}" if spec.is_vector else f"channel {worst}"
+    others = int(far.sum()) - 1
+    more = f", and those of {others} more" if others else ""
+    return (
+        f"values of {name} lie around {in_units[worst]:.4g}, those of the training from {least[worst]:.4g} to {most[worst]:.4g}"
+        f"{more}: in another unit, or scaled already?"
+    )
