@@ -11,8 +11,13 @@ Plugin authors import from `aekit.plugin`.
 
 from __future__ import annotations
 
+import sys
+
 from aekit._lazy import lazy_exports
 from aekit.version import __version__ as __version__
+
+if sys.platform == "win32":  # its files and processes are locked and stopped in other ways
+    raise ImportError("aekit runs on Linux and macOS; on Windows use it in the Windows Subsystem for Linux")
 
 TYPE_CHECKING = False  # type checkers take it for that of `typing`, which takes long to import
 if TYPE_CHECKING:

@@ -10,8 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from aekit.errors import AekitError, DataError, OutOfMemoryError, importing
+from aekit.io.child_processes import run_python
 from aekit.io.manifests import explain_read_errors
 from aekit.io.parquet import read_parquet
+
+
+def test_a_system_without_its_locks_is_refused_in_one_line() -> None:
+    done = run_python("-c", "import sys; sys.platform = 'win32'; import aekit")
+    assert done.stderr.decode().strip().splitlines()[-1] == (
+        "ImportError: aekit runs on Linux and macOS; on Windows use it in the Windows Subsystem for Linux"
+    )
 
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
