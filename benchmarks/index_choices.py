@@ -5,8 +5,8 @@
 The vectors are 64-dimensional codes of Fashion-MNIST and MNIST by a small network that is trained first; above 140,000 they are
 those of the images moved by up to three pixels and mirrored. Queries are 1,000 of their test images, which are not in the index.
 For each library and kind of index, the settings of the search are raised until the recall of the ten nearest neighbors is .95,
-and .99. The rates are queries a second: the best of three rounds of 1,000 at once, and one at a time. `ratio` compares the rate of
-aekit's choice with the best rate of that column; `10,000 queries` is the time to build and to search for so many at once.
+and .99. The rates are queries a second: the best of three rounds of 1,000 at once, and one at a time. `ratio` compares the rate
+of aekit's choice with the best rate of that column; `10,000 queries` is the time to build and to search for so many at once.
 AEKIT_DATA must hold the images. hnswlib, usearch and autofaiss take part where they are installed.
 """
 
