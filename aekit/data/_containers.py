@@ -111,7 +111,8 @@ def _table(table: pa.Table) -> Contents | None:
 
 
 def _has_images(frame: Any) -> bool:
-    return len(frame) > 0 and any(isinstance(value, Image.Image) for value in frame.iloc[0].tolist())
+    places = [place for place, kind in enumerate(frame.dtypes) if str(kind) == "object"]
+    return len(frame) > 0 and any(isinstance(frame.iloc[0, place], Image.Image) for place in places)
 
 
 def _iterate(items: Iterator[Any], name: str) -> Contents | None:

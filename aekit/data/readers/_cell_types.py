@@ -118,12 +118,22 @@ def as_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
+def to_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the values of a column as strings, as a CSV file would hold them: whole numbers without a fraction."""
+    values = as_written(column)
+    if pa.types.is_floating(values.type) and pc.all(pc.equal(pc.floor(values), values)).as_py() is not False:
+        values = pc.cast(values, pa.int64(), safe=False)
+    return pc.cast(values, pa.string())
+
+
 def to_typed(column: pa.ChunkedArray) -> Typed:
     """Decide the type of a column: that of Arrow, or, for the text of a file, that of its content.
 
     Cells are numbers if all are, but for missing values and at most one word, or one in twenty. ``true`` and ``false`` are
-    booleans. All other columns are text.
+    booleans. All other columns are text, and so are categories, of numbers too.
     """
+    if pa.types.is_dictionary(column.type) and _is_number(column.type.value_type):
+        return Typed(to_texts(column), {})
     values = as_written(column)
     if not isinstance(column.type, CellText):
         return Typed(values, {}, _is_rounded(values))
@@ -152,6 +162,10 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
     return _to_numbers(
         pc.if_else(numeric, cells, None), {word: pc.index(cells, word).as_py() for word in distinct.to_pylist()}
     )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 class Decided(NamedTuple):
@@ -220,7 +234,7 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
 
     Cells of a text file are numbers only if that loses nothing: ``007`` and ``7`` are two classes.
     """
-    typed = to_typed(column)
+    typed = to_typed(as_written(column) if pa.types.is_dictionary(column.type) else column)
     is_written = isinstance(column.type, CellText) and (
         pa.types.is_boolean(typed.column.type) or not set(typed.strays) <= set(PLACEHOLDERS)
     )

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
-from aekit.data.readers._cell_types import EXACT, as_written, decide_types
+from aekit.data.readers._cell_types import EXACT, decide_types, to_texts
 from aekit.data.readers._column_roles import (
     FEW,
     find_row_names,
@@ -286,21 +286,13 @@ def _find_columns(
 def _entries(column: pa.ChunkedArray, described: Column, where: str) -> np.ndarray:
     """Return the entries of a column: (N,) numbers, NaN where one is missing, or (N, categories) of 0 and 1."""
     if described.categories is not None:
-        positions = pc.index_in(_texts(column), value_set=pa.array(described.categories, pa.string()))
+        positions = pc.index_in(to_texts(column), value_set=pa.array(described.categories, pa.string()))
         return (positions.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64)
     if described.time:
         return to_seconds(column, f"{where}: column {described.name!r}")
     if not tables.is_numeric(column):
         raise DataError(f"{where}: column {described.name!r} does not hold numbers; expected numbers")
     return tables.to_floats(column)
-
-
-def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the values of a column as strings, as a CSV file would hold them: whole numbers without a fraction."""
-    values = as_written(column)
-    if pa.types.is_floating(values.type) and pc.all(pc.equal(pc.floor(values), values)).as_py() is not False:
-        values = pc.cast(values, pa.int64(), safe=False)
-    return pc.cast(values, pa.string())
 
 
 def _stray_words(name: str, strays: dict[str, int]) -> list[str]:
@@ -340,7 +332,7 @@ def _unknown_categories(table: pa.Table, columns: tuple[Column, ...]) -> list[st
 
 def _categories(column: pa.ChunkedArray) -> list[str]:
     """Return the distinct values of a column, sorted, without missing and empty ones."""
-    return sorted({value for value in pc.unique(_texts(column)).to_pylist() if value not in (None, "")})
+    return sorted({value for value in pc.unique(to_texts(column)).to_pylist() if value not in (None, "")})
 
 
 def _quote(names: Sequence[str]) -> str:

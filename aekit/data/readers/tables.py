@@ -64,7 +64,7 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     """
     _refuse_form(path, form)
     if path.suffix.lower() == ".parquet":
-        table = read_parquet(path)
+        table = _with_categories(read_parquet(path))
     elif path.name.lower().endswith(ARFF_ENDINGS):
         table, label, notes = read_arff(path)
         table = _with_facts(with_remarks(table, notes), {LABEL: label.encode()} if label else {})
@@ -89,11 +89,15 @@ def _read_sheet(path: Path, form: TextFormat) -> tuple[pa.Table, bool, list[str]
 def to_table(data: Any) -> pa.Table:
     """Return a table of pandas, polars or pyarrow as one of Arrow.
 
-    Columns of Python objects of several types, as pandas reads them from files with words among numbers, hold their text.
+    Columns of Python objects of several types, as pandas reads them from files with words among numbers, hold their text, and
+    sparse columns all their values.
 
     Raises:
         DataError: names that are not unique, or a column of unknown values.
     """
+    if hasattr(data, "iloc"):  # of pandas
+        sparse = {name: kind.subtype for name, kind in data.dtypes.items() if type(kind).__name__ == "SparseDtype"}
+        data = data.astype(sparse) if sparse else data
     try:
         return pa.table(data)
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -168,12 +172,12 @@ def declared_label(table: pa.Table) -> str | None:
 
 def index_columns(table: pa.Table) -> list[str]:
     """Return the names of the columns that hold the index of a table of pandas."""
-    return [name for name in _noted_index(table) if isinstance(name, str) and name in table.column_names]
+    return [name for name in _noted(table, "index_columns") if isinstance(name, str) and name in table.column_names]
 
 
 def index_range(table: pa.Table) -> list[str] | None:
     """Return the (N,) ids in an index of pandas that is a range, such as that of ``frame[10:20]``; None for another."""
-    for noted in _noted_index(table):
+    for noted in _noted(table, "index_columns"):
         if isinstance(noted, dict) and noted.get("kind") == "range":
             bounds = [bound for name in ("start", "stop", "step") if isinstance(bound := noted.get(name), int)]
             if len(bounds) == 3 and max(map(abs, bounds)) < 2**61 and bounds[2]:
@@ -182,9 +186,19 @@ def index_range(table: pa.Table) -> list[str] | None:
     return None
 
 
-def _noted_index(table: pa.Table) -> list[Any]:
+def _with_categories(table: pa.Table) -> pa.Table:
+    """Return a table of a Parquet file with the categories that pandas has noted, as Arrow restores those of text alone."""
+    for noted in _noted(table, "columns"):
+        name = noted.get("name") if isinstance(noted, dict) and noted.get("pandas_type") == "categorical" else None
+        if isinstance(name, str) and table.column_names.count(name) == 1 and pa.types.is_primitive(table[name].type):
+            table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
+    return table
+
+
+def _noted(table: pa.Table, what: str) -> list[Any]:
+    """Return a list in the notes of pandas on a table; [] where there are none."""
     try:
-        noted = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+        noted = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))[what]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
     return noted if isinstance(noted, list) else []
