@@ -74,7 +74,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A file of Milvus Lite, or the server at the address in AEKIT_TEST_MILVUS; only if asked for, as Lite has crashed a process."""
+    """A file of Milvus Lite, or the server that AEKIT_TEST_MILVUS names; only if asked for, as Lite has crashed a process."""
     asked = os.environ.get("AEKIT_TEST_MILVUS", "")
     if not asked:
         pytest.skip("AEKIT_TEST_MILVUS is not set: test_milvus_lite.py runs these tests in a process that may crash")
