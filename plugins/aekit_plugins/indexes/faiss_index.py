@@ -111,6 +111,8 @@ class Faiss(Index):
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         few = min(k, self.index.ntotal)  # FAISS never returns from an NSG that is asked for more
         scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), few)
+        if few == k:
+            return scores, rows
         worst = np.inf if self.index.metric_type == _faiss()[0].METRIC_L2 else -np.inf
         missing = ((0, 0), (0, k - few))
         return np.pad(scores, missing, constant_values=worst), np.pad(rows, missing, constant_values=-1)
