@@ -90,7 +90,8 @@ def print_analysis(result: Any, out: str, tables: str, as_json: bool) -> None:
         print_json(result.to_dict())
         return
     click.echo(result.text())
-    click.echo(tables + (f"; image in {out}/image.png" if result.image else ""))
+    pictures = f"; page in {out}/report.html" if result.page else f"; image in {out}/image.png" if result.image else ""
+    click.echo(tables + pictures)
 
 
 def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
