@@ -37,7 +37,7 @@ def anomalies_page(
     """Return the page.
 
     Args:
-        conclusion: the sentence at its top.
+        conclusion: the sentence at its top, unless samples are called anomalies: that comes first.
         notes: remarks below it.
         encoder: encoder of the samples.
         source: source of the samples.
@@ -76,9 +76,9 @@ def anomalies_page(
         sections.append(Section(title="Scores", table=rows))
     return SamplePage(
         title="Anomalies",
-        conclusion=conclusion,
+        conclusion=conclusion if alarms is None else alarms.text(),
         severity="notice",
-        notes=[*([] if alarms is None else [alarms.text()]), *notes],
+        notes=[*([] if alarms is None else [conclusion]), *notes],
         encoder=encoder.digest,
         sections=sections,
         sheet=_pairs(heatmaps) if heatmaps is not None and has_maps else _thumbnails(encoder, source, positions[:count]),

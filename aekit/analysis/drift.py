@@ -283,13 +283,13 @@ def _image(known: Embeddings, recent: Embeddings, scores: np.ndarray) -> Image.I
 def _page(known: Embeddings, recent: Embeddings, scores: np.ndarray, result: Drift) -> SamplePage:
     """Show the samples of both sides that differ most, and what differs."""
     new_rows, old_rows = _ends(known, scores, PAGE_SAMPLES)
-    sides = [(recent, new_rows, scores[len(known) :], "New samples"), (known, old_rows, scores, "Reference samples")]
+    sides = [(recent, new_rows, scores[len(known) :], "New"), (known, old_rows, scores, "Reference")]
     sections = []
     for part, rows, log_odds, title in sides:
         captions = [f"log odds {log_odds[row]:.2f}" for row in rows]
         samples = shown_samples(part, rows.tolist(), [""] * len(rows), captions)
-        remark = "Those that differ most from the other side; the log odds say how much rather they are new."
-        sections.append(Section(title=title, remark=remark, samples=samples))
+        remark = "Log odds above 0 speak for new data, below 0 for the reference."
+        sections.append(Section(title=f"{title} samples that differ most", remark=remark, samples=samples))
     return SamplePage(
         title="Drift",
         conclusion=f"{result.conclusion()}.",

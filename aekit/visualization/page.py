@@ -236,7 +236,7 @@ def figure(drawn: str, title: str = "", caption: str = "", *, path: str = "", ki
 
 
 def gallery(
-    figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None, two_lines: bool = False
+    figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None, whole_lines: bool = False
 ) -> str:
     """Arrange figures in rows that fill the width.
 
@@ -244,9 +244,9 @@ def gallery(
         figures: from `figure`.
         wide: aspect ratio of a thumbnail.
         cell: its least width in pixels; default: by its aspect ratio.
-        two_lines: whether the lines below it may have two lines each.
+        whole_lines: whether the texts below it are broken into up to three lines each, instead of being cut.
     """
-    named = "gallery two-lines" if two_lines else "gallery"
+    named = "gallery whole-lines" if whole_lines else "gallery"
     return f'<div class="{named}" style="--cell: {cell or cell_width(wide)}px">{"".join(figures)}</div>'
 
 

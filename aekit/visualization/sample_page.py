@@ -167,7 +167,7 @@ class SamplePage(Manifest):
             lines.append(" · ".join([name, *(escape(text) for text in (sample.title, sample.caption) if text)]))
         if self.sheet is None:
             return f'<ul class="sentences">{"".join(f"<li>{line}</li>" for line in lines)}</ul>'
-        return gallery(figures, wide=self._aspect, cell=_PAIR if self._aspect >= 1.8 else _CELL, two_lines=True)
+        return gallery(figures, wide=self._aspect, cell=_PAIR if self._aspect >= 1.8 else _CELL, whole_lines=True)
 
 
 def _selection(rows: Sequence[int], remark: str = "") -> str:
