@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +13,7 @@ from aekit.analysis._anomaly_threshold import Alarms
 from aekit.data.source import Source, read_valid
 from aekit.encoder.encoder import Encoder
 from aekit.evaluation.results import Metric
-from aekit.visualization.sample_page import SamplePage, Section, ShownSample
+from aekit.visualization.sample_page import SamplePage, Section, ShownSample, Thumbnails, thumbnails_of
 from aekit.visualization.sprite_sheets import PIXELS, SpriteSheetBuilder, image_sprite_sheet
 
 COUNT = 60
@@ -72,7 +71,9 @@ def anomalies_page(
     if heatmaps is not None and heatmaps.metrics:
         sections.append(Section(title="Pixels", remark=heatmaps.conclusion(), table=heatmaps.rows()))
     if metrics:
-        rows = [{"score": name} | {key.replace("_", " "): str(m) for key, m in by.items()} for name, by in metrics.items()]
+        rows = [
+            {"score": name} | {key.replace("_", " "): str(m) for key, m in by.items()} for name, by in metrics.items()
+        ]
         sections.append(Section(title="Scores", table=rows))
     return SamplePage(
         title="Anomalies",
@@ -81,7 +82,9 @@ def anomalies_page(
         notes=[*([] if alarms is None else [conclusion]), *notes],
         encoder=encoder.digest,
         sections=sections,
-        sheet=_pairs(heatmaps) if heatmaps is not None and has_maps else _thumbnails(encoder, source, positions[:count]),
+        thumbnails=_pairs(heatmaps)
+        if heatmaps is not None and has_maps
+        else _thumbnails(encoder, source, positions[:count]),
     )
 
 
@@ -94,7 +97,7 @@ def _explanation(heatmaps: HeatMaps) -> str:
     )
 
 
-def _pairs(heatmaps: HeatMaps) -> dict[str, Any]:
+def _pairs(heatmaps: HeatMaps) -> Thumbnails:
     """Draw images beside their heat maps, the smaller the more they are."""
     count, height, width, _ = heatmaps.pixels.shape
     scale = min(1.0, math.sqrt(PIXELS / (2 * count * height * width)))
@@ -103,9 +106,9 @@ def _pairs(heatmaps: HeatMaps) -> dict[str, Any]:
     for rank, cell in enumerate(cells):
         images = (Image.fromarray(pixels).resize(size) for pixels in (heatmaps.pixels[rank], heatmaps.overlay(rank)))
         cell[:, : size[0]], cell[:, size[0] + _GAP :] = (np.asarray(image) for image in images)
-    return image_sprite_sheet(cells, frames=2).described
+    return thumbnails_of(image_sprite_sheet(cells, frames=2))
 
 
-def _thumbnails(encoder: Encoder, source: Source, positions: np.ndarray) -> dict[str, Any]:
+def _thumbnails(encoder: Encoder, source: Source, positions: np.ndarray) -> Thumbnails:
     builder = SpriteSheetBuilder(encoder)
-    return builder.sprite_sheet(builder.raw_to_cells(read_valid(source, positions)[0])).described
+    return thumbnails_of(builder.sprite_sheet(builder.raw_to_cells(read_valid(source, positions)[0])))

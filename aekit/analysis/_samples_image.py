@@ -13,7 +13,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.loading import encoder_of
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
-from aekit.visualization.sample_page import ShownSample
+from aekit.visualization.sample_page import ShownSample, Thumbnails, thumbnails_of
 from aekit.visualization.sprite_sheets import SpriteSheetBuilder, cell_side
 
 _BATCH = 256
@@ -55,14 +55,11 @@ def shown_samples(
     ]
 
 
-def embedded_sheet(*parts: tuple[Embeddings, np.ndarray]) -> dict[str, Any] | None:
-    """Draw thumbnails of embedded samples, or return None if they are not available.
+def embedded_thumbnails(*parts: tuple[Embeddings, np.ndarray]) -> Thumbnails | None:
+    """Draw thumbnails of embedded samples, part by part, or return None if they are not available.
 
     Args:
         parts: embeddings of one encoder, and (M,) positions in them.
-
-    Returns:
-        `SpriteSheet.described`, with the thumbnails of all parts in order.
     """
     encoder, count = encoder_of(parts[0][0]), sum(len(rows) for _, rows in parts)
     if encoder is None or not count:
@@ -76,4 +73,4 @@ def embedded_sheet(*parts: tuple[Embeddings, np.ndarray]) -> dict[str, Any] | No
         for start in range(0, len(rows), _BATCH):
             samples, _ = read_valid(source, positions[rows[start : start + _BATCH]])
             cells.append(builder.raw_to_cells(samples, cell_side(count)))
-    return builder.sprite_sheet(cells).described
+    return thumbnails_of(builder.sprite_sheet(cells))

@@ -20,7 +20,7 @@ from aekit.analysis._sample_selection import (
     select_typical,
     select_uncertain,
 )
-from aekit.analysis._samples_image import draw_embedded, embedded_sheet, shown_samples
+from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis.inputs import open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
@@ -304,5 +304,5 @@ def _page(embeddings: Embeddings, result: Curation) -> SamplePage:
             Section(title="Densest", remark=dense, samples=samples[2]),
             Section(title="Regions", table=result.rows()),
         ],
-        sheet=embedded_sheet(*((embeddings, rows) for rows in parts)),
+        thumbnails=embedded_thumbnails(*((embeddings, rows) for rows in parts)),
     )

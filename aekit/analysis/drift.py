@@ -12,7 +12,7 @@ from PIL import Image
 from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult
-from aekit.analysis._samples_image import draw_embedded, embedded_sheet, shown_samples
+from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis._two_sample import TwoSampleTest, dimension_shifts, energy_test, separate
 from aekit.analysis.inputs import check_comparable, open_or_embed
 from aekit.data.readers.folders import warn_if_inside
@@ -301,5 +301,5 @@ def _page(known: Embeddings, recent: Embeddings, scores: np.ndarray, result: Dri
             Section(title="Clusters of the reference", remark="Fractions of each side.", table=result.clusters[:SHOWN]),
             Section(title="Dimensions whose mean moved most", table=result.rows()),
         ],
-        sheet=embedded_sheet((recent, new_rows), (known, old_rows)),
+        thumbnails=embedded_thumbnails((recent, new_rows), (known, old_rows)),
     )

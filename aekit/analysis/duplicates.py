@@ -22,7 +22,7 @@ from aekit.io.text_table import format_columns
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 from aekit.visualization.image_grid import draw_grid
-from aekit.visualization.sample_page import SamplePage, Section, ShownSample
+from aekit.visualization.sample_page import SamplePage, Section, ShownSample, Thumbnails, thumbnails_of
 from aekit.visualization.sprite_sheets import LARGEST, image_sprite_sheet
 from aekit.visualization.thumbnails import to_pixels
 
@@ -222,15 +222,16 @@ def _image(collection: Collection, groups: list[list[int]]) -> Image.Image | Non
 def _page(collection: Collection, groups: list[list[int]], result: Duplicates) -> SamplePage:
     """Show the largest groups, the sample to keep first."""
     lines: dict[int, list[dict[str, Any]]] = {}
-    for row in result.rows:
-        lines.setdefault(row["group"], []).append(row)
+    for line in result.rows:
+        lines.setdefault(line["group"], []).append(line)
     sections, shown = [], list[int]()
     for number, members in enumerate(groups[:PAGE_GROUPS]):
         samples = []
         for row, line in list(zip(members, lines[number]))[:PAGE_MEMBERS]:
             alike = "" if line["similarity"] is None else f"{line['kind']}, {line['similarity']:.2f}"
-            title, kind = ("keep", "keep") if line["keep"] else (alike or line["kind"], "")
-            samples.append(ShownSample(id=line["id"], hash=collection.hashes[row], title=title, kind=kind))
+            title = "keep" if line["keep"] else alike or line["kind"]
+            named = {"id": line["id"], "hash": collection.hashes[row], "title": title}
+            samples.append(ShownSample(**named, kind="keep" if line["keep"] else ""))
             shown.append(row)
         more = "" if len(samples) == len(members) else f"; the first {len(samples)} are shown"
         remark = f"Keep: {lines[number][0]['reason']}{more}"
@@ -245,11 +246,11 @@ def _page(collection: Collection, groups: list[list[int]], result: Duplicates) -
         severity="notice" if groups else "good",
         notes=notes,
         sections=sections,
-        sheet=_sheet(collection, shown) if collection.images and shown else None,
+        thumbnails=_thumbnails(collection, shown) if collection.images and shown else None,
     )
 
 
-def _sheet(collection: Collection, rows: list[int]) -> dict[str, Any]:
+def _thumbnails(collection: Collection, rows: list[int]) -> Thumbnails:
     """Draw whole images in their proportions, on a transparent ground."""
     cells = np.zeros((len(rows), LARGEST, LARGEST, 4), np.uint8)
     for cell, row in zip(cells, rows):
@@ -261,4 +262,4 @@ def _sheet(collection: Collection, rows: list[int]) -> dict[str, Any]:
         left, top = (LARGEST - size[0]) // 2, (LARGEST - size[1]) // 2
         inside = cell[top : top + size[1], left : left + size[0]]
         inside[..., :3], inside[..., 3] = np.asarray(image.resize(size)), 255
-    return image_sprite_sheet(cells).described
+    return thumbnails_of(image_sprite_sheet(cells))

@@ -14,7 +14,7 @@ from PIL import Image
 from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult
-from aekit.analysis._samples_image import draw_embedded, embedded_sheet, shown_samples
+from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis.inputs import open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
@@ -254,5 +254,5 @@ def _page(embeddings: Embeddings, rows: np.ndarray, result: LabelErrors) -> Samp
         notes=result.notes,
         encoder=result.digest,
         sections=sections,
-        sheet=embedded_sheet((embeddings, rows[:count])),
+        thumbnails=embedded_thumbnails((embeddings, rows[:count])),
     )

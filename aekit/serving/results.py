@@ -64,7 +64,7 @@ class Results:
             DataError: there is no such result, or it cannot be read.
         """
         page, row_of = self._open(name, index)
-        described = {"name": name} | page.model_dump(exclude={"format", "sheet", "sections"})
+        described = {"name": name} | page.model_dump(exclude={"format", "thumbnails", "sections"})
         sections = [section.model_dump(exclude={"samples", "narrow"}) for section in page.sections]
         for section, plain in zip(page.sections, sections):
             plain["samples"] = [

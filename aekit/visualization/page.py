@@ -235,9 +235,7 @@ def figure(drawn: str, title: str = "", caption: str = "", *, path: str = "", ki
     return f"<figure{named}>{shown}<figcaption>{lines}</figcaption></figure>"
 
 
-def gallery(
-    figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None, whole_lines: bool = False
-) -> str:
+def gallery(figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None, whole_lines: bool = False) -> str:
     """Arrange figures in rows that fill the width.
 
     Args:

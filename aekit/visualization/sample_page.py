@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -55,14 +55,16 @@ class Section(Manifest):
     title: str
     remark: str = ""
     samples: list[ShownSample] = Field(default=[], max_length=_MAX_ENTRIES)
-    table: list[dict[str, str | int | float | None]] = Field(default=[], max_length=_MAX_ENTRIES)
+    table: Sequence[Mapping[str, str | int | float | None]] = Field(default=[], max_length=_MAX_ENTRIES)
     narrow: bool = False
 
 
 _Size = Annotated[int, Field(ge=1, le=2**14)]
 
 
-class _Images(Manifest):
+class ImageThumbnails(Manifest):
+    """Thumbnails as `SpriteSheet.described` has those of images."""
+
     kind: Literal["images"]
     uri: Annotated[str, StringConstraints(pattern=r"^data:image/(webp|png);base64,[A-Za-z0-9+/]+=*$")]
     width: _Size
@@ -70,12 +72,23 @@ class _Images(Manifest):
     columns: _Size
 
 
-class _Numbers(Manifest):
+class NumericThumbnails(Manifest):
+    """Thumbnails as `SpriteSheet.described` has those of lines and bars."""
+
     kind: Literal["lines", "bars"]
     values: str
     channels: _Size
     points: _Size
     zero: float
+
+
+Thumbnails = ImageThumbnails | NumericThumbnails
+
+
+def thumbnails_of(sheet: SpriteSheet) -> Thumbnails:
+    """Return the thumbnails of a page."""
+    model = ImageThumbnails if sheet.described["kind"] == "images" else NumericThumbnails
+    return model(**sheet.described)
 
 
 class SamplePage(Manifest):
@@ -88,7 +101,7 @@ class SamplePage(Manifest):
         notes: remarks.
         encoder: digest of the encoder, or None.
         sections: the samples behind the conclusion.
-        sheet: `SpriteSheet.described`, with a thumbnail of each sample of the sections, in order; None if they are not available.
+        thumbnails: of the samples of all sections, in order; None if they are not available.
     """
 
     format: Literal[1] = 1
@@ -98,7 +111,7 @@ class SamplePage(Manifest):
     notes: list[str] = Field(default=[], max_length=_MAX_ENTRIES)
     encoder: Sha256 | None = None
     sections: list[Section] = Field(default=[], max_length=_MAX_ENTRIES)
-    sheet: Annotated[_Images | _Numbers, Field(discriminator="kind")] | None = None
+    thumbnails: Annotated[Thumbnails, Field(discriminator="kind")] | None = None
 
     @property
     def samples(self) -> list[ShownSample]:
@@ -127,7 +140,7 @@ class SamplePage(Manifest):
         """
         page, cards = Page(self.title, subtitle, links=links), list[tuple[Section, str, list[int]]]()
         page.add("", headline(self.conclusion, self.severity), sentences(self.notes))
-        thumbnails = self._thumbnails(page)
+        thumbnails = self._draw_thumbnails(page)
         for section in self.sections:
             rows = [row_of(sample) for sample in section.samples]
             drawn = self._draw(section, rows, thumbnails)
@@ -146,11 +159,11 @@ class SamplePage(Manifest):
 
     @property
     def _aspect(self) -> float:
-        return self.sheet.width / self.sheet.height if isinstance(self.sheet, _Images) else 1.6
+        return self.thumbnails.width / self.thumbnails.height if isinstance(self.thumbnails, ImageThumbnails) else 1.6
 
-    def _thumbnails(self, page: Page) -> Iterator[str]:
+    def _draw_thumbnails(self, page: Page) -> Iterator[str]:
         """Yield the thumbnail of each sample of the sections, in order; "" where there are none."""
-        sheet = None if self.sheet is None else SpriteSheet(self.sheet.model_dump(), self._aspect)
+        sheet = None if self.thumbnails is None else SpriteSheet(self.thumbnails.model_dump(), self._aspect)
         for number, sample in enumerate(self.samples):
             yield "" if sheet is None else page.thumbnail(sheet, number, sample.id)
 
@@ -165,7 +178,7 @@ class SamplePage(Manifest):
             figures.append(figure(thumbnail, **lines_below, kind=sample.kind, href=address))
             name = f'<a href="{address}">{escape(sample.id)}</a>' if address else escape(sample.id)
             lines.append(" · ".join([name, *(escape(text) for text in (sample.title, sample.caption) if text)]))
-        if self.sheet is None:
+        if self.thumbnails is None:
             return f'<ul class="sentences">{"".join(f"<li>{line}</li>" for line in lines)}</ul>'
         return gallery(figures, wide=self._aspect, cell=_PAIR if self._aspect >= 1.8 else _CELL, whole_lines=True)
 

@@ -1,4 +1,4 @@
-"""Results of analyses beside an index: pages whose samples lead to their neighbors, plain JSON, and nothing else of the folder."""
+"""Results of analyses beside an index: pages whose samples lead to their neighbors, and nothing else of the folder."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_pages_load_nothing_and_run_only_their_own_scripts(port: int) -> None:
         text, policy = content.decode(), headers["content-security-policy"]
         assert status == 200 and "default-src 'none'" in policy and "script-src 'sha256-" in policy
         assert "unsafe-inline" not in policy.partition("script-src")[2]
-        assert "<img src=x" not in text and 'aria-current=page' in text
+        assert "<img src=x" not in text and "aria-current=page" in text
     assert 'href="/#row=' in text and "samples shown are in this index" in text
 
 
@@ -135,7 +135,7 @@ def test_only_listed_names_are_opened(port: int, path: str) -> None:
 def test_unusable_results_are_named_in_one_line(folder: Path, tmp_path: Path) -> None:
     texts = {"text": "no", "list": "[]", "other": '{"format": 2}', "link": "", "large": ""}
     whole = json.loads((folder / "results" / "next" / "page.json").read_text())
-    texts["outside"] = json.dumps(whole | {"sheet": whole["sheet"] | {"uri": "http://evil.example/x.png"}})
+    texts["outside"] = json.dumps(whole | {"thumbnails": whole["thumbnails"] | {"uri": "http://evil.example/x.png"}})
     for name, text in texts.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "page.json").write_text(text)
