@@ -55,7 +55,8 @@ class Results:
 
     def entries(self) -> list[dict[str, Any]]:
         """Return the name of each result, and its title, conclusion and severity; or the ``error`` that it cannot be read."""
-        return [{"name": name} | self._head(path, file_stamp(path)) for name, path in self._files().items()]
+        files = list(self._files().items())[:MAX_RESULTS]
+        return [{"name": name} | self._head(path, file_stamp(path)) for name, path in files]
 
     def describe(self, name: str, index: VectorIndex) -> dict[str, Any]:
         """Return a result as plain JSON, with the row in the index of each sample, or None.
@@ -89,8 +90,11 @@ class Results:
 
     def list_html(self) -> str:
         """Return the page that lists all results, or says how to make some."""
-        page = Page("Results", "What the analyses of this data say.", links=self._links(""))
-        entries = self.entries()
+        count, entries = len(self._files()), self.entries()
+        subtitle = (
+            f"{len(entries)} of {count:,}, by name." if len(entries) < count else "What analyses of this data say."
+        )
+        page = Page("Results", subtitle, links=self._links(""))
         for entry in entries:
             name = entry["name"]
             if "error" in entry:
@@ -113,18 +117,17 @@ class Results:
             folders = sorted(path for path in self._folder.iterdir() if not path.name.startswith("."))
         except OSError:
             return {}
-        found = {path.name: path / FILE for path in folders if not path.is_symlink() and _is_plain(path / FILE)}
-        return dict(list(found.items())[:MAX_RESULTS])
+        return {path.name: path / FILE for path in folders if not path.is_symlink() and _is_plain(path / FILE)}
 
     def _open(self, name: str, index: VectorIndex) -> tuple[SamplePage, Callable[[ShownSample], int | None]]:
         """Return the page of a result, and the row in the index of each of its samples."""
         path = self._files().get(name)
         if path is None:
-            raise DataError(f"result {printable(repr(name))}: there is none of this name")
+            raise DataError(f"no result is called {printable(repr(name))}")
         page = self._read(path, file_stamp(path))
         wanted = {sample.id for sample in page.samples}
-        rows = {str(name): row for row, name in enumerate(index.ids) if str(name) in wanted}
-        hashes = {name: index.metadata["hash"][row].as_py() for name, row in rows.items()}
+        rows = {str(sample): row for row, sample in enumerate(index.ids) if str(sample) in wanted}
+        hashes = {sample: index.metadata["hash"][row].as_py() for sample, row in rows.items()}
 
         def row_of(sample: ShownSample) -> int | None:
             # Precomputed vectors have their id in place of a content: they are the same if all vectors are.

@@ -20,8 +20,8 @@ MAX_SAMPLES = 400
 """Samples that a page shows, about: their thumbnails are one image."""
 _MAX_ENTRIES = 10_000
 """Most entries of a list that is read from a file."""
-_NARROW, _CELL, _PAIR = 330, 130, 260
-"""Least widths in pixels of a card beside others, of a thumbnail, and of one that is twice as wide as high."""
+_NARROW, _NARROW_CELL, _CELL, _PAIR = 330, 100, 130, 260
+"""Least widths in pixels of a card beside others, of a thumbnail in it, of other ones, and of those twice as wide as high."""
 
 
 class ShownSample(Manifest):
@@ -180,7 +180,8 @@ class SamplePage(Manifest):
             lines.append(" · ".join([name, *(escape(text) for text in (sample.title, sample.caption) if text)]))
         if self.thumbnails is None:
             return f'<ul class="sentences">{"".join(f"<li>{line}</li>" for line in lines)}</ul>'
-        return gallery(figures, wide=self._aspect, cell=_PAIR if self._aspect >= 1.8 else _CELL, whole_lines=True)
+        cell = _NARROW_CELL if section.narrow else _PAIR if self._aspect >= 1.8 else _CELL
+        return gallery(figures, wide=self._aspect, cell=cell, whole_lines=True)
 
 
 def _selection(rows: Sequence[int], remark: str = "") -> str:

@@ -120,7 +120,7 @@ def test_results_that_come_later_are_shown(port: int, folder: Path) -> None:
     (late / "page.json").write_text(page.model_copy(update={"title": "Changed"}).model_dump_json())
     assert fetch_json(port, "/api/results/late")["title"] == "Changed"
     shutil.rmtree(late)
-    assert "there is none of this name" in fetch_error(port, "/api/results/late")[1]
+    assert "no result is called" in fetch_error(port, "/api/results/late")[1]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_requests_are_counted_by_one_name(port: int) -> None:
 
 
 def test_from_the_search_to_a_result_and_back(chromium: Any, port: int, folder: Path) -> None:
-    """By keys alone: a link leads to the duplicates, their pictures to neighbors, and the extra ones are selected."""
+    """By keys alone: a link leads to the duplicates, their thumbnails to neighbors, and the extra ones are selected."""
     from playwright.sync_api import expect
 
     page, wrong = chromium.new_page(viewport={"width": 1280, "height": 900}), list[str]()
@@ -189,8 +189,8 @@ def test_from_the_search_to_a_result_and_back(chromium: Any, port: int, folder: 
     page.get_by_role("link", name="Duplicates").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".headline")).to_contain_text("1 of 61 samples are duplicates")
-    pictures = page.locator("canvas.thumb")
-    names = {pictures.nth(number).get_attribute("aria-label"): number for number in range(pictures.count())}
+    thumbnails = page.locator("canvas.thumb")
+    names = {thumbnails.nth(number).get_attribute("aria-label"): number for number in range(thumbnails.count())}
     assert set(names) == {"blue/10.png", f"blue/10 {HOSTILE}.png"}
     expect(page.locator("figure.keep")).to_have_count(1)
     page.locator(".gallery a").nth(names[f"blue/10 {HOSTILE}.png"]).press("Enter")
