@@ -28,6 +28,7 @@ from aekit.data.readers._text_form import (
     records_of,
     with_single_delimiter,
 )
+from aekit.data.readers._word_vectors import parse_word_vectors
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
@@ -76,6 +77,9 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     text = _head(data).decode("utf-8", "ignore")
     detected = find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), detected.lines)).encode("utf-8")) :]
+    if detected.word_vectors:
+        table, more_notes = parse_word_vectors(path, body, detected.names, detected.word_vectors[1])
+        return table, True, [*detected.notes, *more_notes]
     body, delimiter = with_single_delimiter(body, detected.delimiter or "\t")
     if not detected.delimiter:
         body = re.sub(rb'("[^"\n]*")|[ \t]+', _tabbed, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
