@@ -90,8 +90,8 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
         advice = "load it by sklearn.datasets.load_svmlight_file, and pass (X, y) in Python"
         raise DataError(f"{path}: rows as LIBSVM writes them, 'label number:value ...', which are not read; {advice}")
     if form == AUTO and (word_vectors := find_word_vectors(lines)):
-        dim, count = word_vectors
-        first_line = int(count is not None)
+        dim, announced = word_vectors
+        first_line = int(announced is not None)
         note = f"word vectors: the words are ids, e.g. {lines[first_line].split()[0]!r}"
         names = ["id", *map(str, range(dim))]
         return Form("", names, True, first_line, (note,), word_vectors=word_vectors)

@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
 from aekit.data.readers._number_spelling import respell_numbers
+from aekit.data.readers._remarks_below import cut_remarks, name_total
 from aekit.data.readers._text_form import (
     AUTO,
     COMMENTS,
@@ -80,6 +81,9 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     if detected.word_vectors:
         table, more_notes = parse_word_vectors(path, body, detected.names, detected.word_vectors[1])
         return table, True, [*detected.notes, *more_notes]
+    below: list[str] = []
+    if detected.delimiter:
+        body, below = cut_remarks(body, detected.delimiter, len(detected.names))
     body, delimiter = with_single_delimiter(body, detected.delimiter or "\t")
     if not detected.delimiter:
         body = re.sub(rb'("[^"\n]*")|[ \t]+', _tabbed, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
@@ -88,6 +92,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
         table = pa.table({number: pa.array([], pa.string()) for number in numbers})
     else:
         table = _parse(path, body, delimiter, numbers)
+        below += name_total(table)
         _check_quotes(path, table, body)
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
@@ -98,7 +103,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     cells = [as_cells(_chunked(column)) for column in columns]
     table = pa.Table.from_arrays(cells, schema=pa.schema([pa.field(n, c.type) for n, c in zip(numbers, cells)]))
     table, role_notes = _apply_roles(table.rename_columns(detected.names), detected.roles)
-    return table, detected.has_header, [*detected.notes, *role_notes, *number_notes]
+    return table, detected.has_header, [*detected.notes, *below, *role_notes, *number_notes]
 
 
 def _apply_roles(table: pa.Table, roles: Sequence[str]) -> tuple[pa.Table, list[str]]:
