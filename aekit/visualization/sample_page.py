@@ -16,8 +16,6 @@ from aekit.visualization.page import Link, Page, card, figure, gallery, headline
 from aekit.visualization.sprite_sheets import SpriteSheet
 
 FILE, PAGE = "page.json", "report.html"
-MAX_SAMPLES = 400
-"""Samples that a page shows, about: their thumbnails are one image."""
 _MAX_ENTRIES = 10_000
 """Most entries of a list that is read from a file."""
 _NARROW, _NARROW_CELL, _CELL, _PAIR = 330, 100, 130, 260
