@@ -1,52 +1,114 @@
-"""Write the page of a search for anomalies in images: each of the most anomalous beside its heat map."""
+"""Show the result of a search for anomalies as a page: the most anomalous samples, images beside their heat maps."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from html import escape
 
+import numpy as np
 from PIL import Image
 
 from aekit.analysis._anomaly_heatmaps import HeatMaps
-from aekit.visualization.page import Page, card, figure, gallery, headline, sentences, table
-from aekit.visualization.sprite_sheets import data_uri
+from aekit.analysis._anomaly_threshold import Alarms
+from aekit.data.source import Source, read_valid
+from aekit.encoder.encoder import Encoder
+from aekit.evaluation.results import Metric
+from aekit.visualization.sample_page import SamplePage, Section, ShownSample, Thumbnails, thumbnails_of
+from aekit.visualization.sprite_sheets import PIXELS, SpriteSheetBuilder, image_sprite_sheet
 
-_SIDE, _QUALITY = 320, 88
+COUNT = 60
+"""Samples on the page that have no heat map."""
+_GAP = 2
 
 
-def anomalies_page(conclusion: str, notes: Sequence[str], scores: Sequence[float], heatmaps: HeatMaps) -> str:
-    """Return the HTML of the page.
+def anomalies_page(
+    conclusion: str,
+    notes: Sequence[str],
+    encoder: Encoder,
+    source: Source,
+    positions: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray | None,
+    alarms: Alarms | None,
+    metrics: dict[str, dict[str, Metric]],
+    heatmaps: HeatMaps | None,
+) -> SamplePage:
+    """Return the page.
 
     Args:
-        conclusion: the sentence at its top.
+        conclusion: the sentence at its top, unless samples are called anomalies: that comes first.
         notes: remarks below it.
-        scores: (n,) combined scores of the images with heat maps.
-        heatmaps: the heat maps.
+        encoder: encoder of the samples.
+        source: source of the samples.
+        positions: (N,) positions in it, the most anomalous sample first.
+        scores: (N,) combined scores.
+        labels: (N,) labels, or None.
+        alarms: which samples are called anomalies, or None.
+        metrics: name of a score -> metrics; empty without labels.
+        heatmaps: heat maps of the first samples, or None.
     """
-    page = Page("Anomalies", f"the {len(heatmaps.ids)} most anomalous images")
-    page.add("Anomalies", headline(conclusion, "notice"), sentences(notes))
-    if heatmaps.metrics:
-        page.add("Anomalies", card("Pixels", heatmaps.conclusion(), table(heatmaps.rows())))
+    has_maps = heatmaps is not None and len(heatmaps.ids) > 0
+    count = min(len(positions), len(heatmaps.ids) if heatmaps is not None and has_maps else COUNT)
+    hashes, samples = source.fingerprints(positions[:count]), []
+    for rank in range(count):
+        facts = [f"score {scores[rank]:.3g}"]
+        facts += [] if labels is None else [str(labels[rank])]
+        facts += [] if alarms is None else [f"p = {alarms.p_values[rank]:.2g}"]
+        is_alarm = alarms is not None and bool(alarms.flags[rank])
+        samples.append(
+            ShownSample(
+                id=str(source.ids[int(positions[rank])]),
+                hash=hashes[rank],
+                title=f"{rank + 1}: anomaly" if is_alarm else str(rank + 1),
+                caption=", ".join(facts),
+                kind="wrong" if is_alarm else "",
+            )
+        )
+    title, remark = f"The {count} most anomalous samples", "All are in scores.csv."
+    if heatmaps is not None and has_maps:
+        remark = f"{_explanation(heatmaps)} {remark}"
+    sections = [Section(title=title, remark=remark, samples=samples)]
+    if heatmaps is not None and heatmaps.metrics:
+        sections.append(Section(title="Pixels", remark=heatmaps.conclusion(), table=heatmaps.rows()))
+    if metrics:
+        rows = [
+            {"score": name} | {key.replace("_", " "): str(m) for key, m in by.items()} for name, by in metrics.items()
+        ]
+        sections.append(Section(title="Scores", table=rows))
+    return SamplePage(
+        title="Anomalies",
+        conclusion=conclusion if alarms is None else alarms.text(),
+        severity="notice",
+        notes=[*([] if alarms is None else [conclusion]), *notes],
+        encoder=encoder.digest,
+        sections=sections,
+        thumbnails=_pairs(heatmaps)
+        if heatmaps is not None and has_maps
+        else _thumbnails(encoder, source, positions[:count]),
+    )
+
+
+def _explanation(heatmaps: HeatMaps) -> str:
     name, scale = heatmaps.shown, heatmaps.scales[heatmaps.shown]
     marked = "" if scale.level is None else f" 99.9% of the pixels of normal images are below {scale.level:.3g}."
-    explained = (
+    return (
         f"Left the image, right its heat map of {name} ({scale.unit}), from {scale.low:.3g} (dark) to {scale.high:.3g} and "
         f"more (bright); one scale for all.{marked}"
     )
-    cells = []
-    for rank, (sample, score) in enumerate(zip(heatmaps.ids, scores)):
-        pair = Image.fromarray(heatmaps.pixels[rank]), Image.fromarray(heatmaps.overlay(rank))
-        cells.append(figure(_beside(*pair, alt=f"{sample} and its heat map"), sample, f"score {score:.3g}"))
-    aspect = 2 * heatmaps.pixels.shape[2] / heatmaps.pixels.shape[1]
-    page.add("Anomalies", card("Heat maps", explained, gallery(cells, wide=aspect, cell=260)))
-    return page.html()
 
 
-def _beside(left: Image.Image, right: Image.Image, *, alt: str) -> str:
-    """Return the HTML of two images of one size side by side."""
-    factor = max(1, -(-_SIDE // (2 * left.width)))
-    wide, high = left.width * factor, left.height * factor
-    canvas = Image.new("RGB", (2 * wide + 2 * factor, high), "#ffffff")
-    for number, image in enumerate((left, right)):
-        canvas.paste(image.resize((wide, high), Image.Resampling.NEAREST), (number * (wide + 2 * factor), 0))
-    return f'<img style="display: block; width: 100%" src="{data_uri(canvas, quality=_QUALITY)}" alt="{escape(alt)}">'
+def _pairs(heatmaps: HeatMaps) -> Thumbnails:
+    """Draw images beside their heat maps, the smaller the more they are."""
+    count, height, width, _ = heatmaps.pixels.shape
+    scale = min(1.0, math.sqrt(PIXELS / (2 * count * height * width)))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    cells = np.full((count, size[1], 2 * size[0] + _GAP, 3), 255, np.uint8)
+    for rank, cell in enumerate(cells):
+        images = (Image.fromarray(pixels).resize(size) for pixels in (heatmaps.pixels[rank], heatmaps.overlay(rank)))
+        cell[:, : size[0]], cell[:, size[0] + _GAP :] = (np.asarray(image) for image in images)
+    return thumbnails_of(image_sprite_sheet(cells, frames=2))
+
+
+def _thumbnails(encoder: Encoder, source: Source, positions: np.ndarray) -> Thumbnails:
+    builder = SpriteSheetBuilder(encoder)
+    return thumbnails_of(builder.sprite_sheet(builder.raw_to_cells(read_valid(source, positions)[0])))

@@ -11,7 +11,6 @@ from PIL import Image
 
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_heatmaps import HeatMaps
-from aekit.analysis._anomaly_page import anomalies_page
 from aekit.analysis._anomaly_text import anomalies_text
 from aekit.analysis._anomaly_threshold import Alarms
 from aekit.encoder.parquet_store import skipped_csv
@@ -19,6 +18,7 @@ from aekit.evaluation.results import Metric
 from aekit.io.atomic import write_json, write_text
 from aekit.io.csv_files import write_csv
 from aekit.io.summaries import data_frame, html_summary
+from aekit.visualization.sample_page import SamplePage
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Anomalies:
         skipped: id -> reason, of samples that could not be read.
         alarms: which samples are called anomalies, with their p-values; None without a threshold.
         heatmaps: heat maps of the most anomalous images; None for other samples.
+        page: the most anomalous samples, as a page.
     """
 
     digest: str
@@ -53,6 +54,7 @@ class Anomalies:
     skipped: dict[str, str] = field(default_factory=dict)
     alarms: Alarms | None = None
     heatmaps: HeatMaps | None = None
+    page: SamplePage | None = None
 
     def text(self, max_samples: int = 10) -> str:
         """Return a conclusion in one sentence, a table of the metrics (without labels, of the top samples), and the notes."""
@@ -101,8 +103,8 @@ class Anomalies:
         }
 
     def save(self, folder: Path) -> None:
-        """Write ``scores.csv``, ``results.json``, ``image.png`` and the detector into an existing folder, and of images
-        ``report.html`` and ``heatmaps/``."""
+        """Write ``scores.csv``, ``results.json``, ``image.png``, the page and the detector into an existing folder, and of
+        images ``heatmaps/``."""
         with (folder / "scores.csv").open("w", encoding="utf-8", newline="") as file:
             labels = [] if self.labels is None else [self.labels]
             alarms = self._alarm_columns()
@@ -123,6 +125,5 @@ class Anomalies:
             if memory is not None:
                 levels = {name: scale.level for name, scale in self.heatmaps.scales.items() if scale.level is not None}
                 memory.save(folder, self.digest, levels)
-            conclusion = self.text(0).splitlines()[0]
-            combined = self.scores["combined"][: len(self.heatmaps.ids)].tolist()
-            write_text(folder / "report.html", anomalies_page(conclusion, self.notes, combined, self.heatmaps))
+        if self.page is not None:
+            self.page.save(folder)

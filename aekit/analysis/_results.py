@@ -13,6 +13,7 @@ from PIL import Image
 from aekit.io.atomic import write_json
 from aekit.io.csv_files import write_csv
 from aekit.io.summaries import data_frame, html_summary
+from aekit.visualization.sample_page import SamplePage
 
 FORMAT = 1
 
@@ -24,11 +25,13 @@ class AnalysisResult(ABC):
         stem: name of the files of the table and the summary, without ending.
         notes: lines about what was left out or drawn.
         image: drawing, or None.
+        page: its conclusion and the samples behind it, as a page; None if it has none.
     """
 
     stem: ClassVar[str]
     notes: Sequence[str] = ()
     image: Image.Image | None
+    page: SamplePage | None = None
 
     @abstractmethod
     def conclusion(self) -> str:
@@ -75,11 +78,13 @@ class AnalysisResult(ABC):
         return data_frame(dict(self.columns())).set_index("id")
 
     def save(self, folder: Path) -> None:
-        """Write the table as ``.csv``, the summary as ``.json``, and ``image.png``, into an existing folder."""
+        """Write the table as ``.csv``, the summary as ``.json``, ``image.png`` and the page, into an existing folder."""
         write_columns(folder / f"{self.stem}.csv", self.columns())
         write_json(folder / f"{self.stem}.json", self.to_dict())
         if self.image is not None:
             self.image.save(folder / "image.png")
+        if self.page is not None:
+            self.page.save(folder)
 
 
 def write_columns(path: Path, columns: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,10 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.loading import encoder_of
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
+from aekit.visualization.sample_page import ShownSample, Thumbnails, thumbnails_of
+from aekit.visualization.sprite_sheets import SpriteSheetBuilder, cell_side
+
+_BATCH = 256
 
 
 def draw_embedded(embeddings: Embeddings, rows: Sequence[np.ndarray], **texts: Any) -> Image.Image | None:
@@ -31,3 +35,42 @@ def draw_embedded(embeddings: Embeddings, rows: Sequence[np.ndarray], **texts: A
     scale = DisplayScale(encoder.spec, encoder.preprocess)
     samples = [[scale.to_display(sample) for sample in read_valid(source, positions[row])[0]] for row in rows]
     return draw_grid(samples, source.spec, value_range=scale.value_range, **texts)
+
+
+def shown_samples(
+    embeddings: Embeddings, rows: Iterable[int], titles: Iterable[str], captions: Iterable[str], kind: Any = ""
+) -> list[ShownSample]:
+    """Describe embedded samples for a page.
+
+    Args:
+        embeddings: of N samples.
+        rows: M positions in the embeddings.
+        titles, captions: M lines below each sample.
+        kind: of all samples, as `ShownSample` has it.
+    """
+    ids, hashes = embeddings.ids, embeddings.rows.hashes
+    return [
+        ShownSample(id=str(ids[row]), hash=hashes[row], title=title, caption=caption, kind=kind)
+        for row, title, caption in zip(rows, titles, captions)
+    ]
+
+
+def embedded_thumbnails(*parts: tuple[Embeddings, np.ndarray]) -> Thumbnails | None:
+    """Draw thumbnails of embedded samples, part by part, or return None if they are not available.
+
+    Args:
+        parts: embeddings of one encoder, and (M,) positions in them.
+    """
+    encoder, count = encoder_of(parts[0][0]), sum(len(rows) for _, rows in parts)
+    if encoder is None or not count:
+        return None
+    builder, cells = SpriteSheetBuilder(encoder), []
+    for embeddings, rows in parts:
+        available = embeddings.source()
+        if available is None:
+            return None
+        source, positions = available
+        for start in range(0, len(rows), _BATCH):
+            samples, _ = read_valid(source, positions[rows[start : start + _BATCH]])
+            cells.append(builder.raw_to_cells(samples, cell_side(count)))
+    return thumbnails_of(builder.sprite_sheet(cells))

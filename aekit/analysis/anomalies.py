@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from aekit.analysis._anomaly_image import anomalies_image
 from aekit.analysis._anomaly_labels import find_anomalous, training_overlap
 from aekit.analysis._anomaly_maps import DEFAULT_COUNT, HeatMapper, check_heat_maps
 from aekit.analysis._anomaly_masks import find_masks
+from aekit.analysis._anomaly_page import anomalies_page
 from aekit.analysis._anomaly_results import Anomalies
 from aekit.analysis._anomaly_scoring import Scorer, score_samples
 from aekit.analysis._anomaly_threshold import calibrate, check_rate, hold_out, raise_alarms
@@ -66,7 +68,7 @@ def find_anomalies(
     Args:
         run: folder of a run, an `aekit.load_autoencoder` or an `Encoder`; without a decoder there is no reconstruction error.
         data: samples to score; anything that `aekit.open_data` takes.
-        out: new folder for the scores, the metrics, the image and the detector.
+        out: new folder for the scores, the metrics, the image, the page and the detector.
         normal: labels of normal samples; needed if the labels are not 0 (normal) and 1 (anomaly).
         detector: a detector of the same encoder, or the folder that holds it; default: a new detector is fitted.
         reference: normal samples to fit the detector on; default: the training data of the run. Needed if `run` is an object.
@@ -186,6 +188,11 @@ def find_anomalies(
             alarms=None if threshold is None else raise_alarms(fitted, scores["combined"], threshold, anomalous, seed),
             heatmaps=maps,
         )
+        combined, conclusion = scores["combined"], result.text(0).splitlines()[0]
+        page = anomalies_page(
+            conclusion, notes, encoder, source, positions, combined, labels, result.alarms, metrics, maps
+        )
+        result = replace(result, page=page)
         if folder is not None:
             result.save(folder)
     return result

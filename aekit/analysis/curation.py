@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,7 +20,7 @@ from aekit.analysis._sample_selection import (
     select_typical,
     select_uncertain,
 )
-from aekit.analysis._samples_image import draw_embedded
+from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis.inputs import open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
@@ -30,12 +30,15 @@ from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns, format_names
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
+from aekit.visualization.sample_page import SamplePage, Section
 
 Strategy = Literal["representative", "typical", "coverage", "uncertain"]
 NEIGHBORS = 10
 RARE, DENSE = 0.5, 2.0
 """Densities below which a sample is rare, and above which it is in an over-represented region."""
 RANDOM_DRAWS, MAX_REGIONS, SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 5, 20, 10, 10, 6
+PAGE_SELECTED, PAGE_ENDS = 240, 24
+"""Most selected samples on the page, and its rarest and densest ones."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Curation(AnalysisResult):
         random_distance: the same for as many random samples, the mean of 5 draws.
         notes: remarks.
         image: the selected, the rarest and the most typical samples, or None if they are not available.
+        page: the same samples, and the regions.
     """
 
     digest: str
@@ -69,6 +73,7 @@ class Curation(AnalysisResult):
     random_distance: float
     notes: list[str] = field(default_factory=list)
     image: Image.Image | None = None
+    page: SamplePage | None = None
 
     stem = "curation"
 
@@ -117,7 +122,7 @@ class Curation(AnalysisResult):
         return columns | ({} if self.labels is None else {"label": self.labels})
 
     def save(self, folder: Path) -> None:
-        """Write ``selected.csv``, ``curation.csv``, ``curation.json`` and ``image.png`` into an existing folder."""
+        """Write ``selected.csv``, ``curation.csv``, ``curation.json``, ``image.png`` and the page into an existing folder."""
         super().save(folder)
         regions = {"density": self.density[self.selected], "region": self.regions[self.selected]}
         write_columns(folder / "selected.csv", {"id": self.selected_ids, **regions})
@@ -160,7 +165,7 @@ def curate(
             labels is least sure.
         labels: (N,) classes, or as `aekit.evaluate` takes them; None, NaN and "" stand for a sample without a label, and only
             these are selected. Default: the stored labels, where some samples have none.
-        out: new folder for the tables, the summary and the image.
+        out: new folder for the tables, the summary, the image and the page.
         seed: seed of the clusters and of the random selection for comparison.
         device: device that the encoder of a run computes on; default: the CPU.
         progress: shows a bar, as in `aekit.fit`.
@@ -225,6 +230,7 @@ def curate(
             notes=notes,
             image=_image(embeddings, selected, density),
         )
+        result = replace(result, page=_page(embeddings, result))
         if folder is not None:
             result.save(folder)
     return result
@@ -269,3 +275,35 @@ def _image(embeddings: Embeddings, selected: np.ndarray, density: np.ndarray) ->
     titles = ["selected" if not number else "" for number in range(len(rows))] + ["rarest", "densest"]
     rows += [order[:IMAGE_COLUMNS], order[::-1][:IMAGE_COLUMNS]]
     return draw_embedded(embeddings, rows, row_titles=titles, title="selected, rare and over-represented samples")
+
+
+def _page(embeddings: Embeddings, result: Curation) -> SamplePage:
+    """Show the selected samples, the rarest, those in the densest places, and the regions."""
+    order = np.argsort(result.density, kind="stable")
+    parts = [result.selected[:PAGE_SELECTED], order[:PAGE_ENDS], order[::-1][:PAGE_ENDS]]
+    labels = [""] * len(order) if result.labels is None else [str(label) for label in result.labels.tolist()]
+    samples = [
+        shown_samples(
+            embeddings,
+            rows.tolist(),
+            [labels[row] for row in rows.tolist()],
+            [f"density {density:.2f}" for density in result.density[rows]],
+        )
+        for rows in parts
+    ]
+    more = f" The first {PAGE_SELECTED}; all are in selected.csv." if len(result.selected) > PAGE_SELECTED else ""
+    dense = "They resemble many others; duplicates lie here."
+    return SamplePage(
+        title="What to label next",
+        conclusion=f"{result.conclusion()}.",
+        severity="good",
+        notes=result.notes,
+        encoder=result.digest,
+        sections=[
+            Section(title=f"Selected ({result.strategy})", remark=f"In order.{more}", samples=samples[0]),
+            Section(title="Rarest", remark="They resemble few others: new kinds, or mistakes.", samples=samples[1]),
+            Section(title="Densest", remark=dense, samples=samples[2]),
+            Section(title="Regions", table=result.rows()),
+        ],
+        thumbnails=embedded_thumbnails(*((embeddings, rows) for rows in parts)),
+    )

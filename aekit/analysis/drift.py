@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image
 from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult
-from aekit.analysis._samples_image import draw_embedded
+from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis._two_sample import TwoSampleTest, dimension_shifts, energy_test, separate
 from aekit.analysis.inputs import check_comparable, open_or_embed
 from aekit.data.readers.folders import warn_if_inside
@@ -27,13 +27,14 @@ from aekit.io.remote import is_artifact, optional_folder
 from aekit.io.text_table import format_columns, format_names
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
+from aekit.visualization.sample_page import SamplePage, Section
 
 LEAST, MAX_CLUSTERS, PER_CLUSTER = 10, 10, 20
 EFFECTS = {0.9: "very strongly", 0.75: "strongly", 0.6: "moderately", 0.0: "slightly"}
 """Least AUROC of a classifier between old and new data -> a word for the difference."""
 OUTSIDE = 0.95
 """Quantile of the distances within the reference beyond which a new sample lies outside of it."""
-SHOWN, IMAGE_COLUMNS = 5, 10
+SHOWN, IMAGE_COLUMNS, PAGE_SAMPLES = 5, 10, 48
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Drift(AnalysisResult):
         counts: number of reference and new samples that were compared.
         notes: remarks.
         image: the new samples that differ most, above typical ones of the reference; or None.
+        page: the same samples, and what differs.
     """
 
     digest: str
@@ -67,6 +69,7 @@ class Drift(AnalysisResult):
     counts: tuple[int, int]
     notes: list[str] = field(default_factory=list)
     image: Image.Image | None = None
+    page: SamplePage | None = None
 
     stem = "drift"
 
@@ -153,7 +156,7 @@ def measure_drift(
         alpha: probability of finding drift where there is none.
         permutations: number of random exchanges; the smallest p-value is one over their number.
         max_samples: most samples of each side that are compared, drawn by the seed.
-        out: new folder for the table, the summary and the image.
+        out: new folder for the table, the summary, the image and the page.
         seed: seed of the drawing and the exchanges.
         device: device that an encoder computes on; default: the CPU.
         progress: shows a bar, as in `aekit.fit`.
@@ -211,6 +214,7 @@ def measure_drift(
             notes=notes,
             image=_image(known, recent, scores),
         )
+        result = replace(result, page=_page(known, recent, scores, result))
         if folder is not None:
             result.save(folder)
     return result
@@ -257,10 +261,14 @@ def _clusters(known: Embeddings, before: np.ndarray, after: np.ndarray, seed: in
     return sorted(rows, key=lambda row: -abs(row["change"]))
 
 
-def _image(known: Embeddings, recent: Embeddings, scores: np.ndarray) -> Image.Image | None:
+def _ends(known: Embeddings, scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the new samples that differ most from the reference, and of its samples that do from the new."""
     new_scores, old_scores = scores[len(known) :], scores[: len(known)]
-    differing = np.argsort(-new_scores, kind="stable")[:IMAGE_COLUMNS]
-    typical = np.argsort(old_scores, kind="stable")[:IMAGE_COLUMNS]
+    return np.argsort(-new_scores, kind="stable")[:count], np.argsort(old_scores, kind="stable")[:count]
+
+
+def _image(known: Embeddings, recent: Embeddings, scores: np.ndarray) -> Image.Image | None:
+    differing, typical = _ends(known, scores, IMAGE_COLUMNS)
     title = "new samples that differ most from the reference"
     above = draw_embedded(recent, [differing], title=title)
     below = draw_embedded(known, [typical], title="reference samples that differ most from the new data")
@@ -270,3 +278,28 @@ def _image(known: Embeddings, recent: Embeddings, scores: np.ndarray) -> Image.I
     joined.paste(above, (0, 0))
     joined.paste(below, (0, above.height))
     return joined
+
+
+def _page(known: Embeddings, recent: Embeddings, scores: np.ndarray, result: Drift) -> SamplePage:
+    """Show the samples of both sides that differ most, and what differs."""
+    new_rows, old_rows = _ends(known, scores, PAGE_SAMPLES)
+    sides = [(recent, new_rows, scores[len(known) :], "New"), (known, old_rows, scores, "Reference")]
+    sections = []
+    for part, rows, log_odds, title in sides:
+        captions = [f"log odds {log_odds[row]:.2f}" for row in rows]
+        samples = shown_samples(part, rows.tolist(), [""] * len(rows), captions)
+        remark = "Log odds above 0 speak for new data, below 0 for the reference."
+        sections.append(Section(title=f"{title} samples that differ most", remark=remark, samples=samples))
+    return SamplePage(
+        title="Drift",
+        conclusion=f"{result.conclusion()}.",
+        severity="bad" if result.has_drifted else "good",
+        notes=result.notes,
+        encoder=result.digest,
+        sections=[
+            *sections,
+            Section(title="Clusters of the reference", remark="Fractions of each side.", table=result.clusters[:SHOWN]),
+            Section(title="Dimensions whose mean moved most", table=result.rows()),
+        ],
+        thumbnails=embedded_thumbnails((recent, new_rows), (known, old_rows)),
+    )

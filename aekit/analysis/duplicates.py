@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,13 @@ from aekit.io.text_table import format_columns
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 from aekit.visualization.image_grid import draw_grid
+from aekit.visualization.sample_page import SamplePage, Section, ShownSample, Thumbnails, thumbnails_of
+from aekit.visualization.sprite_sheets import LARGEST, image_sprite_sheet
+from aekit.visualization.thumbnails import to_pixels
 
 SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 10, 6, 20
+PAGE_GROUPS, PAGE_MEMBERS = 60, 6
+"""Most groups on the page, and samples of each."""
 COLUMNS = ("group", "keep", "data", "id", "kind", "similarity", "reason")
 
 
@@ -37,12 +42,14 @@ class Duplicates(AnalysisResult):
             The kind relates a sample to the one to keep: equal, re-encoded, resized, cropped, mirrored, near, ...
         notes: remarks on what was compared.
         image: the largest groups, the image to keep first; or None.
+        page: the same groups.
     """
 
     samples: int
     rows: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list)
     image: Image.Image | None = None
+    page: SamplePage | None = None
 
     stem = "duplicates"
 
@@ -113,7 +120,7 @@ def find_duplicates(
             themselves, anything that `aekit.open_data` takes.
         other: a second data set, as `data`: only duplicates between both are searched, and samples of `data` are kept.
         options: options of the sources that open the data, by source name.
-        out: new folder for the table, the summary and the image.
+        out: new folder for the table, the summary, the image and the page.
         device: device that the encoder of a run computes on; default: the CPU.
         progress: shows a bar, as in `aekit.fit`.
 
@@ -150,6 +157,7 @@ def find_duplicates(
             pairs, near = similar_pairs(looks, collection.is_other, neighbors, progress), []
         rows, members = _rows(collection, equal, pairs, near)
         result = Duplicates(len(collection.ids), rows, notes, _image(collection, members))
+        result = replace(result, page=_page(collection, members, result))
         if folder is not None:
             result.save(folder)
     return result
@@ -209,3 +217,49 @@ def _image(collection: Collection, groups: list[list[int]]) -> Image.Image | Non
         cells.append([read_valid(source, np.array([place]))[0][0] for source, place in located])
     title = "duplicates, the largest groups first; in each row, the image to keep and its duplicates"
     return draw_grid(cells, collection.images[0][0].spec, row_titles=[str(len(g)) for g in largest], title=title)
+
+
+def _page(collection: Collection, groups: list[list[int]], result: Duplicates) -> SamplePage:
+    """Show the largest groups, the sample to keep first."""
+    lines: dict[int, list[dict[str, Any]]] = {}
+    for line in result.rows:
+        lines.setdefault(line["group"], []).append(line)
+    sections, shown = [], list[int]()
+    for number, members in enumerate(groups[:PAGE_GROUPS]):
+        samples = []
+        for row, line in list(zip(members, lines[number]))[:PAGE_MEMBERS]:
+            alike = "" if line["similarity"] is None else f"{line['kind']}, {line['similarity']:.2f}"
+            title = "keep" if line["keep"] else alike or line["kind"]
+            named = {"id": line["id"], "hash": collection.hashes[row], "title": title}
+            samples.append(ShownSample(**named, kind="keep" if line["keep"] else ""))
+            shown.append(row)
+        more = "" if len(samples) == len(members) else f"; the first {len(samples)} are shown"
+        remark = f"Keep: {lines[number][0]['reason']}{more}"
+        title = f"Group {number + 1}: {len(members)} samples"
+        sections.append(Section(title=title, remark=remark, samples=samples, narrow=True))
+    notes = list(result.notes)
+    if len(groups) > PAGE_GROUPS:
+        notes.append(f"the {PAGE_GROUPS} largest of {len(groups):,} groups are shown; all are in {result.stem}.csv")
+    return SamplePage(
+        title="Duplicates",
+        conclusion=f"{result.conclusion()}.",
+        severity="notice" if groups else "good",
+        notes=notes,
+        sections=sections,
+        thumbnails=_thumbnails(collection, shown) if collection.images and shown else None,
+    )
+
+
+def _thumbnails(collection: Collection, rows: list[int]) -> Thumbnails:
+    """Draw whole images in their proportions, on a transparent ground."""
+    cells = np.zeros((len(rows), LARGEST, LARGEST, 4), np.uint8)
+    for cell, row in zip(cells, rows):
+        source, place = collection.locate(row)
+        image = Image.fromarray(to_pixels(read_valid(source, np.array([place]))[0][0], source.spec))
+        width, height = collection.size(row) or image.size
+        scale = LARGEST / max(width, height)
+        size = max(1, round(scale * width)), max(1, round(scale * height))
+        left, top = (LARGEST - size[0]) // 2, (LARGEST - size[1]) // 2
+        inside = cell[top : top + size[1], left : left + size[0]]
+        inside[..., :3], inside[..., 3] = np.asarray(image.resize(size)), 255
+    return thumbnails_of(image_sprite_sheet(cells))

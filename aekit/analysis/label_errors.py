@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL import Image
 from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult
-from aekit.analysis._samples_image import draw_embedded
+from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis.inputs import open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
@@ -25,12 +25,15 @@ from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.progress import warn
 from aekit.progress_display import ProgressOption, open_progress
+from aekit.visualization.sample_page import SamplePage, Section
 
 PROBABLY = 0.5
 """Score above which a label is called probably wrong."""
 MIN_OTHERS = 2
 """Samples of its class outside of a sample's fold that are needed to assess its label."""
 SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 10, 8, 5
+PAGE_WRONG, PAGE_NEXT = 240, 24
+"""Most probably wrong labels on the page, and the labels after them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class LabelErrors(AnalysisResult):
         accuracy: fraction of the labels that the cross-validated classifiers predict.
         notes: remarks on what was left out.
         image: the most suspicious samples, or None if the samples are not available.
+        page: the most suspicious samples.
     """
 
     digest: str
@@ -56,6 +60,7 @@ class LabelErrors(AnalysisResult):
     accuracy: float
     notes: list[str] = field(default_factory=list)
     image: Image.Image | None = None
+    page: SamplePage | None = None
 
     stem = "label_errors"
 
@@ -134,7 +139,7 @@ def find_label_errors(
         groups: (N,) group of each sample, such as the patient: the labels of a group are predicted from other groups. Samples
             with equal embeddings, and by default the windows of a recording, are such a group too.
         folds: number of folds of the cross-validation.
-        out: new folder for the table, the summary and the image.
+        out: new folder for the table, the summary, the image and the page.
         seed: seed of the folds.
         device: device that the encoder of a run computes on; default: the CPU.
         progress: shows a bar, as in `aekit.fit`.
@@ -196,6 +201,7 @@ def find_label_errors(
             notes=notes,
             image=_image(embeddings, kept, labels, suggested, scores[order]),
         )
+        result = replace(result, page=_page(embeddings, kept, result))
         if folder is not None:
             result.save(folder)
     return result
@@ -229,3 +235,26 @@ def _image(
     captions = [[f"{a} > {b}" for a, b in zip(labels[part], suggested[part])] for part in shown]
     title = "probably wrong labels, the most suspicious first: label > suggested label"
     return draw_embedded(embeddings, [rows[part] for part in shown], captions=captions, title=title)
+
+
+def _page(embeddings: Embeddings, rows: np.ndarray, result: LabelErrors) -> SamplePage:
+    """Show the probably wrong labels, and those that come next."""
+    wrong, count = min(result.count, PAGE_WRONG), min(len(rows), min(result.count, PAGE_WRONG) + PAGE_NEXT)
+    titles = [f"{a} → {b}" if str(a) != str(b) else str(a) for a, b in zip(result.labels, result.suggested)]
+    captions = [f"{score:.2f}" for score in result.scores[:count]]
+    shown = shown_samples(embeddings, rows[:count].tolist(), titles, captions)
+    meaning = "The label, the suggested one, and the probability that the label is wrong."
+    more = f" All {result.count:,} are in {result.stem}.csv." if wrong < result.count else ""
+    sections = [Section(title="Probably wrong", remark=meaning + more, samples=shown[:wrong])] if wrong else []
+    sections.append(Section(title="Next in the order of suspicion", remark=meaning, samples=shown[wrong:]))
+    if len(confusions := result.confusions()[:SHOWN]) > 1:
+        sections.append(Section(title="Labels that are confused", table=confusions))
+    return SamplePage(
+        title="Label errors",
+        conclusion=f"{result.conclusion()}.",
+        severity="notice" if wrong else "good",
+        notes=result.notes,
+        encoder=result.digest,
+        sections=sections,
+        thumbnails=embedded_thumbnails((embeddings, rows[:count])),
+    )

@@ -81,6 +81,8 @@ def anomalies(
     )
     click.echo(json.dumps(detection.to_dict(), indent=2) if as_json else detection.text())
     if not as_json:
-        click.echo(f"{len(detection.ids)} samples, most anomalous first, in {out}/scores.csv; image in {out}/image.png")
+        click.echo(
+            f"{len(detection.ids)} samples, most anomalous first, in {out}/scores.csv; page in {out}/report.html"
+        )
         if detection.heatmaps is not None:
-            click.echo(f"{len(detection.heatmaps.ids)} heat maps in {out}/heatmaps, and in {out}/report.html")
+            click.echo(f"{len(detection.heatmaps.ids)} heat maps in {out}/heatmaps, and on the page")

@@ -78,7 +78,7 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def print_analysis(result: Any, out: str, tables: str, as_json: bool) -> None:
-    """Print the result of an analysis, and where its table and its image are.
+    """Print the result of an analysis, and where its table and its page are.
 
     Args:
         result: an `aekit.analysis._results.AnalysisResult`.
@@ -90,7 +90,8 @@ def print_analysis(result: Any, out: str, tables: str, as_json: bool) -> None:
         print_json(result.to_dict())
         return
     click.echo(result.text())
-    click.echo(tables + (f"; image in {out}/image.png" if result.image else ""))
+    shown = f"; page in {out}/report.html" if result.page else f"; image in {out}/image.png" if result.image else ""
+    click.echo(tables + shown)
 
 
 def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:

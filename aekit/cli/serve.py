@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 import aekit
@@ -30,8 +32,23 @@ from aekit.progress import Progress
     show_default=True,
     help="Processes that answer, for many users; they share the index where it is mapped into memory.",
 )
+@click.option(
+    "--results",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Show the results of duplicates, label-errors, curate, anomalies and drift in this folder too.",
+)
 @quiet_option
-def serve(index: str, port: int, host: str, max_samples: int, method: str, workers: int, progress: Progress) -> None:
+def serve(
+    index: str,
+    port: int,
+    host: str,
+    max_samples: int,
+    method: str,
+    workers: int,
+    results: Path | None,
+    progress: Progress,
+) -> None:
     """Browse INDEX in a web browser.
 
     Drop an image or pick a sample to see its neighbors, filter by label, select points of the map with a lasso, and
@@ -53,6 +70,6 @@ def serve(index: str, port: int, host: str, max_samples: int, method: str, worke
     with socket:
         catalog = Catalog(aekit.open_index(index), max_samples=max_samples, method=method, progress=progress)
         if workers == 1:
-            run(catalog, socket, host, say=click.echo)
+            run(catalog, socket, host, say=click.echo, results=results)
         else:
-            run_workers(catalog, socket, host, workers, say=click.echo)
+            run_workers(catalog, socket, host, workers, say=click.echo, results=results)

@@ -9,6 +9,8 @@
 | ``GET /api/search?row=&k=&label=&where=`` | neighbors of a sample |
 | ``POST /api/search?k=&label=&where=`` | neighbors of the image or array in the body |
 | ``POST /api/describe``, ``/api/csv`` | ids, labels and metadata of ``{"rows": [...]}``, as JSON or CSV |
+| ``GET /api/results``, ``/api/results/NAME`` | results of analyses: conclusions, and the samples behind them with their rows |
+| ``GET /results``, ``/results/NAME`` | the same as pages |
 | ``GET /healthz`` | whether it answers; needs no token |
 | ``GET /metrics`` | numbers and times of requests, for Prometheus |
 | ``GET /openapi.json`` | description of this API |
@@ -39,6 +41,7 @@ from aekit.errors import AekitError, DataError, printable
 from aekit.serving.catalog import Catalog
 from aekit.serving.metrics import MeasuredRequests, Metrics
 from aekit.serving.reloading import Served
+from aekit.serving.results import POLICY, Results
 from aekit.version import __version__
 
 MAX_BYTES = 20 * 2**20
@@ -161,6 +164,7 @@ def make_app(
     max_bytes: int = MAX_BYTES,
     max_in_flight: int = MAX_BYTES_IN_FLIGHT,
     token: str = "",
+    results: Results | None = None,
     say: Callable[[str], object] = lambda text: None,
     health: Callable[[], dict[str, Any]] = dict,
 ) -> Starlette:
@@ -172,6 +176,7 @@ def make_app(
         max_bytes: most bytes of a request body.
         max_in_flight: most bytes of all request bodies that are being received.
         token: that requests must bring, as ``?token=`` once or in the header ``Authorization: Bearer``; "": none.
+        results: results of analyses that are shown beside the index.
         say: receives a line when the index has grown and is served anew.
         health: returns further entries of the answer of ``/healthz``.
 
@@ -180,6 +185,7 @@ def make_app(
     """
 
     uploads, served = _Uploads(max_bytes, max_in_flight), Served(catalog, say)
+    analyses = results or Results(None)
 
     async def search(request: Request) -> Any:
         k, label = _number(request, "k", 24), request.query_params.get("label") or None
@@ -213,6 +219,19 @@ def make_app(
     async def map_(request: Request) -> Any:
         return Response(served.map_body, media_type="application/json")
 
+    async def all_results(request: Request) -> Any:
+        return await run_in_threadpool(analyses.entries)
+
+    async def result(request: Request) -> Any:
+        return await run_in_threadpool(analyses.describe, request.path_params["name"], served.catalog.index)
+
+    async def results_page(request: Request) -> Response:
+        return _page(await run_in_threadpool(analyses.list_html))
+
+    async def result_page(request: Request) -> Response:
+        name = request.path_params["name"]
+        return _page(await run_in_threadpool(analyses.html, name, served.catalog.index))
+
     async def is_up(request: Request) -> Any:
         return {"status": "ok"} | health()
 
@@ -240,6 +259,10 @@ def make_app(
         Route("/api/search", _answer(search), methods=["GET", "POST"]),
         Route("/api/describe", _answer(describe), methods=["POST"]),
         Route("/api/csv", _answer(table), methods=["POST"]),
+        Route("/api/results", _answer(all_results)),
+        Route("/api/results/{name}", _answer(result)),
+        Route("/results", _answer(results_page)),
+        Route("/results/{name}", _answer(result_page)),
         Route(HEALTH, _answer(is_up)),
         Route("/metrics", _answer(numbers)),
         Route("/openapi.json", _answer(description)),
@@ -258,6 +281,11 @@ def make_app(
         task.cancel()
 
     return Starlette(routes=routes, middleware=middleware, lifespan=watching)
+
+
+def _page(text: str) -> Response:
+    """Return a page that has its styles and scripts inside."""
+    return Response(text, media_type="text/html", headers={"Content-Security-Policy": POLICY})
 
 
 def api_description() -> dict[str, Any]:

@@ -17,7 +17,12 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 
 """Upper limits of the classes of the times of requests."""
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder of the metrics of several processes, read when prometheus_client is imported."""
-_ROW = re.compile(r"^/api/image/\d+$")
+_PATTERNS = {
+    "/api/image/ROW": re.compile(r"/api/image/\d+"),
+    "/api/results/NAME": re.compile(r"/api/results/[^/]+"),
+    "/results/NAME": re.compile(r"/results/[^/]+"),
+}
+"""Name by which paths with a part of their own are counted -> their pattern."""
 
 
 class Metrics:
@@ -52,7 +57,8 @@ class Metrics:
 
     def add(self, path: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
-        name = "/api/image/ROW" if _ROW.match(path) else path if path in self._known else "other"
+        known = path if path in self._known else "other"
+        name = next((name for name, pattern in _PATTERNS.items() if pattern.fullmatch(path)), known)
         verb = method if method in ("GET", "HEAD", "POST") else "other"
         self._requests.labels(name, verb, str(status)).inc()
         self._seconds.labels(name).observe(seconds)

@@ -143,6 +143,21 @@ function arrange() {
   }
 }
 
+// Links to the results of analyses, and what they lead here with: #row=7 searches, #rows=3,7 selects.
+async function linkResults() {
+  const results = (await fetchJson("/api/results")).filter(({error}) => !error);
+  const text = ({title, name}) => (results.filter((other) => other.title === title).length > 1 ? `${title}: ${name}` : title);
+  part("pages").append(...results.map((one) => make("a", {class: "one", href: `/results/${encodeURIComponent(one.name)}`}, text(one))));
+}
+async function follow() {
+  const [name, numbers = ""] = location.hash.slice(1).split("="), rows = numbers.split(",").filter(Boolean).map(Number);
+  if (name === "row" && rows.length) search((await fetchJson("/api/describe", rowsBody(rows)))[0]);
+  if (name === "rows" && rows.length) {
+    await select(rows);
+    open("selection");
+  }
+}
+
 async function begin() {
   index.about = await fetchJson("/api/index");
   const {count, dim, digest, spec, metric, labels, small, files, layout, on_map: shown} = index.about;
@@ -195,5 +210,7 @@ document.addEventListener("DOMContentLoaded", () => {
   desk.addEventListener("change", arrange);
   document.addEventListener("shown", arrange);
   arrange();
-  attempt(begin)();
+  window.addEventListener("hashchange", attempt(follow));
+  attempt(begin)().then(attempt(follow));
+  attempt(linkResults)();
 });

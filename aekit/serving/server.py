@@ -9,6 +9,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from aekit.errors import RecipeError
 from aekit.serving.app import make_app
 from aekit.serving.catalog import Catalog
+from aekit.serving.results import Results
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADER_SECONDS = 10.0
@@ -105,11 +107,13 @@ def access(listening: socket.socket, host: str) -> Access:
     return Access(["127.0.0.1", "localhost", "[::1]"] if is_local else ["*"], token, url)
 
 
-def run(catalog: Catalog, listening: socket.socket, host: str, say: Callable[[str], object]) -> None:
-    """Announce the address, then serve until interrupted."""
+def run(
+    catalog: Catalog, listening: socket.socket, host: str, say: Callable[[str], object], results: Path | None = None
+) -> None:
+    """Announce the address, then serve until interrupted; `results` is the folder of `Results`."""
     allowed = access(listening, host)
     announce(catalog, allowed, say)
-    app = make_app(catalog, hosts=allowed.hosts, token=allowed.token, say=say)
+    app = make_app(catalog, hosts=allowed.hosts, token=allowed.token, results=Results(results), say=say)
     make_server(app).run(sockets=[listening])
 
 

@@ -40,6 +40,7 @@ def _serve(told: dict[str, Any], supervisor: Connection) -> None:
     from aekit.index.vector_index import open_index
     from aekit.serving.app import make_app
     from aekit.serving.catalog import Catalog
+    from aekit.serving.results import Results
     from aekit.serving.server import make_server
 
     class Server(uvicorn.Server):
@@ -61,9 +62,9 @@ def _serve(told: dict[str, Any], supervisor: Connection) -> None:
 
     listening = socket.socket(fileno=told["socket"])
     catalog = Catalog(open_index(told["index"]), drawn=Path(told["folder"]) / "map.json")
-    app = make_app(
-        catalog, hosts=told["hosts"], token=told["token"], max_in_flight=told["max_in_flight"], health=health
-    )
+    results = Results(Path(told["results"]) if told["results"] else None)
+    access = {"hosts": told["hosts"], "token": told["token"], "max_in_flight": told["max_in_flight"]}
+    app = make_app(catalog, **access, results=results, health=health)
     server = make_server(app, max_connections=told["max_connections"], server=Server)
     threading.Thread(target=end_with_supervisor, daemon=True).start()
     server.run(sockets=[listening])

@@ -39,7 +39,12 @@ class _Worker:
 
 
 def run_workers(
-    catalog: Catalog, listening: socket.socket, host: str, count: int, say: Callable[[str], object]
+    catalog: Catalog,
+    listening: socket.socket,
+    host: str,
+    count: int,
+    say: Callable[[str], object],
+    results: Path | None = None,
 ) -> None:
     """Start workers, announce the address once all are ready, and serve until interrupted.
 
@@ -49,7 +54,7 @@ def run_workers(
         AekitError: workers do not start.
     """
     with TemporaryDirectory(prefix="aekit-serve-") as folder:
-        supervisor = _Supervisor(catalog, listening, host, count, say, Path(folder))
+        supervisor = _Supervisor(catalog, listening, host, count, say, Path(folder), results)
         try:
             supervisor.run()
         finally:
@@ -65,6 +70,7 @@ class _Supervisor:
         count: int,
         say: Callable[[str], object],
         folder: Path,
+        results: Path | None,
     ) -> None:
         self._count, self._say, self._folder, self._listening = count, say, folder, listening
         self._served, self._access = Served(catalog, say), access(listening, host)
@@ -77,6 +83,7 @@ class _Supervisor:
                 "socket": listening.fileno(),
                 "index": os.path.abspath(catalog.index.folder or ""),
                 "folder": str(folder),
+                "results": str(results.resolve()) if results else "",
                 "hosts": self._access.hosts,
                 "token": self._access.token,
                 "max_connections": -(-MAX_CONNECTIONS // count),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from aekit.visualization.sprite_sheets import SpriteSheet
@@ -16,14 +18,22 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 """Content security policy: nothing leaves the page, and nothing is loaded."""
 
 
+class Link(NamedTuple):
+    """A link at the top of a page to another one, or to itself."""
+
+    text: str
+    address: str
+    is_current: bool = False
+
+
 class Page:
     """Collect the parts of a page, under tabs if there are several.
 
     Parts are HTML made by the functions of this module; `thumbnail` and `map` keep the data that the page draws.
     """
 
-    def __init__(self, title: str, subtitle: str = "") -> None:
-        self.title, self.subtitle = title, subtitle
+    def __init__(self, title: str, subtitle: str = "", *, links: Sequence[Link] = ()) -> None:
+        self.title, self.subtitle, self.links = title, subtitle, links
         self._tabs: dict[str, list[str]] = {}
         self._sheets: list[SpriteSheet] = []
         self._maps: list[dict[str, Any]] = []
@@ -59,7 +69,7 @@ class Page:
             f"<title>{escape(self.title)}</title><style>{_asset('page.css')}</style></head><body>"
             f'<div class="page"><header class="top"><div><h1>{escape(self.title)}</h1>'
             f'<p class="faint">{escape(self.subtitle)}</p></div><button type="button" class="theme" hidden></button></header>'
-            f"{self._body()}</div>"
+            f"{_navigation(self.links)}{self._body()}</div>"
             f'<script type="application/json" id="held">{data}</script>'
             f"<script>{_asset('page.js')}</script><script>{_asset('map.js') if self._maps else ''}</script>"
             "</body></html>\n"
@@ -87,6 +97,23 @@ class Page:
 
 def _asset(name: str) -> str:
     return files("aekit.visualization").joinpath(name).read_text("utf-8")
+
+
+def script_hashes() -> list[str]:
+    """Return the hashes of the scripts of pages, as a content security policy names them: ``'sha256-...'``."""
+    digests = (hashlib.sha256(_asset(name).encode()).digest() for name in ("page.js", "map.js"))
+    return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+
+
+def _navigation(links: Sequence[Link]) -> str:
+    """Return the HTML of links to other pages."""
+    if not links:
+        return ""
+    drawn = [
+        f'<a href="{escape(link.address)}"{" aria-current=page" if link.is_current else ""}>{escape(link.text)}</a>'
+        for link in links
+    ]
+    return f'<nav aria-label="Pages">{"".join(drawn)}</nav>'
 
 
 def card(title: str, below: str, *parts: str) -> str:
@@ -175,33 +202,50 @@ def _number(text: str) -> bool:
     return bool(re.fullmatch(r"|[-+]?[\d,.]+(e[-+]?\d+)?", text))
 
 
-SIGNS = {"same": ("✓", "same label as the query"), "other": ("✕", "another label than the query")}
-"""Kind of a neighbor -> the sign before its label, and what the sign says to those who do not see it."""
+SIGNS = {
+    "same": ("✓", "same label as the query"),
+    "other": ("✕", "another label than the query"),
+    "keep": ("✓", "the one to keep"),
+}
+"""Kind of a sample -> the sign before its title, and what the sign says to those who do not see it."""
 
 
-def figure(drawn: str, title: str = "", caption: str = "", *, kind: str = "") -> str:
+def figure(drawn: str, title: str = "", caption: str = "", *, path: str = "", kind: str = "", href: str = "") -> str:
     """Return a thumbnail with its caption.
 
     Args:
         drawn: HTML of the thumbnail; "" where there is none.
         title, caption: below it; what is too long ends in an ellipsis, and is shown whole when pointed at.
+        path: a name with folders, below them.
         kind: ``query``, ``wrong`` for a mistake, ``same`` or ``other`` for a neighbor that shares the query's label or does
-            not, or "".
+            not, ``keep`` for the sample to keep of a group, or "".
+        href: address that the thumbnail leads to, or "".
     """
     named = f' class="{kind}"' if kind else ""
     shown = drawn or '<div class="blank" aria-hidden="true">?</div>'
+    shown = f'<a href="{escape(href)}">{shown}</a>' if href else shown
     sign = ""
     if kind in SIGNS:
         symbol, meaning = SIGNS[kind]
         sign = f'<i class="{kind}" role="img" aria-label="{meaning}" title="{meaning}">{symbol}</i> '
     lines = f'<b title="{escape(title)}">{sign}{escape(title)}</b>' if title or sign else ""
     lines += f'<span title="{escape(caption)}">{escape(caption)}</span>' if caption else ""
+    if path:
+        lines += f'<span title="{escape(path)}">{escape(path).replace("/", "/<wbr>")}</span>'
     return f"<figure{named}>{shown}<figcaption>{lines}</figcaption></figure>"
 
 
-def gallery(figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None) -> str:
-    """Arrange figures in rows that fill the width; `wide` is a thumbnail's aspect ratio, `cell` its least width in pixels."""
-    return f'<div class="gallery" style="--cell: {cell or cell_width(wide)}px">{"".join(figures)}</div>'
+def gallery(figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None, whole_lines: bool = False) -> str:
+    """Arrange figures in rows that fill the width.
+
+    Args:
+        figures: from `figure`.
+        wide: aspect ratio of a thumbnail.
+        cell: its least width in pixels; default: by its aspect ratio.
+        whole_lines: whether the texts below it are broken into up to three lines each, instead of being cut.
+    """
+    named = "gallery whole-lines" if whole_lines else "gallery"
+    return f'<div class="{named}" style="--cell: {cell or cell_width(wide)}px">{"".join(figures)}</div>'
 
 
 def cell_width(aspect: float) -> int:

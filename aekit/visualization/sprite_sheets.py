@@ -135,13 +135,14 @@ def cell_side(count: int) -> int:
 
 
 def image_sprite_sheet(cells: np.ndarray, *, frames: int = 1) -> SpriteSheet:
-    """Join (N, h, w, 3) uint8 cells to a sheet, as WebP where Pillow supports it."""
-    count, high, wide, _ = cells.shape
+    """Join (N, h, w, 3) uint8 cells to a sheet, or (N, h, w, 4) with opacity, as WebP where Pillow supports it."""
+    count, high, wide, channels = cells.shape
     columns = max(1, min(16_000 // wide, math.ceil(math.sqrt(count * high / wide))))
     rows = -(-count // columns)
-    whole = np.zeros((columns * rows, high, wide, 3), np.uint8)
+    whole = np.zeros((columns * rows, high, wide, channels), np.uint8)
     whole[:count] = cells
-    joined = whole.reshape(rows, columns, high, wide, 3).swapaxes(1, 2).reshape(rows * high, columns * wide, 3)
+    joined = whole.reshape(rows, columns, high, wide, channels).swapaxes(1, 2)
+    joined = joined.reshape(rows * high, columns * wide, channels)
     side = max(high, wide // frames)
     # Pixels that are shown as squares must be exact; those of photographs need not be.
     uri = data_uri(Image.fromarray(joined), quality=100 if side <= 16 else 92 if side <= 32 else 80)

@@ -155,7 +155,7 @@ def test_the_command_writes_a_table_a_summary_and_an_image(command: Command, tmp
     aekit.fit(tmp_path / "x.npz", backbone="linear", dim=6, epochs=3, out=tmp_path / "run", report=False)
     command.ok("embed", tmp_path / "run", tmp_path / "x.npz", "-o", tmp_path / "e", "-q")
     output = command.ok("label-errors", tmp_path / "e", "-o", tmp_path / "out", "-q")
-    assert output.startswith("Probably wrong: ") and "of 800 labels" in output and "image in" in output
+    assert output.startswith("Probably wrong: ") and "of 800 labels" in output and "page in" in output
     with (tmp_path / "out" / "label_errors.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 800 and {row["label"] for row in rows} == {"'=1+1", "bee", "cat", "dog"}

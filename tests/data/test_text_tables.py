@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from aekit.data.opening import open_data
+from aekit.data.readers._word_vectors import find_word_vectors
 from aekit.errors import DataError
 
 NAMES = ("alpha", "b c", "größe", "d,e", 'q"x', "x;y")
@@ -82,3 +83,24 @@ def test_a_damaged_csv_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
             open_data(path)
         except DataError as error:
             assert "\n" not in str(error), content
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["a 1 2", "b 3 4"],  # too few to tell
+        ["M 0.1 0.2", "F 0.3 0.4", "M 0.5 0.6"],  # classes
+        ["2024-01-01 0.1 0.2", "2024-01-02 0.3 0.4", "2024-01-03 0.5 0.6"],  # dates
+        ["a.png 0 1", "b.png 1 0", "c.png 1 1"],  # images and their classes
+        ["name a b", "x 1 2", "y 3 4", "z 5 6"],  # names of columns
+        ["a,1 2 3", "b,1 2 3", "c,x 2 3"],
+        ["a 1 2", "b 3 x", "c 5 6"],
+    ],
+)
+def test_what_only_resembles_word_vectors(rows: list[str]) -> None:
+    assert find_word_vectors(rows) is None
+
+
+def test_word_vectors() -> None:
+    assert find_word_vectors(["the 1 2", ". . . 3 4", "of -5e-1 .6", "to 7 8"]) == (2, None)
+    assert find_word_vectors(["3 2", "the 1 2 ", "new york 3 4 ", "of 5 6 "]) == (2, 3)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from figures import Figure, record
 from markup import PAYLOADS, image_pages, served, study_pages, table_pages
@@ -150,10 +151,22 @@ def visit_all(folder: Path, texts: Sequence[str], browser: Any) -> dict[str, lis
         wrong[name] = watched.wrong
     for name in ("table", "image"):
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        with served(folder / f"{name}-index") as address:
+        with served(folder / f"{name}-index", folder / f"{name}-results") as address:
             wrong[f"serve, {name}"] = visit_server(page, address, folder, texts)
+            names = sorted(path.name for path in (folder / f"{name}-results").iterdir())
+            for number, result in enumerate(["", *(f"/{quote(result)}" for result in names)]):
+                watched = Watched(browser.new_page(viewport={"width": 1280, "height": 900}))
+                watched.visit(f"{address}/results{result}")
+                watched.page.close()
+                wrong[f"{number}, {name}, served result"] = watched.wrong
             page.close()
     return wrong
+
+
+def kind_of(name: str) -> str:
+    """Return the name under which the figures of a page are kept: several pages of one kind are counted together."""
+    kinds = ("run of a study", "result of an analysis", "served result")
+    return next((kind for kind in kinds if name.endswith(kind)), name)
 
 
 def main() -> None:
@@ -162,11 +175,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
         wrong = visit_all(folder, PAYLOADS[:count], browser)
-    rows, kinds = [], Counter("run of a study" if name.endswith("of a study") else name for name in wrong)
+    rows, kinds = [], Counter(kind_of(name) for name in wrong)
     for kind, pages in kinds.items():
-        lines = [line for name, lines in wrong.items() for line in lines if name == kind or name.endswith(kind)]
+        lines = [line for name, lines in wrong.items() for line in lines if kind_of(name) == kind]
         print(f"{kind}: {pages} pages, {sorted(set(lines)) or 'nothing ran'}")
-        how = f"{count} texts on one page" if pages == 1 else f"a text on each of {pages} pages"
+        how = f"{count} texts on one page" if pages == 1 else f"{count} texts on {pages} pages"
         rows.append(Figure(kind, how, count, len(lines)))
     if count == len(PAYLOADS):
         record("browser", rows)

@@ -20,6 +20,7 @@ from aekit.io.atomic import write_text
 from aekit.report.search_page import search_page
 from aekit.serving.app import make_app
 from aekit.serving.catalog import Catalog
+from aekit.serving.results import Results
 from aekit.serving.server import bind_socket, make_server
 
 RUN = "window.injected=1"
@@ -89,10 +90,11 @@ def table_pages(folder: Path, texts: Sequence[str]) -> Pages:
         "clusters": aekit.find_clusters(embeddings),
         "evaluation": aekit.evaluate(embeddings, evaluators=["knn", metric_named(texts[-1])]),
         "classifier": aekit.finetune(run, data, epochs=1, baseline=False, out=folder / "finetuned").classifier,
-        "anomalies": aekit.find_anomalies(run, data, normal=[texts[0]]),
+        "anomalies": aekit.find_anomalies(run, data, normal=[texts[0]], out=folder / "table-results" / "anomalies"),
         "reconstruction": aekit.apply(run, data, out=folder / "reconstructed"),
     }
     pages = {"run of a table": run / "report.html", "map": folder / "map.html"}
+    pages |= {"anomalies of a table": folder / "table-results" / "anomalies" / "report.html"}
     return pages | {f"notebook, {name}": notebook(folder, name, value) for name, value in shown.items()}
 
 
@@ -108,11 +110,14 @@ def image_pages(folder: Path, texts: Sequence[str]) -> Pages:
     """Write the pages of images in folders and files that are named by the texts, one of which is damaged."""
     rng = np.random.default_rng(0)
     for number, text in enumerate(texts):
+        image = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
         for copy in range(5):
             path = folder / "images" / f"{number} {text}" / f"{copy} {text}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             if copy == 4:
                 path.write_bytes(b"\x89PNG\r\n\x1a\n")
+            elif copy >= 2:  # two that are duplicates of each other
+                Image.fromarray(image if copy == 2 else image[:, ::-1]).save(path, "PNG")
             else:
                 Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).save(path, "PNG")
     run, data = folder / "image-run", folder / "images"
@@ -123,7 +128,15 @@ def image_pages(folder: Path, texts: Sequence[str]) -> Pages:
     names = [f"id:{name}" for name in index.ids[:: len(texts)]]
     hits = index.hits(names, *index.search_ids([name.removeprefix("id:") for name in names], 4))
     write_text(folder / "search.html", search_page(index, hits))
-    return {"run of images": run / "report.html", "search": folder / "search.html"}
+    results = folder / "image-results"
+    aekit.find_duplicates(data, out=results / "duplicates")
+    aekit.find_label_errors(embeddings, out=results / texts[0].replace("/", "_"))
+    aekit.curate(embeddings, 3, out=results / "curation")
+    aekit.measure_drift(embeddings, data, out=results / "drift", permutations=20)
+    pages = {
+        f"{number}, result of an analysis": path for number, path in enumerate(sorted(results.glob("*/report.html")))
+    }
+    return {"run of images": run / "report.html", "search": folder / "search.html"} | pages
 
 
 def study_pages(folder: Path, texts: Sequence[str]) -> Pages:
@@ -141,16 +154,16 @@ def study_pages(folder: Path, texts: Sequence[str]) -> Pages:
     study = aekit.bench(recipes, folder / "study", seeds=1, overrides=FAST)
     assert study.comparison is not None and not study.failed, study.failed
     write_text(folder / "comparison.html", study.comparison.html())
-    runs = {f"run {number} of a study": run / "report.html" for number, run in enumerate(study.runs)}
+    runs = {f"{number}, run of a study": run / "report.html" for number, run in enumerate(study.runs)}
     shown = notebook(folder, "comparison-notebook", study.comparison)
     return {"comparison": folder / "comparison.html", "notebook, comparison": shown} | runs
 
 
 @contextmanager
-def served(index: Path) -> Iterator[str]:
-    """Serve an index on the loopback interface, and yield the address of its page."""
-    listening = bind_socket("127.0.0.1", 0)
-    server = make_server(make_app(Catalog(open_index(index), method="pca"), hosts=["127.0.0.1"]))
+def served(index: Path, results: Path | None = None) -> Iterator[str]:
+    """Serve an index and results on the loopback interface, and yield the address of its page."""
+    listening, catalog = bind_socket("127.0.0.1", 0), Catalog(open_index(index), method="pca")
+    server = make_server(make_app(catalog, hosts=["127.0.0.1"], results=Results(results)))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -27,6 +27,7 @@ from aekit.index.vector_index import VectorIndex, open_index
 from aekit.serving import reloading
 from aekit.serving.app import _Uploads, make_app
 from aekit.serving.catalog import MAX_HITS, Catalog
+from aekit.serving.results import Results
 
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs the extra 'serve'")
 
@@ -64,12 +65,14 @@ def port(catalog: Catalog) -> Iterator[int]:
 
 
 @contextmanager
-def served(catalog: Catalog, token: str = "", say: Callable[[str], object] = print) -> Iterator[int]:
+def served(
+    catalog: Catalog, token: str = "", say: Callable[[str], object] = print, results: Results | None = None
+) -> Iterator[int]:
     """Serve a catalog in a thread, as the command does, and yield the port."""
     from aekit.serving.server import bind_socket, make_server
 
     listening = bind_socket("127.0.0.1", 0)
-    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], max_bytes=LIMIT, token=token, say=say)
+    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], max_bytes=LIMIT, token=token, results=results, say=say)
     server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -106,12 +106,17 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 def test_two_workers_serve_one_index(tmp_path: Path) -> None:
     index = build(tmp_path / "index", 40)
-    token = "a-token-of-the-user"
-    with served(index, "--workers", "2", "--host", "0.0.0.0", AEKIT_TOKEN=token) as server:
+    token, results = "a-token-of-the-user", str(tmp_path / "results")
+    aekit.curate(ROWS, 3, out=tmp_path / "results" / "next")
+    options = ("--workers", "2", "--host", "0.0.0.0", "--results", results)
+    with served(index, *options, AEKIT_TOKEN=token) as server:
         assert server.token == token and server.ask("/api/index", token="another")[0] == 401
         assert server.ask("/healthz", token="") == (200, '{"status":"ok","workers":2}')
         expected = server.fetch("/api/search?row=7&k=5")
         assert [hit["row"] for hit in expected] == open_index(index).search_ids(["s7"], 6)[1][0].tolist()[:5]
+        for path in ("/results/next", "/api/results/next"):
+            assert server.ask(path, token="another")[0] == 401
+        assert all(server.ask("/results/next")[0] == 200 for _ in range(6)), "every worker shows the results"
         answers = [server.fetch("/api/search?row=7&k=5") for _ in range(30)]
         assert answers == [expected] * 30
         metrics = server.ask("/metrics")[1]

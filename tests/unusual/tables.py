@@ -240,6 +240,74 @@ def _(folder: Path, listener: Listener) -> None:
 # The first line
 
 
+SOURCE = "1 line below the table skipped: Source: office of statistics"
+
+
+@AREA.changed("a remark below a table: its source, as a short line", SOURCE)
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, text(NOISE, "h,w,d") + "Source: office of statistics\n")
+    assert np.array_equal(values(source), NOISE)
+    listener.lines += source.notes
+
+
+@AREA.changed(
+    "remarks below a table, as spreadsheets pad and quote them", "2 lines below the table skipped: Preliminary"
+)
+def _(folder: Path, listener: Listener) -> None:
+    rows = text(NOISE, "h,w,d") + ',,\n"Preliminary figures, as of May",,\nSource: office of statistics,,\n'
+    source = opened(folder, rows)
+    assert np.array_equal(values(source), NOISE)
+    listener.lines += source.notes
+
+
+@AREA.changed(
+    "a row of totals at the end", "the last row, 'Total', is read as a sample: remove it if it sums up the others"
+)
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, text([[f"city {n}", *row] for n, row in enumerate(NOISE)], "city,h,w,d") + "Total,1,2,3\n")
+    assert len(source) == 61
+    listener.lines += source.notes
+
+
+AREA.refused_file(
+    "a last row that is cut off in its first words",
+    "cut.csv: not a readable table",
+    "cut.csv",
+    text([["New York", 1, 2]] * 30, "city,a,b") + "New York",
+)
+
+
+WORDS = ["the", ",", '"', "#", "//", "NA", "null", "10,000", "caf\u00e9", "it's", "of", "$100"]
+
+
+@AREA.changed("word vectors of GloVe: a word and its numbers a line", "word vectors: the words are ids, e.g. 'the'")
+def _(folder: Path, listener: Listener) -> None:
+    path = written(folder, text(([word, *row] for word, row in zip(WORDS, NOISE)), delimiter=" "), "glove.txt")
+    source = aekit.open_data(path)
+    assert list(source.ids) == WORDS and np.array_equal(values(source), NOISE[: len(WORDS)])
+    listener.lines += source.notes
+
+
+@AREA.changed(
+    "word vectors of word2vec: a line of their numbers, and words with blanks, of which a line is missing",
+    "line 1 announces 13 words, the file has 12",
+)
+def _(folder: Path, listener: Listener) -> None:
+    words = [f"{word} {word}" for word in WORDS]
+    rows = text(([word, *row, ""] for word, row in zip(words, NOISE)), "13 3", " ")
+    source = aekit.open_data(written(folder, rows, "vectors.txt"))
+    assert list(source.ids) == words and np.array_equal(values(source), NOISE[: len(WORDS)])
+    listener.lines += source.notes
+
+
+AREA.refused_file(
+    "word vectors with a line that is cut",
+    "glove.txt: line 601: expected a word and 3 numbers",
+    "glove.txt",
+    text(((f"w{row}", 1, 2, 3.5) for row in range(600)), delimiter=" ") + "last 1 2\n",
+)
+
+
 @AREA.changed(
     "UCI's iris: no names, and classes in the last column", "column '4' is the label, as it alone holds words"
 )

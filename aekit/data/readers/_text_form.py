@@ -15,6 +15,7 @@ from typing import Literal
 from aekit.data.readers._header_line import COMPARED, has_header_line, orange_roles
 from aekit.data.readers._listed_paths import is_image_name
 from aekit.data.readers._number_spelling import looks_numeric
+from aekit.data.readers._word_vectors import find_word_vectors
 from aekit.errors import DataError
 
 LINES, CHARACTERS = 500, 200_000
@@ -67,6 +68,7 @@ class Form:
         lines: physical lines before the first row.
         notes: choices.
         roles: role of each column in Orange, "" for a feature; () if the file has none.
+        word_vectors: numbers of entries and of announced words, if it holds word vectors; else None.
     """
 
     delimiter: str
@@ -75,6 +77,7 @@ class Form:
     lines: int
     notes: tuple[str, ...]
     roles: tuple[str, ...] = ()
+    word_vectors: tuple[int, int | None] | None = None
 
 
 def find_form(path: Path, text: str, form: TextFormat) -> Form:
@@ -86,6 +89,12 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     if all(_SPARSE_ROW.match(line) for line in lines[:5]):
         advice = "load it by sklearn.datasets.load_svmlight_file, and pass (X, y) in Python"
         raise DataError(f"{path}: rows as LIBSVM writes them, 'label number:value ...', which are not read; {advice}")
+    if form == AUTO and (word_vectors := find_word_vectors(lines)):
+        dim, announced = word_vectors
+        first_line = int(announced is not None)
+        note = f"word vectors: the words are ids, e.g. {lines[first_line].split()[0]!r}"
+        names = ["id", *map(str, range(dim))]
+        return Form("", names, True, first_line, (note,), word_vectors=word_vectors)
     declared = re.fullmatch(r'"?sep=(.)"?\s*', lines[0]) if form.skip == "auto" else None
     if declared:  # Excel's line on the delimiter
         skip, lines = 1, lines[1:]

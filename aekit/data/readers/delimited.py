@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
 from aekit.data.readers._number_spelling import respell_numbers
+from aekit.data.readers._remarks_below import cut_remarks, name_total
 from aekit.data.readers._text_form import (
     AUTO,
     COMMENTS,
@@ -28,6 +29,7 @@ from aekit.data.readers._text_form import (
     records_of,
     with_single_delimiter,
 )
+from aekit.data.readers._word_vectors import parse_word_vectors
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
@@ -76,6 +78,12 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     text = _head(data).decode("utf-8", "ignore")
     detected = find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), detected.lines)).encode("utf-8")) :]
+    if detected.word_vectors:
+        table, more_notes = parse_word_vectors(path, body, detected.names, detected.word_vectors[1])
+        return table, True, [*detected.notes, *more_notes]
+    below: list[str] = []
+    if detected.delimiter:
+        body, below = cut_remarks(body, detected.delimiter, len(detected.names))
     body, delimiter = with_single_delimiter(body, detected.delimiter or "\t")
     if not detected.delimiter:
         body = re.sub(rb'("[^"\n]*")|[ \t]+', _tabbed, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
@@ -84,6 +92,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
         table = pa.table({number: pa.array([], pa.string()) for number in numbers})
     else:
         table = _parse(path, body, delimiter, numbers)
+        below += name_total(table)
         _check_quotes(path, table, body)
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
@@ -94,7 +103,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     cells = [as_cells(_chunked(column)) for column in columns]
     table = pa.Table.from_arrays(cells, schema=pa.schema([pa.field(n, c.type) for n, c in zip(numbers, cells)]))
     table, role_notes = _apply_roles(table.rename_columns(detected.names), detected.roles)
-    return table, detected.has_header, [*detected.notes, *role_notes, *number_notes]
+    return table, detected.has_header, [*detected.notes, *below, *role_notes, *number_notes]
 
 
 def _apply_roles(table: pa.Table, roles: Sequence[str]) -> tuple[pa.Table, list[str]]:
