@@ -109,6 +109,9 @@ class Storage:
     def put(self, key: str, content: bytes) -> None:
         self.client.put_object(Bucket=BUCKET, Key=key, Body=content)
 
+    def get(self, key: str) -> bytes:
+        return bytes(self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
     def remove(self, key: str) -> None:
         self.client.delete_object(Bucket=BUCKET, Key=key)
 
@@ -146,11 +149,11 @@ class GoogleStorage(Storage):
             return "read" if query.get("alt") == ["media"] else "info", key
         return {"DELETE": "remove"}.get(method, "other"), key
 
-    def _ask(self, method: str, path: str, content: bytes | None = None) -> Any:
+    def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
         url = "http://{}:{}{}".format(*self.upstream, path)
         kind = {"Content-Type": "application/json" if path.startswith("/storage") else "application/octet-stream"}
         with urllib.request.urlopen(urllib.request.Request(url, content, kind, method=method), timeout=30) as answer:
-            return json.loads(answer.read() or b"{}")
+            return bytes(answer.read())
 
     def create_bucket(self) -> None:
         self._ask("POST", "/storage/v1/b?project=test", json.dumps({"name": BUCKET}).encode())
@@ -158,11 +161,14 @@ class GoogleStorage(Storage):
     def put(self, key: str, content: bytes) -> None:
         self._ask("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={quote(key, safe='')}", content)
 
+    def get(self, key: str) -> bytes:
+        return self._ask("GET", f"/storage/v1/b/{BUCKET}/o/{quote(key, safe='')}?alt=media")
+
     def remove(self, key: str) -> None:
         self._ask("DELETE", f"/storage/v1/b/{BUCKET}/o/{quote(key, safe='')}")
 
     def keys(self, prefix: str) -> list[str]:
-        answer = self._ask("GET", f"/storage/v1/b/{BUCKET}/o?prefix={quote(prefix, safe='')}")
+        answer = json.loads(self._ask("GET", f"/storage/v1/b/{BUCKET}/o?prefix={quote(prefix, safe='')}"))
         return [entry["name"].removeprefix(prefix + "/") for entry in answer.get("items", ())]
 
 
@@ -202,6 +208,9 @@ class AzureStorage(Storage):
 
     def put(self, key: str, content: bytes) -> None:
         self.client.upload_blob(key, content, overwrite=True)
+
+    def get(self, key: str) -> bytes:
+        return bytes(self.client.download_blob(key).readall())
 
     def remove(self, key: str) -> None:
         self.client.delete_blob(key)
@@ -288,7 +297,7 @@ def serve_storage(scheme: str = "s3") -> Iterator[Storage]:
         class Proxy(_Proxy):
             served = storage
 
-        proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+        proxy = _Server(("127.0.0.1", 0), Proxy)
         thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
         thread.start()
         storage.endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
@@ -298,6 +307,11 @@ def serve_storage(scheme: str = "s3") -> Iterator[Storage]:
             proxy.shutdown()
             proxy.server_close()
             thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a client no longer waits for an answer."""
 
 
 class _Proxy(BaseHTTPRequestHandler):

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from aekit.errors import DataError, OutputError, first_line
 from aekit.io._object_stores import OBJECT_STORES, ObjectStore, web_timeout
-from aekit.io.remote_urls import EXTRAS, file_name, full_url, join_url, without_secrets
+from aekit.io.remote_urls import EXTRAS, file_name, full_url, join_url, without_secrets, without_tokens
 
 ATTEMPTS = 6
 FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
@@ -28,6 +28,7 @@ _FINAL_NAMES = {
     "ProfileNotFound",
     "ParamValidationError",
     "OfflineModeIsEnabled",
+    "AzureSigningError",
 }
 _AGAIN = (408, 425, 429)
 _TOKEN = "its token is that of hf auth login, or HF_TOKEN"
@@ -264,14 +265,16 @@ class RemotePlace:
         name, status, is_hub = type(error).__name__, error_status(error), self.url.startswith("hf:")
         verb = "written" if self.error is OutputError else "read"
         if not is_hub and status is None and (name in _SIGNED_OUT or "credentials" in str(error).lower()):
-            hint = f"; {self.store.public} reads a public bucket" if self.store and self.store.public else ""
+            hint = f"; {self.store.public}" if self.store and self.store.public else ""
             return self.error(f"{self.shown}: no credentials found in the environment or a profile{hint}")
         if isinstance(error, PermissionError) or status in (401, 403):
             hint = f"; {_TOKEN}" if is_hub else ""
             return self.error(f"{self.shown}: cannot be {verb}: permission denied by the server{hint}")
         if is_hub and status == 404:
             return self.error(f"{self.shown}: cannot be {verb}: {self._nothing()}")
-        reason = without_secrets(first_line(error))
+        reason = without_tokens(without_secrets(first_line(error)))
+        if name == "AzureSigningError":
+            reason = "the account key is not base64 text"
         again = f" ({attempts} attempts)" if attempts > 1 else ""
         return self.error(f"{self.shown}: cannot be {verb}: {reason}{again}")
 

@@ -117,8 +117,9 @@ SUITES = {
     "object-storage": Suite(
         "Cuts of the connection to object storage",
         "remote_faults.py FOLDER",
-        "Commands write into a bucket of an S3 server on the loopback interface, and from their first, second, third ... "
-        "request on, the server answers nothing but errors. A reader without a cache must then find the artifact as it was "
+        "Commands write into a bucket of a server on the loopback interface, that of moto for Amazon S3, fake-gcs-server for "
+        "Google and Azurite for Azure, and from their first, second, third ... request on, the server answers nothing but "
+        "errors. A reader without a cache must then find the artifact as it was "
         "before, none, or the new one whole. Once the server is back, the same command must end with the undisturbed result.",
     ),
     "mutants": Suite(
