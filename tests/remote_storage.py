@@ -86,7 +86,10 @@ class Storage:
     def asked(self, method: str, path: str, body: bytes) -> tuple[str, str]:
         """Return the action and the key of a request."""
         url = urlsplit(path)
-        query, key = parse_qs(url.query, keep_blank_values=True), unquote(url.path).removeprefix(f"/{BUCKET}").lstrip("/")
+        query, key = (
+            parse_qs(url.query, keep_blank_values=True),
+            unquote(url.path).removeprefix(f"/{BUCKET}").lstrip("/"),
+        )
         if method == "GET":
             return ("list", query.get("prefix", [""])[0]) if "list-type" in query or not key else ("read", key)
         if method in ("PUT", "POST"):
@@ -141,7 +144,9 @@ class GoogleStorage(Storage):
             if "upload_id" in query:
                 return "other", ""
             start = body.find(b"{")
-            named = json.JSONDecoder().raw_decode(body[start:].decode("latin-1"))[0].get("name", "") if start >= 0 else ""
+            named = (
+                json.JSONDecoder().raw_decode(body[start:].decode("latin-1"))[0].get("name", "") if start >= 0 else ""
+            )
             return "write", query.get("name", [named])[0]
         if method == "GET" and not key:
             return "list", query.get("prefix", [""])[0]
@@ -267,7 +272,9 @@ def _google() -> Any:
 def _azure() -> Any:
     port = _free_port()
     options = ("--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent")
-    return _process(port, shutil.which("azurite-blob") or "", "--blobHost", "127.0.0.1", "--blobPort", str(port), *options)
+    return _process(
+        port, shutil.which("azurite-blob") or "", "--blobHost", "127.0.0.1", "--blobPort", str(port), *options
+    )
 
 
 _SERVERS: dict[str, tuple[type[Storage], Callable[[], Any]]] = {

@@ -66,7 +66,9 @@ def _prepare_amazon(fs: Any) -> None:
 def _amazon_page(fs: Any, bucket: str, prefix: str, token: str | None) -> Page:
     more = {"ContinuationToken": token} if token else {}
     page = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **more)
-    entries = [{**entry, "name": f"{bucket}/{entry['Key']}", "size": entry["Size"]} for entry in page.get("Contents", ())]
+    entries = [
+        {**entry, "name": f"{bucket}/{entry['Key']}", "size": entry["Size"]} for entry in page.get("Contents", ())
+    ]
     return entries, page["NextContinuationToken"] if page.get("IsTruncated") else None
 
 

@@ -48,6 +48,16 @@ def processes() -> list[int]:
     return [os.getpid(), *ours]
 
 
+def actors() -> list[int]:
+    """Return the processes of actors that compute."""
+    computing = []
+    for process in processes():
+        with contextlib.suppress(OSError):
+            if b"MapWorker" in Path(f"/proc/{process}/cmdline").read_bytes():
+                computing.append(process)
+    return computing
+
+
 def exposed() -> list[str]:
     """Return the addresses, as /proc/net/tcp spells them, at which these processes listen to other machines."""
     sockets = set()
@@ -79,8 +89,7 @@ class Disturbing(Progress):
             def advance(self, units: int = 1, note: str = "") -> None:
                 if outer.exposed is None:
                     outer.exposed = tuple(exposed())
-                    actors = [p for p in processes() if b"MapWorker" in Path(f"/proc/{p}/cmdline").read_bytes()]
-                    for actor in actors[:1]:
+                    for actor in actors()[:1]:
                         os.kill(actor, signal.SIGKILL)
                         outer.killed += 1
 

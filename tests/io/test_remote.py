@@ -300,7 +300,9 @@ def test_http_files_folders_and_secrets(web: tuple[str, Path], trained: Path, tm
         aekit.embed(encoder, tmp_path / "web" / "x.npy", out=f"http://{host}/emb")
 
 
-@pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("gs", "gs"), ("gcs", "gs"), ("az", "az"), ("abfss", "az")])
+@pytest.mark.parametrize(
+    ("scheme", "extra"), [("s3", "s3"), ("gs", "gs"), ("gcs", "gs"), ("az", "az"), ("abfss", "az")]
+)
 def test_a_missing_package_is_one_line(scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(url: str, **options: Any) -> None:
         raise ImportError("Install s3fs to access S3")

@@ -458,9 +458,7 @@ def trials(place: Path, count: int, every: int = 1) -> Iterator[tuple[str, int, 
             yield receiver, len(wrong), [problem for problem in wrong if problem]
 
 
-def _trial(
-    computes: Receiver, place: Path, expected: tuple[Sequence[str], np.ndarray], kind: str, seed: int
-) -> str:
+def _trial(computes: Receiver, place: Path, expected: tuple[Sequence[str], np.ndarray], kind: str, seed: int) -> str:
     return computes.trial(place, kind, seed, expected)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from remote_faults import STORES, sweep_all
 from remote_storage import missing
 

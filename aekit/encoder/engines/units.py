@@ -32,7 +32,7 @@ class MessageError(AekitError):
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Read a part of a message, such as "result": whatever fails there is a `MessageError`, as NumPy and Arrow raise many kinds."""
+    """Read a part of a message, such as "result": what fails there, in NumPy, Arrow or here, is a `MessageError`."""
     try:
         yield
     except MessageError:
