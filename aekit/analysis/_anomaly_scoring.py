@@ -157,10 +157,17 @@ def _scores_of(result: Result) -> dict[str, np.ndarray]:
 
 
 def _pixels_of(result: Result) -> Pixels:
+    """Return name of a map -> (M,) counts of pixels, as `count_pixels` returns them, or None.
+
+    Raises:
+        MessageError: they are no counts.
+    """
     pixels = Pixels()
     for name, column in result.columns.items():
         if name.startswith(_PIXELS):
-            counts = [array_from_bytes(value) if value else None for value in column]  # type: ignore[arg-type]
+            counts = [array_from_bytes(value) if len(value) else None for value in column]
+            if any(c is not None and (c.dtype != np.float64 or c.ndim != 2 or len(c) != 4) for c in counts):
+                raise MessageError(f"a worker has sent what are no counts of pixels: {name}")
             pixels[name.removeprefix(_PIXELS)] = counts
     return pixels
 

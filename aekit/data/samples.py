@@ -31,6 +31,10 @@ each time, which takes longer than most computations."""
 _NATIVE |= {"longdouble": np.dtype(np.float64), "float128": np.dtype(np.float64)}
 
 
+class NoneUsable(DataError):
+    """None of the samples that are asked for can be used."""
+
+
 class Samples:
     """The usable samples of a source, read once and kept as raw bytes, to gather batches from.
 
@@ -108,7 +112,8 @@ def load_samples(
         progress: receives a progress bar.
 
     Raises:
-        DataError: no sample can be used, or, if `strict`, one of them cannot.
+        NoneUsable: no sample can be used.
+        DataError: `strict`, and one of them cannot.
     """
     total = len(rows) * source.spec.nbytes
     if total <= memory_budget(device):
@@ -123,6 +128,12 @@ def load_samples(
     if strict and len(kept) < len(rows):  # skipped by an earlier run
         _stop_at(source, int(np.delete(rows, kept)[0]))
     return Samples(source.spec, rows[kept], mapped, device)
+
+
+def no_samples(spec: SampleSpec, device: torch.device) -> Samples:
+    """Return the samples of a process that has none, where others have some."""
+    empty = np.empty((0, *spec.shape), spec.dtype)
+    return Samples(spec, np.empty(0, int), _bits(to_tensor(empty)).to(device), device)
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
@@ -156,7 +167,7 @@ def _read_into(array: np.ndarray, source: Source, rows: np.ndarray, strict: bool
             task.advance(len(indices))
     if not filled:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(source.skipped.items())[:3])
-        raise DataError(f"none of {len(rows)} samples can be used{': ' + reasons if reasons else ''}")
+        raise NoneUsable(f"none of {len(rows)} samples can be used{': ' + reasons if reasons else ''}")
     return np.concatenate(kept)
 
 

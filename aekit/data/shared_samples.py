@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from aekit.data.samples import Samples, load_samples, to_tensor
+from aekit.data.samples import NoneUsable, Samples, load_samples, no_samples, to_tensor
 from aekit.data.source import Source, read_valid
+from aekit.data.stream import check_any_usable
 from aekit.data.streamed_samples import StreamedSamples, must_stream
 from aekit.io.processes import Ranks, agreeing, decide, part
 from aekit.progress import SILENT, Progress
@@ -74,8 +75,17 @@ class SharedSamples(Samples):
 
 
 def computed_by_shares(samples: Samples, compute: Callable[[Samples], torch.Tensor]) -> torch.Tensor:
-    """Return what `compute` returns for samples, a row for each; each of several processes computes those of its own samples."""
-    return samples.gather(compute(samples.local)) if isinstance(samples, SharedSamples) else compute(samples)
+    """Return what `compute` returns for samples, float32 rows on the CPU, one for each.
+
+    Each of several processes computes those of its own samples, if it has any.
+    """
+    if not isinstance(samples, SharedSamples):
+        return compute(samples)
+    rows = compute(samples.local) if len(samples.local) else None
+    shapes = samples.ranks.gather_values(None if rows is None else list(rows.shape[1:]))
+    if rows is None:
+        rows = torch.zeros(0, *next(shape for shape in shapes if shape is not None))
+    return samples.gather(rows)
 
 
 def leave(*several: Samples | None) -> None:
@@ -113,7 +123,7 @@ def load_shared_samples(
         progress: receives a progress bar.
 
     Raises:
-        DataError: no sample of a share can be used, or, if `strict`, one of them cannot.
+        DataError: no sample can be used, or, if `strict`, one of them cannot.
     """
     if streaming == "auto":
         streaming = decide(ranks, lambda: must_stream(source, rows, device))
@@ -121,13 +131,18 @@ def load_shared_samples(
         return StreamedSamples(source, rows, device, buffer=buffer, ranks=ranks, strict=strict)
     if ranks is None:
         return load_samples(source, rows, device, strict=strict, progress=progress)
+    share = rows[ranks.rank :: ranks.size]
     with agreeing(ranks):
-        local = load_samples(source, rows[ranks.rank :: ranks.size], device, strict=strict, progress=progress)
-    unusable = np.setdiff1d(rows[ranks.rank :: ranks.size], local.rows)
+        try:
+            local = load_samples(source, share, device, strict=strict, progress=progress)
+        except NoneUsable:
+            local = no_samples(source.spec, device)
+    unusable = np.setdiff1d(share, local.rows)
     usable = np.ones(len(rows), bool)
     for lost, skipped in ranks.gather_values([unusable.tolist(), source.skipped]):
         usable &= ~np.isin(rows, lost)
         source.skipped.update(skipped)
+    check_any_usable(source, int(usable.sum()), len(rows))
     owners = np.arange(len(rows)) % ranks.size
     places = np.empty(len(rows), int)
     for owner in range(ranks.size):

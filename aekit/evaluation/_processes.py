@@ -102,7 +102,7 @@ def _read(child: Child) -> tuple[Result | AekitError, list[tuple[str, type[Warni
     Raises:
         EOFError, OSError: the process has ended, or has sent something else.
     """
-    content = child.connection.recv_bytes(max(free_memory(), LEAST_LIMIT))
+    content = child.receive(max(free_memory(), LEAST_LIMIT))
     try:
         # As `Connection.recv` does: it comes from a process of our own, by a socket that nobody else has.
         outcome, said = ForkingPickler.loads(content)

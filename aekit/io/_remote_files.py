@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 import time
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aekit.errors import DataError, OutputError, first_line
-from aekit.io.remote_urls import EXTRAS, file_name, full_url, without_secrets
+from aekit.io._object_stores import OBJECT_STORES, ObjectStore, web_timeout
+from aekit.io.remote_urls import EXTRAS, file_name, full_url, join_url, without_secrets, without_tokens
 
 ATTEMPTS = 6
 FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
 """Seconds before the second attempt, which double before each further one, and the most of them."""
-CONNECT_SECONDS, READ_SECONDS = 10, 60
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError)
 _FINAL_NAMES = {
     "NoCredentialsError",
@@ -27,6 +28,7 @@ _FINAL_NAMES = {
     "ProfileNotFound",
     "ParamValidationError",
     "OfflineModeIsEnabled",
+    "AzureSigningError",
 }
 _AGAIN = (408, 425, 429)
 _TOKEN = "its token is that of hf auth login, or HF_TOKEN"
@@ -44,7 +46,7 @@ class RemoteFile:
         path: as the file system names it.
         size: bytes, or None if the server does not say.
         version: what changes with the content: its ETag or hash, or else its time; "" if the server says none.
-        md5: of the content, if the ETag looks like one.
+        md5: of the content in hexadecimal digits, if the server states one, or an ETag that looks like one.
     """
 
     name: str
@@ -77,19 +79,18 @@ class RemotePlace:
         self.shown = without_secrets(self.url)
         self.error: type[DataError | OutputError] = OutputError if writes else DataError
         scheme = self.url.partition("://")[0]
-        self.is_web = scheme.startswith("http")
+        self.is_web, self.store = scheme.startswith("http"), OBJECT_STORES.get(scheme)
         try:
             import fsspec
 
             self.fs, self.path = fsspec.core.url_to_fs(self.url, **_options(scheme))
+            if self.store is not None:
+                self.store.prepare(self.fs)
         except ImportError:
             extra = EXTRAS[scheme]
             raise self.error(f"{self.shown}: needs further packages: pip install 'aekit[{extra}]'") from None
         except Exception as error:
             raise self.failure(error) from None
-        self.pages = hasattr(self.fs, "call_s3")
-        if self.pages:
-            self.fs.retries = 1  # `patiently` repeats what fails
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -144,6 +145,8 @@ class RemotePlace:
         """
         if self.is_web:
             return self.url.endswith("/")
+        if self.store is not None and "/" not in self.path.strip("/"):
+            return True  # a bucket, of which its own description may be forbidden
         try:
             return self.patiently(partial(self.fs.info, self.path))["type"] == "directory"
         except FileNotFoundError:
@@ -157,7 +160,7 @@ class RemotePlace:
     def files(self) -> Iterator[RemoteFile]:
         """Yield the files below a folder, page by page; nothing if there is none."""
         base = self.path.rstrip("/") + "/"
-        for entry in self._objects(base) if self.pages else self._walk(self.path):
+        for entry in self._walk(self.path) if self.store is None else self._objects(self.store, base):
             name = str(entry["name"]).removeprefix(base)
             if name and not name.endswith("/"):
                 yield _remote_file(name, entry)
@@ -172,20 +175,17 @@ class RemotePlace:
         entry = self.patiently(partial(self.fs.info, self.path))
         return _remote_file(file_name(self.url), {**entry, "name": self.path})
 
-    def _objects(self, base: str) -> Iterator[Mapping[str, Any]]:
+    def _objects(self, store: ObjectStore, base: str) -> Iterator[Mapping[str, Any]]:
         bucket, _, prefix = base.partition("/")
-        more: dict[str, str] = {}
+        token: str | None = None
         while True:
-            request = {"Bucket": bucket, "Prefix": prefix, **more}
             try:
-                page = self.patiently(partial(self.fs.call_s3, "list_objects_v2", **request))
+                entries, token = self.patiently(partial(store.page, self.fs, bucket, prefix, token))
             except FileNotFoundError:  # no such bucket
                 return
-            for entry in page.get("Contents", ()):
-                yield {**entry, "name": f"{bucket}/{entry['Key']}", "size": entry["Size"]}
-            if not page.get("IsTruncated"):
+            yield from entries
+            if not token:
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def _walk(self, folder: str) -> Iterator[Mapping[str, Any]]:
         pending, base = [folder], folder.rstrip("/") + "/"
@@ -219,7 +219,8 @@ class RemotePlace:
             if file.size is not None and size != file.size:
                 raise OSError(f"{size:,} of {file.size:,} bytes arrived")
 
-        where = without_secrets(self.fs.unstrip_protocol(file.path))
+        is_inside = file.path.rstrip("/") != self.path.rstrip("/")
+        where = join_url(self.shown, file.name) if is_inside else self.shown
         try:
             self.patiently(download)
         except FileNotFoundError:
@@ -238,7 +239,7 @@ class RemotePlace:
         path = f"{self.path.rstrip('/')}/{name}" if name else self.path
 
         def upload() -> RemoteFile:
-            if not self.pages:
+            if self.store is None:  # else a folder is only the beginning of keys, and a missing bucket would be made
                 self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self.fs.put_file(str(source), path)
             return _remote_file(name or file_name(self.url), {**self.fs.info(path), "name": path})
@@ -263,15 +264,17 @@ class RemotePlace:
         """Return the error that says in one line why something failed."""
         name, status, is_hub = type(error).__name__, error_status(error), self.url.startswith("hf:")
         verb = "written" if self.error is OutputError else "read"
-        if not is_hub and (name in _SIGNED_OUT or "credentials" in str(error).lower()):
-            hint = "; FSSPEC_S3_ANON=true reads a public bucket" if self.url.startswith("s3") else ""
+        if not is_hub and status is None and (name in _SIGNED_OUT or "credentials" in str(error).lower()):
+            hint = f"; {self.store.public}" if self.store and self.store.public else ""
             return self.error(f"{self.shown}: no credentials found in the environment or a profile{hint}")
         if isinstance(error, PermissionError) or status in (401, 403):
             hint = f"; {_TOKEN}" if is_hub else ""
             return self.error(f"{self.shown}: cannot be {verb}: permission denied by the server{hint}")
         if is_hub and status == 404:
             return self.error(f"{self.shown}: cannot be {verb}: {self._nothing()}")
-        reason = without_secrets(first_line(error))
+        reason = without_tokens(without_secrets(first_line(error)))
+        if name == "AzureSigningError":
+            reason = "the account key is not base64 text"
         again = f" ({attempts} attempts)" if attempts > 1 else ""
         return self.error(f"{self.shown}: cannot be {verb}: {reason}{again}")
 
@@ -288,19 +291,17 @@ def _md5(path: Path) -> str:
 
 def _options(scheme: str) -> dict[str, Any]:
     options: dict[str, Any] = {"skip_instance_cache": True}
-    if scheme.startswith("s3"):
-        timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
-        options |= {"config_kwargs": {**timeouts, "retries": {"max_attempts": 0}}}
+    if scheme in OBJECT_STORES:
+        options |= OBJECT_STORES[scheme].options()
     if scheme.startswith("http"):
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-        options |= {"client_kwargs": {"timeout": timeout}}
+        options |= {"client_kwargs": {"timeout": web_timeout()}}
     return options | ({} if scheme == "memory" else {"use_listings_cache": False})
 
 
 def error_status(error: Exception) -> int | None:
     """Return the HTTP status that an error of any client carries, or None."""
+    if type(error) is OSError and str(error).startswith("Forbidden: "):  # gcsfs keeps no number
+        return 403
     response = getattr(error, "response", None)
     states = (getattr(error, "status", None), getattr(error, "code", None), getattr(response, "status_code", None))
     return next((status for status in states if isinstance(status, int) and status), None)
@@ -319,6 +320,15 @@ _TIMES = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", 
 
 def _remote_file(name: str, entry: Mapping[str, Any]) -> RemoteFile:
     version = next((str(entry[field]) for field in (*_VERSIONS, *_TIMES) if entry.get(field)), "")
+    return RemoteFile(name, str(entry["name"]), entry.get("size"), version, _stated_md5(entry))
+
+
+def _stated_md5(entry: Mapping[str, Any]) -> str | None:
+    """Return the MD5 of the content of an object in hexadecimal digits, where its store states one."""
     tag = str(entry.get("ETag") or entry.get("etag") or "").strip('"')
-    md5 = tag if len(tag) == 32 and all(letter in "0123456789abcdef" for letter in tag) else None
-    return RemoteFile(name, str(entry["name"]), entry.get("size"), version, md5)
+    if len(tag) == 32 and all(letter in "0123456789abcdef" for letter in tag):  # Amazon, of what was sent at once
+        return tag
+    google, azure = entry.get("md5Hash"), getattr(entry.get("content_settings"), "content_md5", None)
+    if google:
+        return base64.b64decode(google).hex()
+    return bytes(azure).hex() if azure else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,9 +20,12 @@ from multiprocessing.connection import Connection
 from typing import IO, NoReturn, Protocol
 
 from aekit._lazy import QuickImports
-from aekit.errors import printable
+from aekit.errors import AekitError, printable
 from aekit.io.threads import limited_threads
 
+STALL = "AEKIT_MESSAGE_SECONDS"
+"""Environment variable with the seconds within which the next byte of a message of a child has to come."""
+STALL_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 """Time between two looks at whether a forked process has ended."""
 
@@ -56,6 +61,28 @@ class Child:
     connection: Connection
     log: IO[bytes] | None
 
+    def __post_init__(self) -> None:
+        seconds = _stall_seconds()
+        with socket.socket(fileno=os.dup(self.connection.fileno())) as end:
+            timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+
+    def receive(self, limit: int) -> bytes:
+        """Wait for a message, which may take any time to begin, and return it.
+
+        Args:
+            limit: most bytes of the message.
+
+        Raises:
+            EOFError, ConnectionError: the process has ended.
+            OSError: what comes is no message, or more than the limit; or it stops in the middle, for `STALL_SECONDS`.
+        """
+        self.connection.poll(None)
+        try:
+            return self.connection.recv_bytes(limit)
+        except BlockingIOError:
+            raise TimeoutError(f"half a message, and no further byte within {_stall_seconds():g} s ({STALL})") from None
+
     def end(self) -> str:
         """End the process at once, unless it ends by itself just now, and say in a line why it has ended."""
         with suppress(subprocess.TimeoutExpired):
@@ -70,6 +97,17 @@ class Child:
             self.log.close()
         short = ", as the system does when memory is short; fewer workers need less" if code == -signal.SIGKILL else ""
         return f"{describe_end(code)}{short}{last}"
+
+
+def _stall_seconds() -> float:
+    stated = os.environ.get(STALL, "")
+    try:
+        seconds = float(stated or STALL_SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 1e-3 <= seconds <= 1e6:
+        raise AekitError(f"{STALL} = {stated!r}: expected seconds, from 0.001 to 1e6")
+    return seconds
 
 
 def describe_end(code: int) -> str:
@@ -90,6 +128,7 @@ def start_child(module: str, threads: int, *, logged: bool = True, descriptors: 
         logged: whether what it prints is kept rather than shown.
         descriptors: further file descriptors that it inherits.
     """
+    _stall_seconds()  # raises before there is a process
     here, there = Pipe()
     log = tempfile.TemporaryFile() if logged else None  # noqa: SIM115  (stays open as long as the process)
     with there:
@@ -123,6 +162,7 @@ def fork_child(work: Callable[[Connection], None], threads: int) -> Child:
         work: the function; it gets its end of the connection.
         threads: threads that libraries may use in the copy.
     """
+    _stall_seconds()  # raises before there is a process
     here, there = Pipe()
     log = tempfile.TemporaryFile()  # noqa: SIM115  (stays open as long as the process)
     with there:

@@ -25,6 +25,9 @@ EXTRAS = {
 """Scheme -> extra of aekit with the packages that open it."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 _SECRET_NAME = re.compile(r"sig|tok|key|secret|pass|auth|cred|session|x-amz|x-goog|policy|^s[evrpt]$", re.I)
+_SECRET_PAIR = re.compile(
+    r"([\w.-]*(?:token|signature|secret|passw|credential|account_?key|access_?key|\bsig)[\w.-]*)=[^\s&;,'\")]+", re.I
+)
 _SAFE_VALUE = re.compile(r"[\w.-]{0,16}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>)\]]+?(?=[:;,.]*(?:[\s'\"<>)\]]|$))")
 
@@ -94,6 +97,16 @@ def without_secrets(text: str) -> str:
         if shown != full:
             text = text.replace(full, shown)
     return _URL.sub(lambda match: _without_secrets(match[0]), text)
+
+
+def without_tokens(text: str) -> str:
+    """Return what another program says without the values of names such as ``access_token`` and ``AccountKey``.
+
+    Examples:
+        >>> without_tokens("no answer from /tokeninfo?access_token=ya29.A0B1&alt=json")
+        'no answer from /tokeninfo?access_token=...&alt=json'
+    """
+    return _SECRET_PAIR.sub(r"\1=...", text)
 
 
 def _without_secrets(url: str) -> str:

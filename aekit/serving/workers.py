@@ -110,7 +110,7 @@ class _Supervisor:
 
     def _receive(self, worker: _Worker) -> None:
         try:
-            message = worker.child.connection.recv_bytes(LONGEST_MESSAGE)
+            message = worker.child.receive(LONGEST_MESSAGE)
         except (EOFError, ConnectionError):
             self._remove(worker, worker.child.end())
         except OSError as error:

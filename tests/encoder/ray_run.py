@@ -1,6 +1,7 @@
-"""Embed with Ray in a process of its own, which kills an actor and looks at the sockets: ``ray_run.py RUN DATA OUT``.
+"""Compute with Ray in a process of its own, which kills an actor and looks at the sockets: ``ray_run.py FOLDER``.
 
-It prints a line of JSON: where Ray listened beside the loopback interface, how many actors were killed, and the environment.
+It embeds on a cluster that the command starts, and classifies, restores and scores on another one that is there already. It
+prints a line of JSON: where Ray listened beside the loopback interface, how many actors were killed, and the environment.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import aekit
 from aekit.encoder import parquet_store
+from aekit.encoder.engines import _ray
 from aekit.progress import Progress, Task
 
 PART_BYTES, BATCH = 20 * 6 * 4, 2
@@ -41,6 +46,16 @@ def processes() -> list[int]:
             if session in (folder / "environ").read_bytes():
                 ours.add(int(folder.name))
     return [os.getpid(), *ours]
+
+
+def actors() -> list[int]:
+    """Return the processes of actors that compute."""
+    computing = []
+    for process in processes():
+        with contextlib.suppress(OSError):
+            if b"MapWorker" in Path(f"/proc/{process}/cmdline").read_bytes():
+                computing.append(process)
+    return computing
 
 
 def exposed() -> list[str]:
@@ -74,22 +89,41 @@ class Disturbing(Progress):
             def advance(self, units: int = 1, note: str = "") -> None:
                 if outer.exposed is None:
                     outer.exposed = tuple(exposed())
-                    actors = [p for p in processes() if b"MapWorker" in Path(f"/proc/{p}/cmdline").read_bytes()]
-                    for actor in actors[:1]:
+                    for actor in actors()[:1]:
                         os.kill(actor, signal.SIGKILL)
                         outer.killed += 1
 
         yield Kills()
 
 
+def compute(place: Path, **engine: Any) -> dict[str, np.ndarray]:
+    """Return what is computed of the images by classifier, decoder and detectors: name -> (N, ...), in the order of ids."""
+    data = place / "images"
+    classes = list(aekit.load_classifier(place / "tuned").classify(data, batch_size=16, **engine))
+    restored = aekit.apply(place / "run", data, baselines=False, **engine)
+    anomalies = aekit.find_anomalies(place / "run", data, baselines=False, **engine)
+    order = np.argsort(anomalies.ids)
+    assert restored.values is not None
+    computed = {
+        "ids": np.asarray([name for batch in classes for name in batch.ids]),
+        "probabilities": np.concatenate([batch.probabilities for batch in classes]),
+        "restored": np.stack([np.asarray(value, float) for value in restored.values]),
+    }
+    return computed | {f"score {name}": np.asarray(values)[order] for name, values in anomalies.scores.items()}
+
+
 def main() -> None:
-    """Embed, and say what was seen."""
-    run, data, out = sys.argv[1:]
+    """Compute, and say what was seen."""
+    place = Path(sys.argv[1])
     parquet_store.PART_BYTES = PART_BYTES
     progress = Disturbing()
-    aekit.embed(run, data, out=out, batch_size=BATCH, engine="ray", workers=2, progress=progress)
-    seen = {"exposed": progress.exposed, "killed": progress.killed, "usage": os.environ["RAY_USAGE_STATS_ENABLED"]}
-    print(json.dumps(seen))
+    embedded: dict[str, Any] = {"out": place / "several", "batch_size": BATCH, "progress": progress}
+    aekit.embed(place / "run", place / "images", engine="ray", workers=2, **embedded)
+    with _ray._connected(None, 2):
+        np.savez(place / "ray.npz", **compute(place, engine="ray", workers=1))
+        later = exposed()
+    seen = {"exposed": progress.exposed, "exposed later": later, "killed": progress.killed}
+    print(json.dumps(seen | {"usage": os.environ["RAY_USAGE_STATS_ENABLED"]}))
 
 
 if __name__ == "__main__":

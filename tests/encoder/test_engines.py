@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,14 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-import ray_run
 from commands import FAST, Command, Said
+from embedded_folders import check_same, write_images
 from PIL import Image
 from worker_pools import Here, Killing
 
@@ -29,9 +26,12 @@ from aekit.encoder import _embedding_worker, embedding, parquet_store as store
 from aekit.encoder.engines import units as units_of_work
 from aekit.encoder.engines._processes import Processes, ProcessPool
 from aekit.encoder.engines.units import (
+    MessageError,
     Result,
     array_from_bytes,
     array_to_bytes,
+    arrays_from_bytes,
+    arrays_to_bytes,
     decode_positions,
     encode_positions,
     split_units,
@@ -43,40 +43,12 @@ from aekit.progress import SILENT
 from aekit.workflows.finetuning.classifier import Classifier
 
 
-def write_images(folder: Path, count: int, first: int = 0) -> Path:
-    for number in range(first, first + count):
-        path = folder / ("even" if number % 2 == 0 else "odd") / f"{number:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engines") / "run"
     images = np.random.default_rng(0).integers(0, 256, (300, 1, 8, 8), dtype=np.uint8)
     aekit.fit(images, dim=6, overrides=FAST, out=folder)
     return folder
-
-
-def contents(folder: Path) -> dict[str, Any]:
-    """Return the rows of each part, without their vectors, and the names of all files."""
-    tables = {path.name: pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))}
-    kept = {name: table.drop_columns("vector").to_pydict() for name, table in tables.items()}
-    kept |= {f"{name} schema": table.schema for name, table in tables.items()}
-    return kept | {"files": sorted(path.name for path in folder.iterdir())}
-
-
-def check_same(folder: Path, expected: Path) -> None:
-    """Check that two folders of embeddings have the same parts, rows and vectors."""
-    assert contents(folder) == contents(expected)
-    ours, theirs = aekit.Embeddings.open(folder), aekit.Embeddings.open(expected)
-    assert np.allclose(ours.vectors, theirs.vectors, atol=1e-5)
-    assert (folder / "skipped.csv").read_text() == (expected / "skipped.csv").read_text()
-    left_out = {"parts", "seal"}  # digests of files that hold the last digits of vectors
-    assert {k: v for k, v in ours.manifest.items() if k not in left_out} == {
-        k: v for k, v in theirs.manifest.items() if k not in left_out
-    }
 
 
 def test_worker_processes_make_the_parts_of_a_single_process(
@@ -290,6 +262,54 @@ def test_units_are_whole_batches_and_travel_as_bytes(monkeypatch: pytest.MonkeyP
     assert Result.from_bytes(Result().to_bytes(), rows).columns == {}
 
 
+def test_what_is_no_array_is_an_error_of_the_message() -> None:
+    arrays = {"a": np.eye(2), "b": np.arange(3)}
+    back = arrays_from_bytes(arrays_to_bytes(arrays))
+    assert back.keys() == arrays.keys() and all(np.array_equal(back[name], arrays[name]) for name in arrays)
+    whole = array_to_bytes(np.eye(2))
+    for content in (b"", b"x", b"PK\x03\x04", b"\x93NUMPY", whole[:-1], array_to_bytes(np.asarray(["x"])), "x", None):
+        with pytest.raises(MessageError, match="a worker has sent what is no array: "):
+            array_from_bytes(content)
+    for content in (b"", b"x", b'["a"]\nPK', b"null\n" + whole, b"3\n" + arrays_to_bytes({}), "x", None):
+        with pytest.raises(MessageError, match="a worker has sent what is no set of arrays: "):
+            arrays_from_bytes(content)
+
+
+def test_a_worker_that_is_silent_in_the_middle_of_a_message_is_replaced(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that computes for longer is waited for."""
+    np.save(tmp_path / "data.npy", np.zeros((9, 1, 8, 8), np.uint8))
+    monkeypatch.setenv("AEKIT_MESSAGE_SECONDS", "0.3")
+    stops = tmp_path / "stops.py"
+    stops.write_text(
+        "import os, sys, time\n"
+        "from multiprocessing.connection import Connection\n"
+        "from pathlib import Path\n"
+        "from aekit.encoder._embedding_worker import Worker\n"
+        "with Connection(int(sys.argv[1])) as parent:\n"
+        "    worker, first = Worker(parent.recv_bytes()), Path(__file__).with_suffix('.first')\n"
+        "    parent.send_bytes(b'ready')\n"
+        "    while True:\n"
+        "        answer = worker.work(parent.recv_bytes())\n"
+        "        time.sleep(0.5)\n"
+        "        if not first.exists():\n"
+        "            first.touch()\n"
+        "            os.write(parent.fileno(), len(answer).to_bytes(4, 'big') + answer[:9])\n"
+        "            time.sleep(600)\n"
+        "        parent.send_bytes(answer)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(embedding, "WORKER", "stops")
+    said = Said()
+    rows = aekit.embed(run, tmp_path / "data.npy", engine="processes", workers=1, progress=said)
+    assert len(rows) == 9
+    assert "half a message, and no further byte within 0.3 s (AEKIT_MESSAGE_SECONDS)" in said
+    monkeypatch.setenv("AEKIT_MESSAGE_SECONDS", "soon")
+    with pytest.raises(AekitError, match=r"AEKIT_MESSAGE_SECONDS = 'soon': expected seconds"):
+        aekit.embed(run, tmp_path / "data.npy", engine="processes", workers=1)
+
+
 @pytest.mark.parametrize(
     "error, text",
     [
@@ -312,48 +332,6 @@ def test_threads_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in limited_threads(3).items():
         monkeypatch.setenv(name, value)
     assert usable_cores() == 3 and os.environ["OMP_NUM_THREADS"] == "3"
-
-
-def test_ray_that_is_not_installed_is_one_line(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    np.save(tmp_path / "data.npy", np.zeros((20, 1, 8, 8), np.uint8))
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(
-        AekitError, match=re.escape("engine 'ray' needs ray, which is not installed: pip install 'aekit[ray]'")
-    ):
-        aekit.embed(run, tmp_path / "data.npy", out=tmp_path / "out", engine="ray")
-
-
-def test_ray_makes_the_parts_of_a_single_process(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With as many actors as CPUs, one of which is killed; and nothing listens to other machines."""
-    pytest.importorskip("ray", reason="ray is not installed")
-    data = write_images(tmp_path / "images", 110)
-    (data / "odd" / "007.png").write_bytes(b"no image")
-    script = Path(__file__).with_name("ray_run.py")
-    line = [sys.executable, str(script), str(run), str(data), str(tmp_path / "several")]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout) == {"exposed": [], "killed": 1, "usage": "0"}
-    assert "Traceback" not in done.stderr, done.stderr
-    monkeypatch.setattr(store, "PART_BYTES", ray_run.PART_BYTES)
-    aekit.embed(run, data, out=tmp_path / "single", batch_size=ray_run.BATCH)
-    check_same(tmp_path / "several", tmp_path / "single")
-
-
-def test_actors_leave_a_cpu_free(tmp_path: Path) -> None:
-    """Actors of Ray that hold all CPUs wait for ever."""
-    from aekit.encoder.engines._ray import _RayPool
-
-    def actors(wanted: int, device: str = "cpu", **resources: float) -> tuple[int, float | None]:
-        ray = SimpleNamespace(cluster_resources=lambda: resources)
-        return _RayPool(ray, embedding.WORKER, wanted, said, shares_files=True)._actors(device)
-
-    said = Said()
-    assert actors(2, CPU=2) == (2, None) and not said.lines
-    assert actors(8, CPU=2) == (3, None) and "3 workers instead of 8: the Ray cluster has 2 CPUs" in said
-    assert actors(8, CPU=0.5) == (1, None)
-    assert actors(4, "cuda:0", CPU=64, GPU=2) == (4, 0.5) and actors(2, "cuda:0", CPU=64, GPU=8) == (2, 1.0)
-    with pytest.raises(AekitError, match="Ray has no GPU"):
-        actors(4, "cuda:0", CPU=64)
 
 
 @pytest.fixture(scope="module")

@@ -85,15 +85,16 @@ SUITES = {
     "kills-of-workers": Suite(
         "Kills of worker processes",
         "worker_kills.py FOLDER 20",
-        "`aekit embed --engine processes` runs while its workers get SIGKILL at random times, and the main process after "
-        "every fifth. The same command goes on; in the end the rows, their order and their vectors must be those of a "
-        "single process, none of them twice.",
+        "`aekit embed`, with the engines `processes` and `ray`, runs while its workers get SIGKILL at random times, and the main "
+        "process after every fifth. The same command goes on; in the end the rows, their order and their vectors must be those "
+        "of a single process, none of them twice.",
     ),
     "messages": Suite(
         "Messages of worker processes",
         "messages.py FOLDER 20",
-        "Workers of embedding, evaluators and the server say what they should not: random bytes, half a message, lengths that "
-        "are huge or negative, answers that are cut, changed, doubled or of other samples, objects that would run code where "
+        "Workers that embed, apply a run or score, evaluators and the server say what they should not: random bytes, half a "
+        "message, with silence after it or without, lengths that are huge or negative, answers that are cut, changed, doubled "
+        "or of other samples, arrays that are none, objects that would run code where "
         "they are unpickled; or they end. The worker is ended and another one does its work, or the command ends in one line; "
         "what is written must be that of a single process, and nothing may be unpickled that embeds or serves.",
     ),
@@ -117,9 +118,10 @@ SUITES = {
     "object-storage": Suite(
         "Cuts of the connection to object storage",
         "remote_faults.py FOLDER",
-        "Commands write into a bucket of an S3 server on the loopback interface, and from their first, second, third ... "
-        "request on, the server answers nothing but errors. A reader without a cache must then find the artifact as it was "
-        "before, none, or the new one whole. Once the server is back, the same command must end with the undisturbed result.",
+        "Commands write into a bucket of a server on the loopback interface, that of moto for Amazon S3, fake-gcs-server for "
+        "Google and Azurite for Azure, and from their first, second, third ... request on, the server answers nothing but "
+        "errors. A reader without a cache must then find the artifact as it was before, none, or the new one whole. Once the "
+        "server is back, the same command must end with the undisturbed result.",
     ),
     "mutants": Suite(
         "Changed artifacts",

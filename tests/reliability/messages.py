@@ -2,20 +2,23 @@
 
 ``python tests/reliability/messages.py FOLDER [COUNT]`` plays COUNT trials of each kind of message; it prints a line of JSON for
 each receiver, and keeps the figures. The workers are threads at the other end of the connection that a process would have, which
-costs nothing to start; `worker_kills.py` kills processes. A worker that hangs is waited for, as a batch may take any time.
+costs nothing to start; `worker_kills.py` kills processes. A worker that hangs between messages is waited for, as a batch may take
+any time; one that hangs in the middle of a message is not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import random
 import shutil
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,17 +29,25 @@ import numpy as np
 from figures import Figure, record_trials, start
 
 import aekit
-from aekit.encoder._embedding_worker import Worker
-from aekit.encoder.engines import _processes as embedding
+from aekit.analysis import _anomaly_scoring
+from aekit.encoder._embedding_worker import Worker as EmbeddingWorker
+from aekit.encoder.engines import _processes as computing
 from aekit.encoder.engines.units import Result, decode_positions, encode_positions
+from aekit.encoder.engines.worker import WorkerBase
 from aekit.errors import AekitError
 from aekit.evaluation import _processes as evaluating
 from aekit.evaluation.results import Metric, Result as Outcome, Split
-from aekit.io.child_processes import Child
+from aekit.io.child_processes import STALL, Child
 from aekit.registry.discovery import Plugin
 from aekit.registry.hookspecs import API_VERSION, Entry
+from aekit.workflows.applying import _reconstruction
+from aekit.workflows.applying._worker import Worker as ApplyingWorker
 
 SAMPLES, BATCH = 60, 4
+
+
+STALL_SECONDS = "0.1"
+"""After which a worker that is silent in the middle of a message is ended."""
 
 
 class Gone(Exception):
@@ -82,6 +93,12 @@ def half(tongue: Tongue, answer: bytes) -> None:
     raise Gone
 
 
+def stalled(tongue: Tongue, answer: bytes) -> None:
+    tongue.raw(struct.pack("!i", len(answer)) + answer[: tongue.random.randrange(len(answer) or 1)])
+    while True:
+        tongue.connection.recv_bytes()  # until it is closed
+
+
 def stray(tongue: Tongue, answer: bytes) -> None:
     tongue.raw(tongue.some())
     raise Gone
@@ -122,6 +139,7 @@ ANY: dict[str, Callable[[Tongue, bytes], None]] = {
     "rubbish without a length": stray,
     "nothing": lambda tongue, answer: tongue.connection.send_bytes(b""),
     "half a message": half,
+    "half a message, and silence": stalled,
     "a huge length": size(2**62, 2**63, 2**64 - 1, 2**45),
     "a negative length": size(-2, -7, -(2**31)),
     "a cut answer": cut,
@@ -172,6 +190,54 @@ RESULTS = {
 """Kind of message -> what says it, to the process that embeds."""
 
 
+def with_bytes(name: str, *contents: bytes) -> Callable[[Tongue, bytes], None]:
+    """Return what sends other bytes than those of an array in a column, which need not be there."""
+    return changed(
+        lambda result, tongue: replace(
+            result, columns={**result.columns, name: [tongue.random.choice(contents)] * len(result.positions)}
+        )
+    )
+
+
+def without_column(name: str) -> Callable[[Tongue, bytes], None]:
+    return changed(lambda result, _: replace(result, columns={n: c for n, c in result.columns.items() if n != name}))
+
+
+def _saved(values: Any, **options: Any) -> bytes:
+    content = io.BytesIO()
+    np.save(content, values, **options)
+    return content.getvalue()
+
+
+NO_ARRAYS = (
+    b"x",
+    b"PK\x03\x04 no archive",
+    b"\x93NUMPY",
+    _saved(np.eye(3))[:-5],
+    _saved(np.asarray([{}], object), allow_pickle=True),
+    _saved(np.asarray(["text"])),
+    b'["a", 3]\nPK\x03\x04',
+    b"null\n" + _saved(np.eye(3)),
+    b"\xff\xfe\n",
+)
+"""Bytes that are no array of numbers, and no set of them."""
+OUTPUTS = {
+    "an output that is no array": with_bytes("output", *NO_ARRAYS),
+    "shown samples that are no arrays": with_bytes("shown", *NO_ARRAYS),
+    "no output": without_column("output"),
+    "texts in place of outputs": with_column("output", lambda outputs: ["x"] * len(outputs)),
+    "a metric without a name": with_bytes("metric {", b"x"),
+}
+"""Kind of message -> what says it, to the process that applies a run."""
+SCORES = {
+    "counts of pixels that are no arrays": with_bytes("pixels patches", *NO_ARRAYS, _saved(np.eye(3))),
+    "no scores": without_column("score combined"),
+    "scores of another type": with_column("score combined", lambda scores: scores.astype(np.float32)),
+    "texts in place of scores": with_column("score combined", lambda scores: ["x"] * len(scores)),
+}
+"""Kind of message -> what says it, to the process that scores."""
+
+
 class Process:
     """A thread in the place of a process."""
 
@@ -203,12 +269,14 @@ def child_of(work: Callable[[Connection], None]) -> Callable[..., Child]:
     return start
 
 
-def hostile_worker(say: Callable[[Tongue, bytes], None], draws: random.Random, trap: Path, often: float) -> Any:
-    """Return a worker that embeds, and says something else now and then; a share of them before they are ready."""
+def hostile_worker(
+    kind: type[WorkerBase], say: Callable[[Tongue, bytes], None], draws: random.Random, trap: Path, often: float
+) -> Any:
+    """Return a worker that computes, and says something else now and then; a share of them before they are ready."""
 
     def work(connection: Connection) -> None:
         tongue = Tongue(connection, draws, trap, np.arange(BATCH))
-        worker = Worker(connection.recv_bytes())
+        worker = kind(connection.recv_bytes())
         if draws.random() < often / 4:
             say(tongue, worker.work(encode_positions(tongue.unit)))
         connection.send_bytes(b"ready")
@@ -223,27 +291,68 @@ def hostile_worker(say: Callable[[Tongue, bytes], None], draws: random.Random, t
     return work
 
 
-def embed_trial(place: Path, kind: str, seed: int, expected: aekit.Embeddings) -> str:
-    """Embed with hostile workers; return what is wrong, or ""."""
-    draws, trap, out = random.Random(f"{kind} {seed}"), place / "trap", place / "out"
-    say = (ANY | RESULTS)[kind]
-    shutil.rmtree(out, ignore_errors=True)
-    options: dict[str, Any] = {"batch_size": BATCH, "engine": "processes", "workers": 2}
-    often = draws.choice([0.1, 0.3, 1.0])
-    try:
-        with patch.object(embedding, "start_child", child_of(hostile_worker(say, draws, trap, often))):
-            aekit.embed(place / "run", place / "data.npy", out=out, **options)
-    except AekitError as error:
-        if "\n" in str(error):
-            return f"{kind} {seed}: several lines: {error}"
-        aekit.embed(place / "run", place / "data.npy", out=out, batch_size=BATCH)
-    except Exception as error:
-        return f"{kind} {seed}: {type(error).__name__}: {error}"
-    embedded = aekit.Embeddings.open(out)
-    same = list(embedded.ids) == list(expected.ids) and np.allclose(embedded.vectors, expected.vectors, atol=1e-5)
-    if trap.exists():
-        return f"{kind} {seed}: a message was unpickled"
-    return "" if same else f"{kind} {seed}: {len(embedded)} rows, which differ"
+@dataclass(frozen=True)
+class Receiver:
+    """A command that computes with workers.
+
+    Attributes:
+        kind: of the workers.
+        kinds: kind of message -> what says it.
+        run: computes, with further arguments; returns rows to compare, or raises.
+    """
+
+    kind: type[WorkerBase]
+    kinds: Mapping[str, Callable[[Tongue, bytes], None]]
+    run: Callable[..., tuple[Sequence[str], np.ndarray]]
+
+    def trial(self, place: Path, kind: str, seed: int, expected: tuple[Sequence[str], np.ndarray]) -> str:
+        """Compute with hostile workers; return what is wrong, or ""."""
+        draws, trap = random.Random(f"{kind} {seed}"), place / "trap"
+        often = draws.choice([0.1, 0.3, 1.0])
+        try:
+            worker = hostile_worker(self.kind, self.kinds[kind], draws, trap, often)
+            with patch.object(computing, "start_child", child_of(worker)):
+                ids, values = self.run(place, engine="processes", workers=2)
+        except AekitError as error:
+            if "\n" in str(error):
+                return f"{kind} {seed}: several lines: {error}"
+            ids, values = self.run(place, goes_on=True)
+        except Exception as error:
+            return f"{kind} {seed}: {type(error).__name__}: {error}"
+        if trap.exists():
+            return f"{kind} {seed}: a message was unpickled"
+        same = list(ids) == list(expected[0]) and np.allclose(values, expected[1], atol=1e-5)
+        return "" if same else f"{kind} {seed}: {len(ids)} rows, which differ"
+
+
+def embedded(place: Path, goes_on: bool = False, **engine: Any) -> tuple[Sequence[str], np.ndarray]:
+    out = place / "out"
+    if not goes_on:
+        shutil.rmtree(out, ignore_errors=True)
+    aekit.embed(place / "run", place / "data.npy", out=out, batch_size=BATCH, **engine)
+    embeddings = aekit.Embeddings.open(out)
+    return list(embeddings.ids), embeddings.vectors
+
+
+def applied(place: Path, goes_on: bool = False, **engine: Any) -> tuple[Sequence[str], np.ndarray]:
+    with patch.object(_reconstruction, "BATCH", BATCH):
+        result = aekit.apply(place / "run", place / "data.npy", baselines=False, **engine)
+    assert result.values is not None
+    return [str(row) for row in range(result.count)], np.stack([np.asarray(value) for value in result.values])
+
+
+def scored(place: Path, goes_on: bool = False, **engine: Any) -> tuple[Sequence[str], np.ndarray]:
+    with patch.object(_anomaly_scoring, "BATCH", BATCH):
+        result = aekit.find_anomalies(place / "run", place / "data.npy", baselines=False, **engine)
+    order = np.argsort(result.ids)
+    return sorted(result.ids), np.asarray(result.scores["combined"])[order]
+
+
+COMPUTING = {
+    "embed --engine processes": Receiver(EmbeddingWorker, ANY | RESULTS, embedded),
+    "apply --engine processes": Receiver(ApplyingWorker, ANY | OUTPUTS, applied),
+    "anomalies --engine processes": Receiver(_anomaly_scoring.Worker, ANY | SCORES, scored),
+}
 
 
 PICKLED = {
@@ -310,22 +419,22 @@ def serve_trial(place: Path, kind: str, seed: int) -> str:
     return f"{kind} {seed}: it serves with {lines}"
 
 
-def prepare(place: Path) -> aekit.Embeddings:
-    """Write a run, data with a sample that is skipped, and an index; return the embeddings of a single process."""
+def prepare(place: Path) -> None:
+    """Write a run, data with a sample that is skipped, and an index."""
     rows = np.random.default_rng(0).normal(size=(SAMPLES, 5)).astype(np.float32)
     rows[7] = np.nan
     np.save(place / "data.npy", rows)
     (place / "serving").mkdir(exist_ok=True)
     fast = {"train.epochs": 1, "train.precision": "fp32"}
-    aekit.fit(np.delete(rows, 7, 0), dim=3, out=place / "run", overrides=fast, report=False)
-    expected = aekit.embed(place / "run", place / "data.npy", out=place / "single", batch_size=BATCH)
+    np.save(place / "readable.npy", np.delete(rows, 7, 0))
+    aekit.fit(place / "readable.npy", dim=3, out=place / "run", overrides=fast, report=False)
+    aekit.embed(place / "run", place / "data.npy", out=place / "single", batch_size=BATCH)
     if not (place / "index").exists():
         aekit.build_index(place / "single", place / "index")
-    return expected
 
 
 RECEIVERS: dict[str, list[str]] = {
-    "embed --engine processes": [*ANY, *RESULTS],
+    **{name: list(receiver.kinds) for name, receiver in COMPUTING.items()},
     "evaluate": [kind for kind in ANY if "pickled" not in kind and "twice" not in kind] + [*PICKLED],
     "serve --workers": list(ANY),
 }
@@ -334,15 +443,23 @@ RECEIVERS: dict[str, list[str]] = {
 
 def trials(place: Path, count: int, every: int = 1) -> Iterator[tuple[str, int, list[str]]]:
     """Yield each receiver, the number of its trials, with `every` n-th of its kinds of messages, and what went wrong."""
-    expected = prepare(place)
+    prepare(place)
     play: dict[str, Callable[[str, int], str]] = {
-        "embed --engine processes": lambda kind, seed: embed_trial(place, kind, seed, expected),
         "evaluate": lambda kind, seed: evaluate_trial(place, kind, seed),
         "serve --workers": lambda kind, seed: serve_trial(place, kind, seed),
     }
-    for receiver, kinds in RECEIVERS.items():
-        wrong = [play[receiver](kind, seed) for kind in kinds[::every] for seed in range(count)]
-        yield receiver, len(wrong), [problem for problem in wrong if problem]
+    with patch.dict(os.environ, {STALL: STALL_SECONDS}):
+        for receiver, kinds in RECEIVERS.items():
+            trial = play.get(receiver)
+            if trial is None:
+                computes = COMPUTING[receiver]
+                trial = partial(_trial, computes, place, computes.run(place))
+            wrong = [trial(kind, seed) for kind in kinds[::every] for seed in range(count)]
+            yield receiver, len(wrong), [problem for problem in wrong if problem]
+
+
+def _trial(computes: Receiver, place: Path, expected: tuple[Sequence[str], np.ndarray], kind: str, seed: int) -> str:
+    return computes.trial(place, kind, seed, expected)
 
 
 def main() -> None:

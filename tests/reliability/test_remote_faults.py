@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("s3fs")
-pytest.importorskip("moto.server")
-from remote_faults import sweep_all
+from remote_faults import STORES, sweep_all
+from remote_storage import missing
 
 
 @pytest.mark.slow
 @pytest.mark.reliability
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_cuts_lose_and_mix_nothing(tmp_path: Path) -> None:
-    (figure,) = sweep_all(tmp_path, step=6, commands=[("embed", True)])
+@pytest.mark.parametrize("scheme", STORES)
+def test_cuts_lose_and_mix_nothing(scheme: str, tmp_path: Path) -> None:
+    if lack := missing(scheme):
+        pytest.skip(lack)
+    (figure,) = sweep_all(tmp_path, step=6, commands=[("embed", True)], schemes=[scheme])
     assert figure.tried >= 2 and figure.wrong == 0

@@ -10,6 +10,9 @@ from commands import run_trials
 
 @pytest.mark.slow
 @pytest.mark.reliability
-def test_killed_workers_change_nothing(tmp_path: Path) -> None:
-    (result,) = run_trials(Path(__file__).with_name("worker_kills.py"), tmp_path, 7)
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_killed_workers_change_nothing(engine: str, tmp_path: Path) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="ray is not installed")
+    (result,) = run_trials(Path(__file__).with_name("worker_kills.py"), tmp_path, 7, engine)
     assert result["killed"] == 7 and not result["wrong"], result

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import aekit
 from aekit.data.samples import Samples, load_samples
-from aekit.data.shared_samples import SharedSamples, load_shared_samples
+from aekit.data.shared_samples import SharedSamples, computed_by_shares, load_shared_samples
 from aekit.data.source import ArraySource, Source
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import DataError, TrainingError
@@ -227,6 +227,30 @@ def test_each_rank_reads_its_share_alone() -> None:
         assert np.array_equal(samples.rows, alone.rows) and len(source.skipped) == 2
         assert torch.equal(whole, alone.batch(torch.tensor([8, 0, 3, 3, 5])))
         assert torch.equal(share, whole[rank::2])
+
+
+@pytest.mark.parametrize("count", [11, 1])
+def test_a_rank_all_of_whose_share_is_unusable_gets_the_samples_of_others(count: int) -> None:
+    array = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    array[1::2] = np.nan
+    alone = load_samples(Counting(array), np.arange(count), CPU)
+
+    def load(ranks: Ranks) -> tuple[Samples, Tensor, Tensor, Tensor]:
+        samples = load_shared_samples(Counting(array), np.arange(count), CPU, ranks)
+        order = torch.arange(len(samples)).flip(0)
+        doubled = computed_by_shares(samples, lambda part: torch.cat([raw * 2 for raw in part.chunks(4)]))
+        return samples, samples.batch(order), samples.shared_batch(order), doubled
+
+    for rank, (samples, whole, share, doubled) in enumerate(run_ranks(load)):
+        assert np.array_equal(samples.rows, alone.rows) and len(samples.rows) == -(-count // 2)
+        assert torch.equal(whole, alone.batch(torch.arange(len(alone)).flip(0)))
+        assert torch.equal(share, whole[rank::2]) and torch.equal(doubled, whole.flip(0) * 2)
+
+    def load_none(ranks: Ranks) -> Samples:
+        return load_shared_samples(Counting(np.full_like(array, np.nan)), np.arange(count), CPU, ranks)
+
+    with pytest.raises(DataError, match=f"none of {count} samples can be used"):
+        run_ranks(load_none)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])

@@ -120,6 +120,35 @@ def test_two_processes_fine_tune_as_one_does(
     assert (saved.predict(array) == alone.classifier.predict(array)).all()
 
 
+def test_a_process_whose_whole_share_is_unreadable_fine_tunes_with_the_others(
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
+) -> None:
+    array, labels = images
+    split = make_split(labels)
+    choices = {"layers": 1, "per_class": None, "patience": 0, "baseline": False}
+
+    class Damaged(ArraySource):
+        def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            samples, readable = super().read(indices)
+            return samples, readable & ~np.isin(indices, damaged)
+
+    def tune(ranks: Ranks | None) -> FinetuneResult:
+        folder = tmp_path / ("alone" if ranks is None else "shared")
+        folder.mkdir(exist_ok=True)
+        settings = SETTINGS | {"epochs": 1}
+        return Finetuning(encoder, Damaged(array), labels, split, choices, settings, folder, SILENT, ranks).go(
+            resume=False
+        )
+
+    damaged = Finetuning(
+        encoder, ArraySource(array), labels, split, choices, SETTINGS, tmp_path, SILENT, None
+    ).batches.samples.rows[1::2]
+    alone = tune(None)
+    for shared in run_ranks(tune):
+        assert_same_weights(shared, alone)
+        assert shared.accuracy == alone.accuracy
+
+
 def test_processes_of_this_machine_fine_tune_as_one_does(encoder: aekit.Encoder, data: Path, tmp_path: Path) -> None:
     alone = aekit.finetune(encoder, data, **SETTINGS)
     shared = aekit.finetune(encoder, data, out=tmp_path / "out", processes=2, **SETTINGS)

@@ -142,7 +142,7 @@ class ProcessPool:
 
     def _receive(self, worker: _Worker, results: dict[int, Result]) -> None:
         try:
-            content = worker.child.connection.recv_bytes(max(free_memory(), LEAST_LIMIT))
+            content = worker.child.receive(max(free_memory(), LEAST_LIMIT))
             if worker.units:
                 unit = worker.units[0]
                 results[unit] = Result.from_bytes(content, decode_positions(self._units[unit]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,6 +28,17 @@ Column = np.ndarray | list[str] | list[bytes]
 
 class MessageError(AekitError):
     """A message of a worker that cannot be read, or is no answer to its unit."""
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Read a part of a message, such as "result": what fails there, in NumPy, Arrow or here, is a `MessageError`."""
+    try:
+        yield
+    except MessageError:
+        raise
+    except Exception as error:
+        raise MessageError(f"a worker has sent what is no {what}: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -118,15 +130,13 @@ class Result:
         Raises:
             MessageError: it cannot be read, or is not of these samples.
         """
-        try:
+        with reading("result"):
             table = pa.ipc.open_stream(content).read_all()
             header = json.loads((table.schema.metadata or {})[_HEADER])
             shapes = header.pop("shapes")
             columns = {name: _from_arrow(table[name], shapes.get(name)) for name in table.column_names[1:]}
             result = cls(table["position"].to_numpy(), columns, **header)
             is_answer = result._answers(unit)
-        except Exception as error:  # pyarrow raises its own errors, and those of Python
-            raise MessageError(f"a worker has sent what is no result: {first_line(error)}") from error
         if not is_answer:
             raise MessageError("a worker has sent what is no result of the samples that it was given")
         return result
@@ -166,9 +176,39 @@ def array_to_bytes(array: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def array_from_bytes(content: bytes) -> np.ndarray:
-    """Read an array that `array_to_bytes` wrote."""
-    return np.load(io.BytesIO(content), allow_pickle=False)
+def array_from_bytes(content: Any) -> np.ndarray:
+    """Read an array of numbers that `array_to_bytes` wrote.
+
+    Raises:
+        MessageError: it is something else.
+    """
+    with reading("array"):
+        return _numbers(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def arrays_to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Write arrays with their titles."""
+    content = io.BytesIO()
+    np.savez(content, *arrays.values())
+    return json.dumps(list(arrays)).encode() + b"\n" + content.getvalue()
+
+
+def arrays_from_bytes(content: Any) -> dict[str, np.ndarray]:
+    """Read title -> an array of numbers, which `arrays_to_bytes` wrote.
+
+    Raises:
+        MessageError: it is something else.
+    """
+    with reading("set of arrays"):
+        titles, _, arrays = content.partition(b"\n")
+        with np.load(io.BytesIO(arrays), allow_pickle=False) as stored:
+            return {str(title): _numbers(stored[f"arr_{number}"]) for number, title in enumerate(json.loads(titles))}
+
+
+def _numbers(array: Any) -> np.ndarray:
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise ValueError("expected numbers")
+    return array
 
 
 def describe_error(error: Exception) -> dict[str, Any]:

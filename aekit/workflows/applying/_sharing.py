@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -20,7 +19,15 @@ from torch import Tensor
 
 from aekit.data.source import Source
 from aekit.encoder.engines.engine import Work
-from aekit.encoder.engines.units import Column, MessageError, Result, array_from_bytes, array_to_bytes
+from aekit.encoder.engines.units import (
+    Column,
+    Result,
+    array_from_bytes,
+    array_to_bytes,
+    arrays_from_bytes,
+    arrays_to_bytes,
+    reading,
+)
 from aekit.errors import DataError
 from aekit.objectives.saved_pretexts import FOLDER
 from aekit.workflows.applying._context import Context
@@ -52,7 +59,7 @@ class Applied:
         shown = (self.shown.get(position) for position in self.positions.tolist())
         columns: dict[str, Column] = {
             _OUTPUT: [array_to_bytes(output) for output in self.outputs],
-            _SHOWN: [b"" if samples is None else _arrays_to_bytes(samples) for samples in shown],
+            _SHOWN: [b"" if samples is None else arrays_to_bytes(samples) for samples in shown],
         }
         for method, metrics in self.metrics.items():
             for name, values in metrics.items():
@@ -66,17 +73,15 @@ class Applied:
         Raises:
             MessageError: it is something else.
         """
-        try:
-            metrics: dict[str, dict[str, np.ndarray]] = {}
+        metrics: dict[str, dict[str, np.ndarray]] = {}
+        with reading("output of a task"):
             for title, column in result.columns.items():
                 if title.startswith(_METRIC):
                     method, name = json.loads(title.removeprefix(_METRIC))
-                    metrics.setdefault(method, {})[name] = np.asarray(column, np.float64)
-            outputs = [array_from_bytes(content) for content in result.columns[_OUTPUT]]  # type: ignore[arg-type]
+                    metrics.setdefault(method, {})[name] = np.asarray(column, np.float64).reshape(len(result.positions))
+            outputs = [array_from_bytes(content) for content in result.columns[_OUTPUT]]
             shown = zip(result.positions.tolist(), result.columns[_SHOWN])
-            return cls(result.positions, outputs, metrics, {p: _arrays_from_bytes(c) for p, c in shown if len(c)})
-        except (KeyError, TypeError, ValueError) as error:
-            raise MessageError(f"a worker has sent what is no output of a task: {error}") from error
+            return cls(result.positions, outputs, metrics, {p: arrays_from_bytes(c) for p, c in shown if len(c)})
 
 
 class Step(ABC):
@@ -175,15 +180,3 @@ def _plain(name: str, value: Any) -> Any:
             "engine"
         ) from None
     return value
-
-
-def _arrays_to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    content = io.BytesIO()
-    np.savez(content, *arrays.values())
-    return json.dumps(list(arrays)).encode() + b"\n" + content.getvalue()
-
-
-def _arrays_from_bytes(content: Any) -> dict[str, np.ndarray]:
-    titles, _, arrays = content.partition(b"\n")
-    with np.load(io.BytesIO(arrays), allow_pickle=False) as stored:
-        return {title: stored[f"arr_{number}"] for number, title in enumerate(json.loads(titles))}
