@@ -30,12 +30,14 @@ class Observations:
 
     Attributes:
         output: (B, D) what the network returned.
+        draws: whether it drew random numbers.
         largest: bytes per sample of the largest output of a layer.
         pairs: layers with the batch norm that takes their output.
         has_convolutions: whether there is a convolution over two or three axes.
     """
 
     output: Tensor
+    draws: bool = False
     largest: int = 0
     pairs: list[tuple[nn.Module, nn.Module]] = field(default_factory=list)
     has_convolutions: bool = False
@@ -65,8 +67,10 @@ def observe(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> Observati
             last = layer, output
             seen.has_convolutions |= isinstance(layer, _CONVOLUTIONS) and layer.weight.ndim in _FORMATS
 
+    state = torch.get_rng_state()
     with _hooks(network, before, after):
         seen.output = run(network)
+    seen.draws = not torch.equal(torch.get_rng_state(), state)
     seen.pairs = [pair for pair in seen.pairs if all(calls[layer] == 1 for layer in pair) and _foldable(*pair)]
     return seen
 
@@ -102,9 +106,8 @@ def faster_copy(network: nn.Module, seen: Observations, run: Callable[[nn.Module
     if not seen.pairs and not seen.has_convolutions:
         return network
     try:
-        # Tensors in the memo stand for their own copies.
-        memo: dict[int, Any] = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
-        copy = deepcopy(network, memo)
+        memo: dict[int, Any] = {}
+        copy = copy_sharing_tensors(network, memo)
         for layer, norm in seen.pairs:
             _fold(memo[id(layer)], memo[id(norm)])
         for module in copy.modules():
@@ -115,6 +118,18 @@ def faster_copy(network: nn.Module, seen: Observations, run: Callable[[nn.Module
     except Exception:  # networks are code of others: what cannot be copied or changed runs as it is
         return network
     return copy if _agree(output, seen.output) else network
+
+
+def copy_sharing_tensors(network: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """Copy the modules of a network, but not its parameters and buffers.
+
+    Args:
+        network: to copy.
+        memo: receives the copy of each module by its `id`.
+    """
+    memo = {} if memo is None else memo
+    memo |= {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}  # their own copies
+    return deepcopy(network, memo)
 
 
 def _fold(layer: Any, norm: Any) -> None:
