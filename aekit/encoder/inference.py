@@ -148,7 +148,7 @@ class Inference:
         if self.batch_size is None:
             most = ACTIVATION_BYTES if on_cpu else DEVICE_BYTES
             self.batch_size = max(1, min(MAX_BATCH, most // max(1, seen.largest)))
-        self._network = faster_copy(self._network, seen, run)
+        self._network = faster_copy(self._network, seen, run, self.batch_size)
         is_large = self.batch_size * seen.largest >= SIDE_BY_SIDE_BYTES
         if on_cpu and is_large and not seen.draws and is_copyable(self._network):
             self._copies = Copies(self._network)
