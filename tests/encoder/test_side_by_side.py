@@ -132,3 +132,15 @@ def test_an_error_in_a_batch_is_raised_and_the_others_are_not_begun() -> None:
             compute, _side_by_side.Copies(nn.Identity()), samples(64).split(1), lambda: 1
         )
     assert len(begun) == 1
+
+
+def test_vectors_do_not_depend_on_the_number_of_threads() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 1), nn.Flatten()
+    ).eval()
+    x = torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    side_by_side = Inference(network, len(x), device=CPU, batch_size=5)
+    vectors = side_by_side(x)
+    assert side_by_side._copies is not None and len(side_by_side._copies._idle) > 0
+    torch.set_num_threads(1)
+    assert torch.equal(Inference(network, len(x), device=CPU, batch_size=5)(x), vectors)
