@@ -1,4 +1,5 @@
-"""Copy a network for inference: batch norms become part of the layers before them, convolutions are stored channels last."""
+"""Copy a network for inference: batch norms and activations become part of the layers before them, convolutions are stored
+channels last."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
+
+from aekit.encoder._fused_convolutions import can_fuse, fuse, is_activation, is_fusible
 
 MAX_DEVIATION = 5e-5
 """Largest difference of an output vector of the copy from that of the network, as a fraction of its length: float32 rounding."""
@@ -30,14 +33,20 @@ class Observations:
 
     Attributes:
         output: (B, D) what the network returned.
+        draws: whether it drew random numbers.
         largest: bytes per sample of the largest output of a layer.
         pairs: layers with the batch norm that takes their output.
+        activations: layer -> the activation that takes its output, or that of its batch norm.
+        shapes: convolution -> shape of its input.
         has_convolutions: whether there is a convolution over two or three axes.
     """
 
     output: Tensor
+    draws: bool = False
     largest: int = 0
     pairs: list[tuple[nn.Module, nn.Module]] = field(default_factory=list)
+    activations: dict[nn.Module, nn.Module] = field(default_factory=dict)
+    shapes: dict[nn.Module, tuple[int, ...]] = field(default_factory=dict)
     has_convolutions: bool = False
 
 
@@ -53,8 +62,12 @@ def observe(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> Observati
     last: tuple[nn.Module, Any] | None = None
 
     def before(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if isinstance(layer, _NORMS) and last is not None and inputs and inputs[0] is last[1]:
+        if last is None or not inputs or inputs[0] is not last[1]:
+            return
+        if isinstance(layer, _NORMS):
             seen.pairs.append((last[0], layer))
+        elif is_activation(layer):
+            seen.activations[last[0]] = layer
 
     def after(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal last
@@ -63,11 +76,30 @@ def observe(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> Observati
             seen.largest = max(seen.largest, output.numel() * output.element_size() // len(output))
         if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)):
             last = layer, output
-            seen.has_convolutions |= isinstance(layer, _CONVOLUTIONS) and layer.weight.ndim in _FORMATS
+            if isinstance(layer, _CONVOLUTIONS) and layer.weight.ndim in _FORMATS:
+                seen.has_convolutions = True
+                seen.shapes[layer] = tuple(inputs[0].shape)
+        elif seen.pairs and seen.pairs[-1][1] is layer:
+            last = seen.pairs[-1][0], output
+        elif is_activation(layer):  # in place, it returns what the layer before it has returned
+            last = None
 
+    state = torch.get_rng_state()
     with _hooks(network, before, after):
         seen.output = run(network)
-    seen.pairs = [pair for pair in seen.pairs if all(calls[layer] == 1 for layer in pair) and _foldable(*pair)]
+    seen.draws = not torch.equal(torch.get_rng_state(), state)
+    candidates = seen.pairs
+    seen.pairs = [pair for pair in candidates if all(calls[layer] == 1 for layer in pair) and _foldable(*pair)]
+    for layer, norm in seen.pairs:
+        within = [child for child in norm.children() if not isinstance(child, nn.Identity)]
+        if len(within) == 1 and is_activation(within[0]):
+            seen.activations[layer] = within[0]
+    not_folded = {layer for layer, _ in candidates} - {layer for layer, _ in seen.pairs}
+    seen.activations = {
+        layer: activation
+        for layer, activation in seen.activations.items()
+        if calls[layer] == calls[activation] == 1 and layer not in not_folded
+    }
     return seen
 
 
@@ -89,7 +121,9 @@ def _foldable(layer: Any, norm: Any) -> bool:
     return not isinstance(layer, nn.Linear) or norm.weight is not None
 
 
-def faster_copy(network: nn.Module, seen: Observations, run: Callable[[nn.Module], Tensor]) -> nn.Module:
+def faster_copy(
+    network: nn.Module, seen: Observations, run: Callable[[nn.Module], Tensor], batch_size: int | None = None
+) -> nn.Module:
     """Return a copy that computes the same up to rounding, or the network itself if there is nothing to gain.
 
     The copy shares all tensors with the network except those of layers that change; the network is not modified.
@@ -98,23 +132,49 @@ def faster_copy(network: nn.Module, seen: Observations, run: Callable[[nn.Module
         network: in eval mode.
         seen: what `observe` returned for it.
         run: as in `observe`; the outputs of both are compared.
+        batch_size: samples per forward pass; None: as many as `run` has.
     """
     if not seen.pairs and not seen.has_convolutions:
         return network
-    try:
-        # Tensors in the memo stand for their own copies.
-        memo: dict[int, Any] = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
-        copy = deepcopy(network, memo)
-        for layer, norm in seen.pairs:
-            _fold(memo[id(layer)], memo[id(norm)])
-        for module in copy.modules():
-            if isinstance(module, _CONVOLUTIONS) and module.weight.ndim in _FORMATS:
-                weight = module.weight.detach().contiguous(memory_format=_FORMATS[module.weight.ndim])
-                module.weight = nn.Parameter(weight, requires_grad=False)
-        output = run(copy)
-    except Exception:  # networks are code of others: what cannot be copied or changed runs as it is
-        return network
-    return copy if _agree(output, seen.output) else network
+    for fused in (True, False) if can_fuse() else (False,):
+        try:
+            copy = _changed_copy(network, seen, batch_size, fused=fused)
+            output = run(copy)
+        except Exception:  # networks are code of others: what cannot be copied or changed runs as it is
+            continue
+        if _agree(output, seen.output):
+            return copy
+    return network
+
+
+def _changed_copy(network: nn.Module, seen: Observations, batch_size: int | None, *, fused: bool) -> nn.Module:
+    memo: dict[int, Any] = {}
+    copy = copy_sharing_tensors(network, memo)
+    for layer, norm in seen.pairs:
+        _fold(memo[id(layer)], memo[id(norm)])
+    for module in copy.modules():
+        if isinstance(module, _CONVOLUTIONS) and module.weight.ndim in _FORMATS:
+            weight = module.weight.detach().contiguous(memory_format=_FORMATS[module.weight.ndim])
+            module.weight = nn.Parameter(weight, requires_grad=False)
+    for layer, shape in seen.shapes.items() if fused else ():
+        if is_fusible(memo[id(layer)]):
+            activation = seen.activations.get(layer)
+            fuse(memo[id(layer)], activation, (batch_size or shape[0], *shape[1:]))
+            if activation is not None:
+                memo[id(activation)].__dict__["forward"] = nn.Identity()
+    return copy
+
+
+def copy_sharing_tensors(network: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """Copy the modules of a network, but not its parameters and buffers.
+
+    Args:
+        network: to copy.
+        memo: receives the copy of each module by its `id`.
+    """
+    memo = {} if memo is None else memo
+    memo |= {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}  # their own copies
+    return deepcopy(network, memo)
 
 
 def _fold(layer: Any, norm: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from aekit.encoder._folding import faster_copy, observe
+from aekit.encoder._side_by_side import Copies, compute_side_by_side, is_copyable, threads_restored
 from aekit.errors import RecipeError, closest_name
 from aekit.io.device import multiplies_bf16
 from aekit.progress import SILENT, Progress
@@ -22,14 +24,20 @@ from aekit.progress import SILENT, Progress
 Precision = Literal["auto", "fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
 Forward = Callable[[Any, Tensor], Tensor]
-"""Function of a network, or a copy of it, and raw samples (B, *shape) that returns (B, D), or values of any other shape."""
+"""Function of a network, or a copy of it, and raw samples (B, *shape) that returns (B, D), or values of any other shape. It is
+called in several threads, each with a copy of its own, so it changes nothing else."""
 
 MAX_BATCH = 256
 """Samples that are read, and at most computed, at a time."""
 READ_BYTES = 64 * 2**20
 """Most bytes of raw samples that are read at a time."""
-ACTIVATION_BYTES = 32 * 2**20
-"""Largest output of a layer: larger ones leave the caches, and glibc returns their memory, whose pages then fault each time."""
+ACTIVATION_BYTES = 16 * 2**20
+"""Largest output of a layer on a CPU: larger ones leave the caches, and glibc returns their memory, whose pages then fault each
+time."""
+DEVICE_BYTES = 2**30
+"""The same on an accelerator, whose caches no batch that keeps it busy fits into."""
+SIDE_BY_SIDE_BYTES = 2 * 2**20
+"""Largest output of a layer from which batches are computed side by side: below, Python's lock would be waited for."""
 MIN_SAMPLES = 64
 """Fewest samples for which preparing a faster copy pays."""
 PROBED = 4
@@ -62,7 +70,8 @@ class Inference:
         batch_size: samples per forward pass; None: as many as suit memory and caches.
         device: device of the network.
         progress: receives why ``auto`` chose bf16, or that bf16 does not agree.
-        before_batch: called before each forward pass, e.g. to leave cores to others.
+        free_cores: number of cores to compute on, called before each forward pass, e.g. to leave cores to others; None: as many
+            as torch has threads.
 
     Raises:
         RecipeError: there is no such precision.
@@ -82,16 +91,17 @@ class Inference:
         precision: Precision = "fp32",
         batch_size: int | None = None,
         progress: Progress = SILENT,
-        before_batch: Callable[[], None] | None = None,
+        free_cores: Callable[[], int] | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             expected = "expected 'auto', 'fp32' or 'bf16'"
             raise RecipeError([f"precision = {precision!r}: {expected}{closest_name(precision, PRECISIONS)}"])
         self.samples, self.device, self.progress = samples, device, progress
         self.precision, self.batch_size = precision, batch_size
-        self._before_batch = before_batch or (lambda: None)
+        self._free_cores = free_cores
         self._network, self._forward = network, forward or (lambda network, raw: network(raw))
         self._prepared = False
+        self._copies: Copies | None = None
 
     @torch.inference_mode()
     def __call__(self, raw: Tensor) -> Tensor:
@@ -101,13 +111,25 @@ class Inference:
         return self._run(raw, self.precision)
 
     def _run(self, raw: Tensor, precision: str) -> Tensor:
-        enabled = precision == "bf16"
-        outputs = []
-        for batch in raw.split(self.batch_size or MAX_BATCH):
-            self._before_batch()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-                outputs.append(self._forward(self._network, batch.to(self.device)).float())
+        batches = raw.split(self.batch_size or MAX_BATCH)
+        compute = partial(self._compute, precision=precision)
+        threads = torch.get_num_threads()
+        free_cores = self._free_cores or (lambda: threads)
+        with threads_restored():
+            if self._copies is not None and len(batches) > 1 and (threads > 1 or self._free_cores is not None):
+                outputs = compute_side_by_side(compute, self._copies, batches, free_cores)
+            else:
+                outputs = []
+                for batch in batches:
+                    if (cores := free_cores()) != torch.get_num_threads():
+                        torch.set_num_threads(cores)
+                    outputs.append(compute(self._network, batch))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    @torch.inference_mode()
+    def _compute(self, network: Any, batch: Tensor, *, precision: str) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return self._forward(network, batch.to(self.device)).float()
 
     def _prepare(self, raw: Tensor) -> None:
         self._prepared = True
@@ -122,9 +144,14 @@ class Inference:
             return self._forward(network, raw).float()
 
         seen = observe(self._network, run)
+        on_cpu = self.device.type == "cpu"
         if self.batch_size is None:
-            self.batch_size = max(1, min(MAX_BATCH, ACTIVATION_BYTES // max(1, seen.largest)))
-        self._network = faster_copy(self._network, seen, run)
+            most = ACTIVATION_BYTES if on_cpu else DEVICE_BYTES
+            self.batch_size = max(1, min(MAX_BATCH, most // max(1, seen.largest)))
+        self._network = faster_copy(self._network, seen, run, self.batch_size)
+        is_large = self.batch_size * seen.largest >= SIDE_BY_SIDE_BYTES
+        if on_cpu and is_large and not seen.draws and is_copyable(self._network):
+            self._copies = Copies(self._network)
 
     def _choose_precision(self, raw: Tensor) -> Precision:
         """Compare bf16 with fp32 where that may pay, and report the choice."""

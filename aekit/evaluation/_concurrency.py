@@ -38,7 +38,7 @@ def _blas_threads(count: int) -> Iterator[None]:
         with before.limit(limits=count):
             yield
     finally:
-        os.environ.pop(BLAS_THREADS)
+        os.environ.pop(BLAS_THREADS, None)
         if set_before is not None:
             os.environ[BLAS_THREADS] = set_before
         known = {library.filepath for library in before.lib_controllers}

@@ -105,11 +105,11 @@ class EvaluatorQueue:
                 self._closed = True
                 self._changed.notify_all()
 
-    def leave_cores(self) -> None:
-        """Limit the threads of this process to the cores on which no evaluator runs, before it computes features of a batch."""
+    def free_cores(self) -> int:
+        """Return the number of cores on which no evaluator runs, at least 1, for features that are computed beside them."""
         with self._changed:
             busy = self._busy
-        torch.set_num_threads(max(1, self.threads - busy))
+        return max(1, self.threads - busy)
 
     def _add(self, number: int, features: np.ndarray) -> None:
         with self._changed:

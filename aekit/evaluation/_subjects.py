@@ -47,7 +47,7 @@ def baseline_subjects(
         dim=dim,
         seed=seed,
         progress=progress,
-        before_batch=queue.leave_cores,
+        free_cores=queue.free_cores,
     )
     yield from (baseline for baseline in features if baseline.kind in kinds)
     if "pretrained" not in kinds:

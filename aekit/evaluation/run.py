@@ -310,7 +310,7 @@ def _checks(
             vectors=reusable,
             seed=seed,
             progress=progress,
-            before_batch=queue.leave_cores,
+            free_cores=queue.free_cores,
         )
     return results
 

@@ -371,7 +371,7 @@ def test_raw_samples_are_there_before_the_random_encoder_embeds(
     embedded: list[int] = []
     source, rows = ArraySource(images[0]), np.arange(200)
     baselines = baseline_features(
-        source, rows, encoder, make_split(images[1]), dim=6, before_batch=lambda: embedded.append(1)
+        source, rows, encoder, make_split(images[1]), dim=6, free_cores=lambda: embedded.append(1) or 1
     )
     assert [next(baselines).kind for _ in "12"] == ["raw", "pca"] and not embedded
     np.testing.assert_allclose(

@@ -79,8 +79,7 @@ def test_a_process_evaluates_a_subject_while_the_next_is_computed(queue_of: Call
     def subjects() -> Iterator[Features]:
         yield subject(2)
         assert evaluated.wait(30)  # by the process, as this thread is here
-        queue.leave_cores()
-        assert torch.get_num_threads() == 2 - queue._busy
+        assert queue.free_cores() == 2 - queue._busy
         yield subject(3)
         yield subject(5)
 

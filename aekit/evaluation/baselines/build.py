@@ -60,7 +60,7 @@ def baseline_features(
     dim: int,
     seed: int = 0,
     progress: Progress = SILENT,
-    before_batch: Callable[[], None] | None = None,
+    free_cores: Callable[[], int] | None = None,
 ) -> Iterator[Baseline]:
     """Compute the features of the baselines for the same samples.
 
@@ -72,7 +72,7 @@ def baseline_features(
         dim: D, width of the embeddings.
         seed: seed of the random encoder and of the random convolutions.
         progress: receives a bar.
-        before_batch: called before each forward pass of the random encoder.
+        free_cores: as in `aekit.encoder.inference.Inference`.
 
     Yields:
         ``raw`` (N, F), ``pca-D`` (N, D), ``random`` (N, D) and, for series, ``rocket-2000`` (N, 2000). Large samples are averaged
@@ -110,7 +110,7 @@ def baseline_features(
     if "random" not in features:
         start = time.perf_counter()
         features["random"] = np.empty((len(rows), dim), np.float32)
-        run_random = Inference(random_encoder, len(rows), device=encoder.device, before_batch=before_batch)
+        run_random = Inference(random_encoder, len(rows), device=encoder.device, free_cores=free_cores)
         with progress.task("embed by the random encoder", len(rows)) as task, torch.inference_mode():
             for block, batch in batches or _batches(source, rows, encoder):
                 features["random"][block] = run_random(batch).cpu().numpy()

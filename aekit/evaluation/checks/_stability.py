@@ -39,7 +39,7 @@ def stability(
     vectors: np.ndarray | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
-    before_batch: Callable[[], None] | None = None,
+    free_cores: Callable[[], int] | None = None,
 ) -> CheckResult:
     """Measure how embeddings change under a small perturbation of the samples.
 
@@ -53,7 +53,7 @@ def stability(
         vectors: (N, D) embeddings of these samples by the encoder in fp32; None: they are computed.
         seed: seed of the noise and of the directions.
         progress: receives a note on what was kept or read, and where.
-        before_batch: called before each forward pass.
+        free_cores: as in `aekit.encoder.inference.Inference`.
 
     Returns:
         ``alignment``, the mean squared distance between a sample and its perturbed copy on the unit sphere (Wang and Isola,
@@ -76,7 +76,7 @@ def stability(
             forwards,
             device=encoder.device,
             forward=lambda network, x: network.encode(x),
-            before_batch=before_batch,
+            free_cores=free_cores,
         )
 
         def encode(x: Tensor) -> Tensor:
