@@ -8,6 +8,8 @@ numbers, to know that the script works. Parts that would begin after the minutes
 - correct: every variant and pretext task on every kind of sample: embedding, loss and gradients on the device against the CPU, in
   fp32, with the same random numbers; the largest relative difference
 - resume: a run restored in the middle against an uninterrupted one
+- share: steps whose weights several processes share (FSDP2) against steps with whole weights: in a process of its own on one
+  device, and by NCCL on all GPUs of the machine where it has several; the peaks of the device's memory
 - peak: products of large matrices, which is what the shares of the peak refer to
 - train: images per second of `aekit.training.loop.train` with SimCLR against forward, backward and the optimizer alone on one
   batch in memory; two views of a sample are two images
@@ -35,13 +37,16 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from aekit import fit
 from aekit.data.samples import Samples, load_samples
+from aekit.data.shared_samples import load_shared_samples
 from aekit.data.source import ArraySource
 from aekit.data.spec import SampleSpec
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.evaluation.linear.probe import fit_logistic
 from aekit.evaluation.neighbors import nearest_neighbors
 from aekit.io.device import choose_device
+from aekit.io.processes import Ranks
 from aekit.objectives.base import Batch, PretextObjective
 from aekit.registry.discovery import registry
 from aekit.testing.trials import Trial, trials
@@ -52,6 +57,7 @@ from aekit.training.loop import train
 from aekit.training.optimizer import make_optimizer
 from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings, uses_bf16
+from aekit.training.sharding import build_objective, training_precision
 from aekit.version import __version__
 
 CPU = torch.device("cpu")
@@ -102,15 +108,19 @@ def load_case(case: Case, count: int, device: torch.device) -> Samples:
     return load_samples(ArraySource(images), np.arange(len(images)), device)
 
 
-def build(case: Case, samples: Samples, settings: Settings) -> PretextObjective:
-    values = {
+def recipe_values(case: Case, settings: Settings) -> dict[str, Any]:
+    return {
         "data": {"source": "memory"},
         "encoder": {**case.backbone, "dim": 0},
         "objective": {"pretexts": ["simclr"]},
         "train": settings.model_dump(),
     }
+
+
+def build(case: Case, samples: Samples, settings: Settings) -> PretextObjective:
     preprocess = fit_preprocess(samples)[0].to(samples.device)
-    objective = make_objective(make_recipe(values), samples.spec, preprocess).to(samples.device)
+    recipe = make_recipe(recipe_values(case, settings))
+    objective = make_objective(recipe, samples.spec, preprocess).to(samples.device)
     assert isinstance(objective, PretextObjective)
     objective.start(samples)
     return objective.train()
@@ -252,6 +262,75 @@ def resume(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]
         yield f"{'' if off < TOLERANCE else 'WRONG '}{case.title}: {'bit-equal' if not off else f'within {off:.1g}'}"
 
 
+def share(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
+    """Compare training with shared and with whole weights."""
+    import torch.distributed as dist
+
+    case = CASES[0] if arguments.quick or not available(CASES[-1]) else CASES[-1]
+    samples = load_case(case, 4 * case.quick, CPU)
+    for precision in ("fp32", "bf16"):
+        settings = Settings(epochs=2, batch_size=case.quick, precision=precision, device=device.type, clip=1.0)
+        with tempfile.TemporaryDirectory() as folder:
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+                init_method=f"file://{folder}/meeting",
+                rank=0,
+                world_size=1,
+            )
+            try:
+                whole = shared_steps(case, samples, settings, None, device)
+                shared = shared_steps(case, samples, settings, Ranks(0, 1, dist.group.WORLD), device)
+            finally:
+                dist.destroy_process_group()
+        off = max(abs(a - b) / abs(a) for a, b in zip(whole.losses, shared.losses))
+        most = TOLERANCE if precision == "fp32" else 0.05
+        yield (
+            f"{'' if off < most else 'WRONG '}{case.title}, {precision}, one process: losses within {off:.1g}; "
+            f"peak {shared.peak / 2**20:.0f} MiB shared, {whole.peak / 2**20:.0f} MiB whole"
+        )
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if count < 2:
+        yield f"{count} GPUs: not tried on several by NCCL"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "images.npy", samples.batch(torch.arange(len(samples))).numpy())
+        overrides = {"train.epochs": 2, "train.batch_size": case.quick, "train.precision": "fp32", "encoder.dim": 16}
+        overrides |= {"objective.pretexts": ["simclr"], "evaluate.evaluators": []}
+        overrides |= {f"encoder.{name}": value for name, value in case.backbone.items()}
+        losses = {}
+        for sharding in ("none", "full"):
+            settings_of = {"overrides": overrides | {"train.sharding": sharding}, "report": False, "processes": count}
+            encoder = fit(Path(folder) / "images.npy", out=Path(folder) / sharding, **settings_of)
+            losses[sharding] = encoder.record["metrics"]["loss"]
+    off = abs(losses["full"] - losses["none"]) / abs(losses["none"])
+    yield f"{'' if off < TOLERANCE else 'WRONG '}{case.title}, fp32, {count} GPUs by NCCL: losses within {off:.1g}"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Losses of some steps, and the peak of the device's memory in bytes; 0 on a CPU."""
+
+    losses: list[float]
+    peak: int
+
+
+def shared_steps(case: Case, samples: Samples, settings: Settings, ranks: Ranks | None, device: torch.device) -> Steps:
+    """Train a few steps, with weights that processes share if there are any."""
+    settings = settings.model_copy(update={"sharding": "none" if ranks is None else "full"})
+    images = ArraySource(samples.batch(torch.arange(len(samples))).numpy())
+    on_device = load_shared_samples(images, np.arange(len(samples)), device, ranks)
+    recipe = make_recipe(recipe_values(case, settings))
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    objective, _ = build_objective(recipe, samples.spec, fit_preprocess(samples)[0], ranks, device, print)
+    with training_precision(objective, settings):
+        objective.start(on_device)
+    batches = Batches(on_device, case.quick, settings.seed)
+    losses = [record["loss"] for record in train(State.start(objective.train(), settings), batches, settings)]
+    return Steps(losses, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0)
+
+
 def peak(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
     """Measure the products of large matrices."""
     side = 512 if arguments.quick else 8192
@@ -360,6 +439,7 @@ def neighbors(arguments: argparse.Namespace, device: torch.device) -> Iterator[s
 PARTS: dict[str, Callable[[argparse.Namespace, torch.device], Iterator[str]]] = {
     "correct": correct,
     "resume": resume,
+    "share": share,
     "peak": peak,
     "train": training,
     "compile": compiled,

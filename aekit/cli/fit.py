@@ -42,7 +42,7 @@ from aekit.progress import Progress, warn
 @run_device_option("that of the recipe")
 @json_option("results.json")
 @set_option("train.lr=1e-3")
-@processes_option("fit")
+@processes_option("fit", " With --set train.sharding=full they share the weights of the backbone too.")
 @click.option("--resume", is_flag=True, help="Resume an interrupted run, or finish a trained one.")
 @click.option("--no-report", is_flag=True, help="Do not write report.html; aekit report RUN writes it later.")
 @quiet_option

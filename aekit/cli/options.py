@@ -182,10 +182,10 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def processes_option(command: str) -> Callable[..., Any]:
-    """Add ``--processes`` to a command that trains."""
+def processes_option(command: str, more: str = "") -> Callable[..., Any]:
+    """Add ``--processes`` to a command that trains; `more` is added to its help text."""
     use = "Processes that share each batch, on the CPUs or one a GPU"
-    several = f"for several machines: torchrun -m aekit {command}."
+    several = f"for several machines: torchrun -m aekit {command}.{more}"
     return click.option("--processes", type=click.IntRange(min=1), default=1, help=f"{use}; {several}")
 
 

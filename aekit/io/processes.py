@@ -104,9 +104,12 @@ def _alive() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, TimeoutError) as error:
-        raise LostError(
-            f"another process has ended ({first_line(error)}); resume with the same command and --resume"
-        ) from error
+        raise lost(error) from error
+
+
+def lost(error: Exception) -> LostError:
+    """Return what to raise for an error of gloo or NCCL."""
+    return LostError(f"another process has ended ({first_line(error)}); resume with the same command and --resume")
 
 
 def _as_bytes(tensor: Tensor) -> Tensor:
@@ -169,3 +172,13 @@ def part() -> None:
 
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def is_part(tensor: Tensor) -> bool:
+    """Return whether this process has only a part of a tensor, which several share."""
+    return hasattr(tensor, "_local_tensor")
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """Return what this process has of a tensor, in its memory; the tensor itself, if that is all of it."""
+    return getattr(tensor, "_local_tensor", tensor)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import (
@@ -49,6 +51,83 @@ def load_weights(module: nn.Module, path: Path) -> None:
     except Exception as error:  # damaged bytes can raise anything
         raise IdentityError(f"{path}: does not load: {load_error(error)}") from error
 
+
+class SavedTensors(Mapping[str, Tensor]):
+    """The tensors of a file of safetensors, each read when it is asked for, so that no more than one is in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with safe_open(path, "pt") as file:
+            self._names = list(file.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        with safe_open(self._path, "pt") as file:
+            # Copied, because dot products of tensors at unaligned addresses of a mapped file round in another order.
+            return file.get_tensor(name).clone()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def by_alignment(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of tensors in the order in which files have them: those of wide numbers first."""
+    return sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+
+
+def write_one_by_one(
+    tensors: Mapping[str, Tensor],
+    whole: Callable[[str], Tensor],
+    path: Path,
+    metadata: Callable[[Mapping[str, Tensor] | None], dict[str, str]],
+) -> None:
+    """Write tensors of which only one at a time fits into memory, as `safetensors.torch.save_file` does.
+
+    Args:
+        tensors: with the dtypes and shapes, by name.
+        whole: returns the values of one, contiguous on the CPU; called in the order of `by_alignment`.
+        path: of the file.
+        metadata: returns the metadata of the file, given the tensors in it, and before there are any one of the same length.
+    """
+    with path.open("wb") as file:
+        file.write(_header(tensors, metadata(None)))
+        for name in by_alignment(tensors):
+            file.write(whole(name).flatten().view(torch.uint8).numpy().data)
+    header = _header(tensors, metadata(SavedTensors(path)))
+    with path.open("r+b") as file:
+        file.write(header)
+
+
+def _header(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """Return the head of a file of safetensors: the length of a table, and the table, which says where each tensor is."""
+    table: dict[str, Any] = {"__metadata__": metadata}
+    begin = 0
+    for name in by_alignment(tensors):
+        tensor = tensors[name]
+        end = begin + tensor.numel() * tensor.dtype.itemsize
+        table[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+    torch.complex64: "C64",
+}
+"""Names of dtypes in files of safetensors."""
 
 SLACK = 2**24
 """Values that a network may have beyond those in its file: layers that are built and then replaced."""
@@ -146,7 +225,8 @@ def state_dict_differences(expected: Mapping[str, Tensor], actual: Mapping[str, 
 
 def add_weights(hasher: Hash, weights: Mapping[str, Tensor]) -> None:
     """Add every weight's name, dtype, shape and bytes to a hash."""
-    for name, tensor in sorted(weights.items()):
+    for name in sorted(weights):
+        tensor = weights[name]
         hasher.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
         hasher.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 

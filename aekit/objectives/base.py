@@ -95,10 +95,13 @@ class Variant(nn.Module):
         progress: fraction of the training that is done, 0 at the first step; set before each step, for annealing.
         note: one line about a choice that `start` made, or "".
         requires: recipe settings that it needs, by dotted name; they are used where the recipe leaves them open.
+        needs_whole_weights: whether it reads or sets weights of the backbone, or differentiates it twice. Processes cannot share
+            the weights then (``train.sharding``).
     """
 
     plugin_kind: ClassVar[str] = "variant"
     requires: ClassVar[Mapping[str, Any]] = {}
+    needs_whole_weights: ClassVar[bool] = False
 
     progress: float = 0.0
     note: str = ""
@@ -173,9 +176,11 @@ class Pretext(nn.Module):
         note: one line about a choice that `start` made, or "".
         positions: (B,) positions of the batch's samples among those of `start`, on the CPU, or None; set before each `loss`.
         display: receives bars and lines of what `start` does, where that takes long.
+        needs_whole_weights: as of `Variant`.
     """
 
     plugin_kind: ClassVar[str] = "pretext"
+    needs_whole_weights: ClassVar[bool] = False
     min_batch: ClassVar[int] = 1
     progress: float = 0.0
     note: str = ""

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from aekit.encoder.encoder import Encoder
+from aekit.io.processes import local_part
 from aekit.nn.augment.presets import CropOptions, augmentation_for
 from aekit.nn.gather import gather
 from aekit.objectives.base import Pretext
@@ -117,7 +118,8 @@ class MomentumTeacher(nn.Module):
         """Set each weight to ``momentum`` times itself plus ``1 - momentum`` times the student's."""
         encoder, head = self._student
         students = [*encoder.backbone.parameters(), *encoder.head.parameters(), *head.parameters()]
-        get_ema_multi_avg_fn(momentum)(list(self.parameters()), students, 0)
+        # Of weights that several processes share, each has the same part of both.
+        get_ema_multi_avg_fn(momentum)([*map(local_part, self.parameters())], [*map(local_part, students)], 0)
 
 
 def cosine_ramp(momentum: float, progress: float) -> float:

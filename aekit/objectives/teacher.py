@@ -19,6 +19,7 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.pretrained import AUTO, NONE, describe_pretrained, open_pretrained, pretrained_name
 from aekit.errors import AekitError, RecipeError, TrainingError
 from aekit.io.device import multiplies_bf16
+from aekit.io.processes import is_part
 from aekit.nn.augment.base import Augmentation
 from aekit.progress import Progress
 from aekit.version import __version__
@@ -68,7 +69,12 @@ class Teacher:
         self.dim = self.network.dim
 
     def refresh(self) -> None:
-        """Copy the weights of the student, as its own teacher."""
+        """Copy the weights of the student, as its own teacher.
+
+        Weights that several processes share are those that it was built with.
+        """
+        if any(map(is_part, self._student.parameters())):
+            return
         self.network = copy.deepcopy(self._student).eval().requires_grad_(False)
 
     @property

@@ -28,7 +28,7 @@ from aekit.training.batches import Batches
 from aekit.training.build import find_autoencoder, make_objective
 from aekit.training.checkpoint import State
 from aekit.training.loop import train
-from aekit.training.recipe import make_recipe
+from aekit.training.recipe import Recipe, make_recipe
 from aekit.training.settings import Settings
 
 DIM = 16
@@ -62,16 +62,19 @@ class Trial(Case):
         """Build a new objective, with weights from `seed`."""
         if self.plugin.kind == "backbone":
             return _wrap(self.encoder_with(self.spec, self.preprocess, seed))
+        objective = make_objective(self.recipe(seed), self.samples.spec, self.preprocess)
+        objective.start(self.samples)
+        return objective
+
+    def recipe(self, seed: int = 0) -> Recipe:
+        """Return the recipe of a variant or a pretext task."""
         values = {
             "data": {"source": "kit"},
             "encoder": {"backbone": _plain_backbone(self.spec), "dim": DIM},
             "objective": {f"{self.plugin.kind}s": [self.name], self.name: self.options},
             "train": {"seed": seed},
         }
-        recipe = make_recipe(values, getattr(self.code, "requires", {}))
-        objective = make_objective(recipe, self.samples.spec, self.preprocess)
-        objective.start(self.samples)
-        return objective
+        return make_recipe(values, getattr(self.code, "requires", {}))
 
     def encoder_with(self, spec: SampleSpec, preprocess: Preprocess, seed: int = 0) -> Encoder:
         """Build an encoder with the tested backbone."""

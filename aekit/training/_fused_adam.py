@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aekit.io.processes import is_part, local_part
+
 EPSILON = 1e-8
 
 
@@ -32,6 +34,7 @@ class FusedAdam:
         self.param_groups = [{"lr": lr, **group} for group in groups]
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         self.betas = betas
+        self._in_parts = any(is_part(parameter) for group in groups for parameter in group["params"])
         self._update = torch._fused_adamw_ if decoupled else torch._fused_adam_
 
     def zero_grad(self) -> None:
@@ -52,6 +55,8 @@ class FusedAdam:
                     gradients.append(parameter.grad)
             for parameters, gradients in by_dtype.values():
                 states = [self.state.get(parameter) or self._start(parameter) for parameter in parameters]
+                if self._in_parts:
+                    parameters, gradients = ([local_part(t) for t in several] for several in (parameters, gradients))
                 steps = [state["step"] for state in states]
                 torch._foreach_add_(steps, 1)
                 self._update(
@@ -72,6 +77,6 @@ class FusedAdam:
 
     def _start(self, parameter: Tensor) -> dict[str, Tensor]:
         # The kernel walks through memory: averages have the layout of their parameter.
-        averages = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        averages = {name: torch.zeros_like(local_part(parameter)) for name in ("exp_avg", "exp_avg_sq")}
         self.state[parameter] = {"step": torch.zeros((), device=parameter.device), **averages}
         return self.state[parameter]

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 from aekit.errors import TrainingError, first_line
 from aekit.io.manifest_models import Count, Manifest, Sha256
 from aekit.io.manifests import sealed, unsealed
-from aekit.io.weights import add_weights
+from aekit.io.processes import is_part, local_part
+from aekit.io.weights import SavedTensors, add_weights, by_alignment, write_one_by_one
 from aekit.objectives.base import Objective
+from aekit.training._fused_adam import FusedAdam
 from aekit.training.optimizer import Optimizer, make_optimizer
 from aekit.training.settings import Settings
+from aekit.training.sharding import gathered, is_sharded, shared_as, shared_like
 
 
 @dataclass
@@ -45,7 +48,8 @@ class State:
     in_fp32: bool = False
 
     def __post_init__(self) -> None:
-        self._infinite = {name for name, tensor in self.objective.state_dict().items() if not _is_finite(tensor)}
+        tensors = self.objective.state_dict().items()
+        self._infinite = {name for name, tensor in tensors if not _is_finite(local_part(tensor))}
 
     def counters(self) -> dict[str, Any]:
         """Return everything but the tensors, for `set_counters`."""
@@ -63,26 +67,46 @@ class State:
             TrainingError: one of them is not finite.
         """
         for name, tensor in self.objective.state_dict().items():
-            if name not in self._infinite and not _is_finite(tensor):
-                raise TrainingError(f"step {self.step}: {name} is not finite; lower train.lr or set train.clip")
+            self._check_finite(name, gathered(tensor))
+
+    def _check_finite(self, name: str, tensor: Tensor) -> None:
+        if name not in self._infinite and not _is_finite(tensor):
+            raise TrainingError(f"step {self.step}: {name} is not finite; lower train.lr or set train.clip")
 
     @classmethod
     def start(cls, objective: Objective, settings: Settings) -> State:
         return cls(objective, make_optimizer(objective, settings))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | None) -> None:
         """Write the state, and replace the previous checkpoint atomically.
+
+        Processes that share weights call this alike; those that write nothing without a folder.
 
         Raises:
             TrainingError: a weight is not finite; the previous checkpoint is kept.
         """
-        self.check_finite()
+        tensors, numbers = self._entries()
+        if is_sharded(self.objective):
+            self._save_in_whole(folder, tensors, numbers)
+            return
+        for name, tensor in tensors.items():
+            if name.startswith(WEIGHTS):
+                self._check_finite(name.removeprefix(WEIGHTS), tensor)
+        if folder is None:
+            return
         folder.mkdir(exist_ok=True)
-        tensors = {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
+        tensors = _without_shared_memory(tensors)
+        part = folder / "state.part"
+        save_file(tensors, part, self._metadata(numbers, _digest(tensors)))
+        os.replace(part, folder / "state.safetensors")
+
+    def _entries(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors of the state, of which this process may have parts, and the numbers of the optimizer's."""
+        tensors = {f"{WEIGHTS}{name}": tensor for name, tensor in self.objective.state_dict().items()}
         numbers: dict[str, Any] = {}
         for number, parameter in enumerate(self._optimized()):
             for key, value in self.optimizer.state.get(parameter, {}).items():
-                name = f"optimizer.{number}.{key}"
+                name, value = f"optimizer.{number}.{key}", shared_like(value, parameter)
                 # L-BFGS has lists of tensors and plain numbers in its state.
                 listed = isinstance(value, list) and any(isinstance(part, Tensor) for part in value)
                 if isinstance(value, Tensor):
@@ -92,10 +116,31 @@ class State:
                     numbers[name] = {"list": len(value)}
                 else:
                     numbers[name] = value
-        tensors = _without_shared_memory(tensors)
-        counters = self.counters() | {"optimizer": numbers, "tensors": _digest(tensors)}
+        return tensors, numbers
+
+    def _metadata(self, numbers: dict[str, Any], digest: str) -> dict[str, str]:
+        return {"counters": json.dumps(sealed(self.counters() | {"optimizer": numbers, "tensors": digest}))}
+
+    def _save_in_whole(self, folder: Path | None, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Write tensors that processes share, of which none has the whole of more than one at a time."""
+
+        def whole(name: str) -> Tensor:
+            tensor = gathered(tensors[name]).detach().cpu().contiguous()
+            if name.startswith(WEIGHTS):
+                self._check_finite(name.removeprefix(WEIGHTS), tensor)
+            return tensor
+
+        if folder is None:
+            for name in by_alignment(tensors):
+                whole(name)
+            return
+        folder.mkdir(exist_ok=True)
         part = folder / "state.part"
-        save_file(tensors, part, {"counters": json.dumps(sealed(counters))})
+
+        def metadata(saved: Mapping[str, Tensor] | None) -> dict[str, str]:
+            return self._metadata(numbers, NO_DIGEST if saved is None else _digest(saved))
+
+        write_one_by_one(tensors, whole, part, metadata)
         os.replace(part, folder / "state.safetensors")
 
     @staticmethod
@@ -117,14 +162,22 @@ class State:
         Raises:
             TrainingError: the checkpoint is damaged or belongs to another run.
         """
+        optimized = self._optimized()
         try:
             with safe_open(folder / "state.safetensors", "pt") as file:
                 counters = _counters(file)
-                # Copied, because dot products of tensors at unaligned addresses of a mapped file round in another order.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            if _digest(tensors) != counters["tensors"]:
-                raise ValueError("its tensors differ from their checksum")
-            weights = {k.removeprefix("objective."): v for k, v in tensors.items() if k.startswith("objective.")}
+                saved_whole: Mapping[str, Tensor] = SavedTensors(folder / "state.safetensors")
+                if not is_sharded(self.objective):  # else each process keeps its part of one after the other
+                    # Copied, because dot products of tensors at unaligned addresses of a mapped file round in another order.
+                    saved_whole = {name: file.get_tensor(name).clone() for name in saved_whole}
+                if _digest(saved_whole) != counters["tensors"]:
+                    raise ValueError("its tensors differ from their checksum")
+                targets = {f"{WEIGHTS}{name}": tensor for name, tensor in self.objective.state_dict().items()}
+                for name in saved_whole:
+                    if name.startswith("optimizer."):
+                        targets[name] = optimized[int(name.split(".")[1])]
+                tensors = {name: shared_as(saved_whole[name], targets.get(name)) for name in saved_whole}
+            weights = {k.removeprefix(WEIGHTS): v for k, v in tensors.items() if k.startswith(WEIGHTS)}
             self.objective.load_state_dict(weights, strict=True)
         except Exception as error:
             raise _does_not_load(folder, error) from error
@@ -138,9 +191,12 @@ class State:
             _, place, key = name.split(".", 2)
             saved.setdefault(int(place), {})[key] = value
         self.optimizer.state.clear()
-        for number, parameter in enumerate(self._optimized()):
+        for number, parameter in enumerate(optimized):
             if number in saved:
-                self.optimizer.state[parameter] = {k: _placed(v, parameter) for k, v in saved[number].items()}
+                state = saved[number]
+                if isinstance(self.optimizer, FusedAdam):  # which computes on the parts themselves
+                    state = {key: local_part(v) if isinstance(v, Tensor) else v for key, v in state.items()}
+                self.optimizer.state[parameter] = {key: _placed(value, parameter) for key, value in state.items()}
         self.set_counters(counters)
 
     def _optimized(self) -> list[nn.Parameter]:
@@ -176,6 +232,9 @@ def _does_not_load(folder: Path, error: Exception) -> TrainingError:
     return TrainingError(f"{folder}: checkpoint does not load: {first_line(error)}; remove it to begin again")
 
 
+WEIGHTS = "objective."
+"""What the names of weights begin with."""
+NO_DIGEST = "0" * 64
 _COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds", "in_fp32")
 
 
@@ -184,6 +243,8 @@ def _placed(value: Any, parameter: nn.Parameter) -> Any:
     if isinstance(value, list):
         return [_placed(part, parameter) for part in value]
     if not isinstance(value, Tensor):
+        return value
+    if is_part(parameter):
         return value
     # Files are contiguous, parameters need not be: fused kernels pair the numbers of both by their place in memory.
     return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(parameter.device)

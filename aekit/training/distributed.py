@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.errors import RecipeError, TrainingError
-from aekit.io.processes import Ranks
+from aekit.io.processes import Ranks, is_part
 from aekit.nn.gather import Share, sharing, synchronized_norms
 from aekit.objectives.base import Batch, Objective
 from aekit.training.batches import Batches, derive_seed
@@ -57,7 +57,8 @@ def backward(
     weight = len(batch.raw) / batch.total
     (weight * terms["loss"]).backward()
     scalars = weight * torch.stack([value.detach().float() for value in terms.values()])
-    add_in_place([*(p.grad for p in parameters if p.grad is not None), scalars], ranks)
+    # Gradients of weights that processes share are added up by the backward pass.
+    add_in_place([*(p.grad for p in parameters if p.grad is not None and not is_part(p)), scalars], ranks)
     return dict(zip(terms, scalars.unbind()))
 
 
@@ -106,7 +107,7 @@ def check_same_state(objective: Objective, ranks: Ranks | None) -> None:
     """
     if ranks is None:
         return
-    state = objective.state_dict()
+    state = {name: tensor for name, tensor in objective.state_dict().items() if not is_part(tensor)}
     sums = torch.stack([tensor.detach().double().sum().cpu() for tensor in state.values()])
     everywhere = ranks.gather(sums.nan_to_num())
     for name, column in zip(state, everywhere.T):

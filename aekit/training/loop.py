@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from aekit.errors import TrainingError
+from aekit.io.processes import Ranks, is_part, local_part
 from aekit.training._compiling import compile_networks
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.distributed import add_in_place, backward, compute_loss, sharing_norms
 from aekit.training.optimizer import learning_rate
 from aekit.training.settings import Settings, uses_bf16
+from aekit.training.sharding import clip_gradients, is_sharded
 from aekit.training.threads import threads_for
 
 FINITE_EVERY = {"cpu": 1, "cuda": 16}
@@ -77,6 +79,8 @@ def _train_by_batch(state: State, batches: Batches, settings: Settings, say: Cal
         try:
             yield from _steps(state, batches, settings, torch.autocast(device.type, torch.bfloat16), good)
         except _NotFiniteError as error:
+            if is_sharded(state.objective):  # their layers compute in bf16 for good
+                raise TrainingError(f"{error.problem} in bf16; set train.precision = 'fp32'") from None
             good.restore(state)
             state.check_finite()
             state.in_fp32 = True
@@ -93,6 +97,7 @@ def _steps(
     parameters = list(objective.trained())
     total = settings.epochs * batches.per_epoch
     small = _small(parameters)
+    sharing = batches.ranks if any(map(is_part, parameters)) else None
     look = FINITE_EVERY.get(device.type, 1)
     checked = state.step  # the last step after which all weights were finite
     pending: Pending = []
@@ -118,8 +123,11 @@ def _steps(
             tensors = parameters if checks_all else small
             pending.append(({"step": step, "epoch": state.epoch, "lr": lr}, terms))
             if good and good.keeps_untrained:
-                records = _read(pending, [p.grad for p in tensors if p.grad is not None], "gradient", step - 1)
-            if settings.clip:
+                gradients = [p.grad for p in tensors if p.grad is not None]
+                records = _read(pending, gradients, "gradient", step - 1, sharing)
+            if settings.clip and sharing:
+                clip_gradients(parameters, settings.clip, sharing)
+            elif settings.clip:
                 torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
             optimizer.step()
             objective.after_step()
@@ -128,7 +136,7 @@ def _steps(
             if ends_epoch:
                 state.epoch, state.step_in_epoch = state.epoch + 1, 0
             if step % look == 0 or ends_epoch:
-                records = records or _read(pending, tensors, "weight", checked if checks_all else step - 1)
+                records = records or _read(pending, tensors, "weight", checked if checks_all else step - 1, sharing)
                 checked = step if checks_all else checked
                 if good:
                     good.take(state)
@@ -182,7 +190,9 @@ def _small(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [p for p in parameters if p.numel() <= SMALL] or sorted(parameters, key=Tensor.numel)[:1]
 
 
-def _read(pending: Pending, tensors: Sequence[Tensor], what: str, checked: int) -> list[Record]:
+def _read(
+    pending: Pending, tensors: Sequence[Tensor], what: str, checked: int, sharing: Ranks | None = None
+) -> list[Record]:
     """Copy the terms of several steps from the device at once, and check that they are finite, and these tensors after them.
 
     Args:
@@ -190,16 +200,17 @@ def _read(pending: Pending, tensors: Sequence[Tensor], what: str, checked: int) 
         tensors: the weights, or their gradients.
         what: what a number in `tensors` is, for messages.
         checked: the last step after which they were finite, for messages.
+        sharing: processes of which each has parts of the tensors, or None.
 
     Raises:
         _NotFiniteError: they are not.
     """
     names = [list(terms) for _, terms in pending]
     scalars = [v.detach().float() for _, terms in pending for v in terms.values()]
-    largest = _largest_norm(tensors, 2) if tensors else scalars[0].new_zeros(())
+    largest = _largest_norm(tensors, 2, sharing) if tensors else scalars[0].new_zeros(())
     *listed, size = torch.stack([*scalars, largest]).tolist()
     if not math.isfinite(size):  # or only its square is not
-        size = _largest_norm(tensors, torch.inf).item()
+        size = _largest_norm(tensors, torch.inf, sharing).item()
     values = iter(listed)
     records = [head | {name: next(values) for name in terms} for (head, _), terms in zip(pending, names)]
     for record, terms in zip(records, names):
@@ -214,10 +225,13 @@ def _read(pending: Pending, tensors: Sequence[Tensor], what: str, checked: int) 
     return records
 
 
-def _largest_norm(tensors: Sequence[Tensor], order: float) -> Tensor:
+def _largest_norm(tensors: Sequence[Tensor], order: float, sharing: Ranks | None) -> Tensor:
     """Return the largest norm of some tensors, or NaN; the Euclidean norm is twenty times faster than the largest number."""
+    if sharing is not None:
+        tensors = [part for tensor in tensors if (part := local_part(tensor)).numel()]
     norms = torch._foreach_norm([tensor.detach() for tensor in tensors], order)
-    return torch.stack([norm.float() for norm in norms]).max()
+    largest = torch.stack([norm.float() for norm in norms]).max()
+    return largest if sharing is None else sharing.gather(largest).max()  # NaN, if it is that of one
 
 
 class _NotFiniteError(TrainingError):

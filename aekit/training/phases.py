@@ -29,6 +29,7 @@ from aekit.training.frozen_features import precompute_features
 from aekit.training.loop import train
 from aekit.training.recipe import Recipe
 from aekit.training.settings import Settings
+from aekit.training.sharding import is_sharded, training_precision
 
 LOG_LINES = 2000
 
@@ -138,7 +139,8 @@ def train_phases(
             if number < (reached or 0):
                 continue
             phase.objective.set_display(progress)
-            phase.objective.start(phase.batches.samples)
+            with training_precision(phase.objective, phase.settings):
+                phase.objective.start(phase.batches.samples)
             _check(phase)  # after start, when the objective knows the network and the data
             for note in phase.objective.notes():
                 progress.say(note)
@@ -219,6 +221,7 @@ def run_phase(
         return
     saved_at, saved_step, clock = time.monotonic(), state.step, time.monotonic() - state.seconds
     per_step, ranks, stopped = phase.samples // phase.steps, phase.batches.ranks, False
+    sharing = ranks if is_sharded(phase.objective) else None
     batches = precompute_features(phase.objective, phase.batches, phase.settings, phase.title, progress)
     try:
         with (
@@ -234,10 +237,11 @@ def run_phase(
                 stopped = stop.is_set() if ranks is None else ranks.any(stop.is_set())
                 if stopped or enough():
                     break
-                if checkpoint and time.monotonic() - saved_at >= phase.settings.checkpoint_seconds:
+                due = bool(checkpoint) and time.monotonic() - saved_at >= phase.settings.checkpoint_seconds
+                if due if sharing is None else sharing.any(due):
                     state.save(checkpoint)
                     saved_at, saved_step = time.monotonic(), state.step
-            if checkpoint:  # at the end too, as the work that follows may be interrupted
+            if checkpoint or sharing:  # at the end too, as the work that follows may be interrupted
                 state.save(checkpoint)
             else:
                 state.check_finite()

@@ -51,6 +51,12 @@ class Settings(BaseModel):
             ge=0, description="rank of updates of a pretrained transformer's linear layers, whose weights stay; 0: none"
         ),
     ] = 0
+    sharding: Annotated[
+        Literal["none", "full"],
+        Field(
+            description="full: several processes share the weights of the backbone, of which each keeps a part (FSDP2)"
+        ),
+    ] = "none"
     compile: Annotated[
         bool, Field(description="compile the network with torch.compile: a slower start, then faster steps")
     ] = False

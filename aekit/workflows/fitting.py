@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
 from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.training.build import find_autoencoder, make_objective
+from aekit.training.build import find_autoencoder
 from aekit.training.cost import size_setting
 from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
@@ -39,15 +40,10 @@ from aekit.training.low_rank_updates import merge_low_rank_updates
 from aekit.training.phases import Interrupted, TrainingResult, make_phases, train_phases
 from aekit.training.recipe import Recipe
 from aekit.training.run_recipe import recipe_and_data, recipe_settings
+from aekit.training.sharding import build_objective, explained_sharding
 from aekit.training.training_data import list_skipped, load_training_samples, resolve_streaming, training_targets
 from aekit.workflows._processes import fit_in_processes
-from aekit.workflows._resuming import (
-    begin,
-    check_finished_recipe,
-    check_same_data,
-    data_facts,
-    resumes_unfinished,
-)
+from aekit.workflows._resuming import begin, check_finished_recipe, check_same_data, data_facts, resumes_unfinished
 from aekit.workflows.saved_run import (
     SavedRun,
     UnfinishedWarning,
@@ -112,7 +108,8 @@ def fit(
             True shows them everywhere, False nowhere; or a `Progress` that receives them.
 
     Returns:
-        the encoder; `encoder.record["metrics"]` holds its metrics on the training data.
+        the encoder; `encoder.record["metrics"]` holds its metrics on the training data. With
+            ``train.sharding`` under torchrun only the first process has its weights.
 
     Raises:
         RecipeError, DataError, PluginError: the recipe, the data or a plugin is invalid.
@@ -222,17 +219,22 @@ class _Run:
     def go(self, resume: bool) -> Encoder:
         source, samples, targets, preprocess = self._prepare()
         list_skipped(source, self.folder)
-        objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
+        build = partial(build_objective, self.recipe, samples.spec, preprocess)
+        objective, shared = build(self.ranks, self.device, self.progress.say)
         if objective.encoder.backbone.note:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
         self._resolve_frozen_loss(objective)
         check_evaluation(source, self.recipe, objective.encoder)
         if self.folder:
             check_programs(objective.encoder)
-        trained = self._train(objective, source, samples, targets, resume)
+        with explained_sharding(self.recipe):
+            trained = self._train(objective, source, samples, targets, resume)
+        for backbone in shared:
+            backbone.unshare(self.ranks)
         leave(samples, targets)
         if is_silent():
             return objective.encoder.eval()
+        objective.to(self.device)
         list_skipped(source, self.folder)
         encoder, results = self._describe(objective, source, samples, targets, trained)
         if self.folder:

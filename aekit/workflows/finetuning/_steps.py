@@ -39,6 +39,7 @@ from aekit.training.frozen_features import frozen_features
 from aekit.training.low_rank_updates import without_low_rank
 from aekit.training.phases import Phase, run_phase, stoppable
 from aekit.training.settings import Settings, uses_bf16
+from aekit.training.sharding import without_sharding
 from aekit.workflows.finetuning._classification import (
     BestEpoch,
     ClassificationObjective,
@@ -71,7 +72,7 @@ class Finetuning:
         self.encoder, self.source, self.labels, self.split = encoder, source, labels, split
         self.choices, self.folder, self.progress, self.ranks = choices, folder, progress, ranks
         self.writes = folder is not None and (ranks is None or ranks.is_first)
-        train = without_low_rank(Settings(**{"lr": 1e-3, **settings}))
+        train = without_sharding(without_low_rank(Settings(**{"lr": 1e-3, **settings})))
         device = choose_device(train.device, "train.device")
         self.device = ranks.device(device) if ranks else device
         train_on, self.train_labels = self._read(split.train, trains=True)

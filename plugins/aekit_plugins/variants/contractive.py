@@ -47,6 +47,8 @@ class Contractive(Variant):
         RecipeError: the method does not apply to the encoder; raised by `start`.
     """
 
+    needs_whole_weights = True
+
     def __init__(
         self,
         *,

@@ -31,6 +31,7 @@ class Linear(Variant):
     """
 
     requires = {"encoder.backbone": "linear", "objective.loss": "mse"}  # noqa: RUF012
+    needs_whole_weights = True
 
     def __init__(
         self,

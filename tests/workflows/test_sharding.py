@@ -1,0 +1,160 @@
+"""Processes that share the weights of a backbone (FSDP2) train as a single one does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchrun import TORCHRUN, finished, rank, started
+
+import aekit
+from aekit.errors import RecipeError, TrainingError
+from aekit.progress import Progress
+
+CONV: dict[str, Any] = {
+    "encoder.backbone": "conv",
+    "encoder.conv.channels": [4, 8],
+    "encoder.conv.norm": "batch",
+    "objective.variants": ["denoising", "sparse-kl"],
+}
+FIT: dict[str, Any] = {
+    "encoder.dim": 5,
+    "train.epochs": 2,
+    "train.batch_size": 15,  # an odd number, so that the shares differ in size
+    "train.precision": "fp32",
+    "train.clip": 0.05,
+    "train.checkpoint_seconds": 0.0,
+    "evaluate.evaluators": [],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "images.npy"
+    np.save(path, np.random.default_rng(0).random((96, 1, 8, 8)).astype(np.float32))
+    return path
+
+
+def fit(data: Path, out: Path, **options: Any) -> aekit.Encoder:
+    overrides = options.pop("overrides", {})
+    overrides = FIT | ({} if "encoder.backbone" in overrides else CONV) | overrides
+    return aekit.fit(data, overrides=overrides, out=out, report=False, **options)
+
+
+def close(actual: aekit.Encoder, expected: aekit.Encoder) -> None:
+    for name, tensor in expected.state_dict().items():
+        assert torch.allclose(actual.state_dict()[name], tensor, rtol=1e-5, atol=1e-5), name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.slow)])
+def test_shared_weights_are_those_of_a_single_process(optimizer: str, data: Path, tmp_path: Path) -> None:
+    settings = {"train.optimizer": optimizer}
+    alone = fit(data, tmp_path / "alone", overrides=settings)
+    shared = fit(data, tmp_path / "shared", overrides=settings | {"train.sharding": "full"}, processes=2)
+    close(shared, alone)
+    assert shared.record["metrics"]["loss"] == pytest.approx(alone.record["metrics"]["loss"], rel=1e-5)
+    for name in ("encoder", "decoder"):
+        files = [sorted(path.name for path in (tmp_path / run / name).iterdir()) for run in ("shared", "alone")]
+        assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_a_killed_process_comes_back_from_a_checkpoint_of_whole_weights(data: Path, tmp_path: Path) -> None:
+    settings = {"train.sharding": "full", "train.epochs": 30}
+    together = fit(data, tmp_path / "together", overrides=settings, processes=2)
+    words = [
+        word
+        for name, value in (FIT | CONV | settings).items()
+        for word in ("--set", f"{name}={value}".replace("'", '"'))
+    ]
+    run = tmp_path / "run"
+    process = started(*TORCHRUN, "--max-restarts", 1, "-m", "aekit", "fit", data, "-o", run, "--no-report", *words)
+    os.kill(rank(1, run, process), signal.SIGKILL)
+    code, said = finished(process)
+    assert code == 0 and said.count("resuming after step") == 1, said
+    assert aekit.load(run).digest == together.digest
+
+    run = tmp_path / "stopped"
+    process = started(sys.executable, "-m", "aekit", "fit", data, "-o", run, "--no-report", "--processes", 2, *words)
+    os.kill(rank(1, run, process), signal.SIGINT)
+    code, said = finished(process)
+    assert code == 130 and said.count("stopped at step") == 1, said
+    shutil.copytree(run, tmp_path / "kept")
+    assert fit(data, run, overrides=settings, resume=True, processes=2).digest == together.digest
+    for number in (1, 3):
+        kept = shutil.copytree(tmp_path / "kept", tmp_path / f"of {number}")
+        close(fit(data, kept, overrides=settings, resume=True, processes=number), together)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective.pretexts": ["masked"]},  # which encodes the visible patches alone
+        {"objective.pretexts": ["rotation"], "train.low_rank": 4},
+        {"objective.pretexts": ["masked"], "train.precision": "bf16"},
+    ],
+    ids=["masked", "low-rank updates", "bf16"],
+)
+def test_a_vision_transformer_of_timm(settings: dict[str, Any], tmp_path: Path) -> None:
+    data = tmp_path / "images.npy"
+    np.save(data, np.random.default_rng(0).integers(0, 256, (24, 3, 32, 32), dtype=np.uint8))
+    vit: dict[str, Any] = {
+        "encoder.backbone": "timm",
+        "encoder.timm.model": "vit_tiny_patch16_224",
+        "encoder.timm.size": 32,
+    }
+    plain = {"train.optimizer": "sgd", "train.lr": 1e-3, "train.epochs": 1}
+    settings = vit | plain | settings
+    if "train.low_rank" in settings:  # they adapt a trained backbone
+        fit(data, tmp_path / "before", overrides=vit | plain | {"objective.pretexts": ["rotation"]})
+        settings["encoder.weights"] = str(tmp_path / "before")
+    alone = fit(data, tmp_path / "alone", overrides=settings)
+    close(fit(data, tmp_path / "shared", overrides=settings | {"train.sharding": "full"}, processes=2), alone)
+
+
+def test_a_single_process_has_all_weights(data: Path, tmp_path: Path) -> None:
+    """So a recipe for several processes runs in one, and a run of several goes on in one."""
+    said = Said()
+    encoder = fit(data, tmp_path / "run", overrides={"train.sharding": "full", "train.epochs": 1}, progress=said)
+    assert "train.sharding: a single process has all weights" in said.lines
+    assert encoder.digest == fit(data, tmp_path / "none", overrides={"train.epochs": 1}).digest
+
+
+class Said(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_fine_tuning_refuses_to_share_weights(data: Path, tmp_path: Path) -> None:
+    encoder = fit(data, tmp_path / "run", overrides={"train.epochs": 1})
+    labels = np.arange(96) % 2
+    with pytest.raises(
+        RecipeError, match=r"^train.sharding = 'full': fine-tuning shares no weights; set it to 'none'$"
+    ):
+        aekit.finetune(encoder, data, labels=labels, sharding="full")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"encoder.frozen": 1},
+        {"train.optimizer": "lbfgs", "train.clip": 0.0, "objective.variants": ["plain"]},
+        {"layerwise.epochs": 1},
+        {"objective.variants": ["contractive"]},
+    ],
+)
+def test_what_needs_whole_weights_is_one_line(settings: dict[str, Any], data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"^train.sharding = 'full': "):
+        fit(data, tmp_path / "run", overrides=settings | {"train.sharding": "full"}, processes=2)
