@@ -128,10 +128,8 @@ class VectorIndex:
         try:
             vectors = np.atleast_2d(np.asarray(queries, np.float32))
         except (TypeError, ValueError):
-            kind = type(queries).__name__
-            raise DataError(
-                f"queries of type {kind}: expected embeddings or (Q, {self.dim}); search_data takes data"
-            ) from None
+            expected = f"embeddings or (Q, {self.dim}); search_data takes data"
+            raise DataError(f"queries of type {type(queries).__name__}: expected {expected}") from None
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
         scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k, among)
