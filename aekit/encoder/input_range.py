@@ -48,12 +48,12 @@ def describe_other_scale(preprocess: Preprocess, spec: SampleSpec, raw: torch.Te
     if not far.any():
         return ""
     worst = int(np.argmax(np.where(far, np.abs(median - low) / np.where(span > 0, span, 1), 0)))
-    in_units = preprocess.inverse(torch.from_numpy(median)[0].to(preprocess.scale.device)).cpu().numpy().ravel()
+    raw_median = preprocess.inverse(torch.from_numpy(median)[0].to(preprocess.scale.device)).cpu().numpy().ravel()
     least, most = (limit.cpu().numpy().ravel() for limit in preprocess.raw_range())
     name = repr(spec.names[worst]) if spec.columns else f"entry {worst}" if spec.is_vector else f"channel {worst}"
     others = int(far.sum()) - 1
     more = f", and those of {others} more" if others else ""
     return (
-        f"values of {name} lie around {in_units[worst]:.4g}, those of the training from {least[worst]:.4g} to {most[worst]:.4g}"
+        f"values of {name} lie around {raw_median[worst]:.4g}, those of the training from {least[worst]:.4g} to {most[worst]:.4g}"
         f"{more}: in another unit, or scaled already?"
     )

@@ -406,7 +406,7 @@ def serve_trial(place: Path, kind: str, seed: int) -> str:
 
     catalog = Catalog(aekit.open_index(place / "index"))
     with bind_socket("127.0.0.1", 0) as listening, patch.object(workers, "start_child", child_of(work)):
-        supervisor = workers._Supervisor(catalog, listening, "127.0.0.1", 1, lines.append, place / "serving")
+        supervisor = workers._Supervisor(catalog, listening, "127.0.0.1", 1, lines.append, place / "serving", None)
         try:
             supervisor.run()
         except AekitError as error:
