@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import torch
 
 SPARE = 40
 """Neighbors kept beyond the k nearest, to recognize ties with the last."""
@@ -36,12 +37,9 @@ class ExactSearch:
         if self.metric == "l2":
             scores = 2 * scores - np.square(wide).sum(1) - np.square(self.queries).sum(1, keepdims=True)
         scores[rows == self.query_rows] = -np.inf
-        if self.scores.shape[1] == self.k + SPARE:
-            # Only vectors nearer to some query than its last neighbor need sorting; soon hardly any are.
-            nearer = (scores > self.scores[:, -1:]).any(0)
-            scores, rows = scores[:, nearer], rows[nearer]
-        scores = np.concatenate([self.scores, scores], 1)
-        numbers = np.concatenate([self.rows, np.broadcast_to(rows, (len(scores), len(rows)))], 1)
+        nearest = torch.from_numpy(scores).topk(min(self.k + SPARE, len(rows)), dim=1)  # sorts no others
+        scores = np.concatenate([self.scores, nearest.values.numpy()], 1)
+        numbers = np.concatenate([self.rows, rows[nearest.indices.numpy()]], 1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, : self.k + SPARE]
         self.scores, self.rows = np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
 

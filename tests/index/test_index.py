@@ -357,12 +357,16 @@ def test_a_large_file_is_mapped_and_can_still_be_added_to(tmp_path: Path, monkey
     ("count", "dim", "kind"),
     [
         (10, 64, "Flat"),
-        (100_000, 128, "Flat"),
+        (10_000, 128, "Flat"),
+        (100_000, 64, "IVF1024,SQfp16"),
+        (100_000, 128, "IVF1024,SQfp16"),
         (1_000_000, 128, "IVF4096,SQfp16"),
         (1_000_000, 64, "IVF4096,SQfp16"),
         (10_000_000, 128, "IVF16384,SQfp16"),
         (100_000_000, 128, "IVF65536,SQ8"),
         (50_000, 2048, "IVF1024,SQfp16"),
+        (19_999, 1280, "Flat"),
+        (20_000, 1280, "IVF512,SQfp16"),
     ],
 )
 def test_the_kind_suits_the_size(count: int, dim: int, kind: str) -> None:

@@ -6,6 +6,7 @@ Search in a forked child hangs once the parent has searched: start workers by sp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,8 @@ MEMORY_MAP_BYTES = 2**30
 """Size from which a file is mapped into memory instead of read."""
 EFFORTS, MAX_EFFORT = ("nprobe", "k_factor_rf", "efSearch"), 2**20
 """Settings of a search that a manifest may hold, and their largest value."""
+FEWEST_LISTED, MOST_EXACT = 20_000, 3_000_000
+"""Fewer vectors, or up to so many numbers, which a core reads in a millisecond, are compared with every query."""
 MOST_COMPARED = 2**23
 """Most numbers of selected rows that are compared one by one, without the lists or the graph of the index."""
 MOST_VISITED = 2048
@@ -276,7 +279,9 @@ def _parameters(faiss: Any, index: Any, selection: Selection, effort: int) -> An
 
 
 def choose_kind(count: int, dim: int) -> tuple[str, str]:
-    """Choose an index for `count` vectors of `dim` dimensions, from measurements at 128 dimensions, scaled by size.
+    """Choose an index for `count` vectors of `dim` dimensions, from measurements at 64 and 128 dimensions, scaled by size.
+
+    Up to 20,000 vectors, and more short ones, are compared with each, as exactness is worth the milliseconds of a query.
 
     Returns:
         The FAISS factory string, and the reason.
@@ -285,10 +290,11 @@ def choose_kind(count: int, dim: int) -> tuple[str, str]:
         RecipeError: there are too many vectors for one machine.
     """
     scaled_count = count * max(dim, 1) / 128
-    if scaled_count <= 2e5:
+    if count < FEWEST_LISTED or count * dim <= MOST_EXACT:
         return "Flat", f"exact, as {count:,} vectors of {dim} dimensions are few enough to compare with each"
+    few_lists = min(4096, 2 ** round(math.log2(4 * count**0.5)))
     for limit, lists, storage, reason in (
-        (3e6, 4096, "SQfp16", "4096 lists at half precision"),
+        (3e6, few_lists, "SQfp16", f"{few_lists} lists at half precision"),
         (3e7, 16384, "SQfp16", "16384 lists at half precision"),
         (3e8, 65536, "SQ8", "65536 lists at 8 bits"),
     ):
