@@ -29,6 +29,7 @@ COMMANDS = {
     "embed": "embed.py --images 192 --rows 200000 --cpu-time",
     "probe": "probe.py --samples 6000 --width 64 --strengths 9 --every 4",
     "scaling": "scaling.py --largest 10000",
+    "index-choices": "index_choices.py --counts 10000 100000",
     "peers": "peers.py --repeats 3 --only pythae,pyod,scikit-learn",
     "peers-photographs": "peers.py --repeats 2 --only timm",
     "peers-contrastive": "peers.py --repeats 1 --only lightly",
