@@ -26,7 +26,7 @@ from aekit.data._items import (
     to_numpy,
 )
 from aekit.data.contents import Contents, ImagesOnDemand
-from aekit.data.labels import align_labels, check_label_count, names_in_index, to_label_array
+from aekit.data.labels import align_labels, check_label_count, ids_in_index, names_in_index, to_label_array
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.named_arrays import LazyArrays, densify
 from aekit.data.readers.numpy_files import LABEL_NAMES, join_arrays
@@ -327,8 +327,8 @@ def _series(data: Any) -> Contents:
     contents = _sequence(values) or Contents(
         stack_rows([to_numpy(value, f"row {row}") for row, value in enumerate(values)])
     )
-    names = names_in_index(data)
-    return replace(contents, ids=names) if names and len(set(names)) == len(names) else contents
+    names = ids_in_index(data)
+    return replace(contents, ids=names) if names else contents
 
 
 def _plain(array: np.ndarray) -> pa.Array:

@@ -150,6 +150,12 @@ def names_in_index(data: Any) -> list[str] | None:
     return None if counts else [str(name) for name in index.tolist()]
 
 
+def ids_in_index(data: Any) -> list[str] | None:
+    """Return the names of rows in an index of pandas, if they differ, so that they can be ids."""
+    names = names_in_index(data)
+    return names if names and len(set(names)) == len(names) else None
+
+
 def is_missing(label: Any) -> bool:
     """Return whether a label stands for none: None, NaN, "", or pandas' NA or NaT."""
     if label is None or (isinstance(label, str) and not label):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from aekit._arguments import checked_arguments
-from aekit.data.labels import names_in_index, to_label_array
+from aekit.data.labels import ids_in_index, to_label_array
 from aekit.data.locations import resolved_origin
 from aekit.data.metadata import checked_metadata
 from aekit.data.opening import open_data
@@ -324,8 +324,7 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
     if isinstance(embeddings, torch.Tensor):
         embeddings = embeddings.detach().float().cpu()
     if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
-        names = names_in_index(embeddings)
-        return Embeddings.from_array(embeddings, ids=names if names and len(set(names)) == len(names) else None)
+        return Embeddings.from_array(embeddings, ids=ids_in_index(embeddings))
     raise DataError(f"embeddings of type {type(embeddings).__name__}: expected a path, Embeddings or an array (N, D)")
 
 
