@@ -68,8 +68,8 @@ def _is_path(value: Any) -> bool:
 
 
 def _are_paths(value: Any) -> bool:
-    if isinstance(value, (Iterator, str, bytes)):  # whoever looks at the items of an iterator uses them up
-        return isinstance(value, Iterator)
+    if isinstance(value, Iterator):  # whoever looks at its items uses them up
+        return True
     return isinstance(value, (list, tuple, set, frozenset, Mapping)) and all(map(_is_path, value))
 
 

@@ -133,7 +133,7 @@ class VisibleTokenEncoder:
     """
 
     def __init__(self, stages: Iterable[nn.Module], places: Callable[[nn.Module], bool], prefix: int) -> None:
-        self.steps = tuple(step for stage in stages for step in _steps(stage))
+        self.steps = tuple(step for stage in stages for step in layers_of(stage))
         numbers = [number for number, step in enumerate(self.steps) if places(step)]
         if len(numbers) != 1:
             raise ValueError(f"expected one step of the network that adds positions to tokens, found {len(numbers)}")
@@ -150,10 +150,11 @@ class VisibleTokenEncoder:
         return x[:, self.prefix :], pooling(x).flatten(1)
 
 
-def _steps(module: nn.Module) -> Iterator[nn.Module]:
+def layers_of(module: nn.Module) -> Iterator[nn.Module]:
+    """Return the layers of a stage, which are called one by one to encode the visible patches alone."""
     if type(module) is nn.Sequential:
         for inner in module:
-            yield from _steps(inner)
+            yield from layers_of(inner)
     else:
         yield module
 

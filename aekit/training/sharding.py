@@ -23,6 +23,7 @@ from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import RecipeError
 from aekit.io.processes import Ranks, is_part, local_part, lost
 from aekit.objectives.base import Objective
+from aekit.objectives.patch_tokens import layers_of
 from aekit.registry.discovery import registry
 from aekit.training._partial_memory import PartialMemory
 from aekit.training.build import make_objective
@@ -180,7 +181,7 @@ def _share(
     options: dict[str, Any] = {"mesh": mesh, "reshard_after_forward": True, "mp_policy": policy}
     shared = [SharedBackbone.of(backbone) for backbone in backbones]
     for backbone in backbones:
-        layers = [layer for stage in backbone.stages for layer in _layers_of(stage)]
+        layers = [layer for stage in backbone.stages for layer in layers_of(stage)]
         uses = Counter(id(weight) for layer in layers for weight in layer.parameters())
         everywhere = {weight for weight in backbone.parameters() if weight.ndim < 2 or uses[id(weight)] != 1}
         for layer in layers:
@@ -204,15 +205,6 @@ def _share(
 def _own_memory(module: nn.Module, inputs: Any, output: Any) -> Any:
     """Return an output in memory of its own, as FSDP2 asks for: changed in place, a view would lose its hook."""
     return output.clone() if isinstance(output, Tensor) and output._is_view() else output
-
-
-def _layers_of(stage: nn.Module) -> Iterator[nn.Module]:
-    """Return the layers of a stage: objectives call them one by one, to encode the visible patches alone."""
-    if type(stage) is nn.Sequential:
-        for inner in stage:
-            yield from _layers_of(inner)
-    else:
-        yield stage
 
 
 def training_precision(objective: Objective, settings: Settings) -> AbstractContextManager[Any]:
