@@ -154,7 +154,7 @@ if TYPE_CHECKING:
     from aekit.data.samples import Samples as Samples
     from aekit.data.source import ArraySource as ArraySource, RowIds as RowIds, Source as Source
     from aekit.data.spec import Column as Column, Kind as Kind, Resize as Resize, SampleSpec as SampleSpec
-    from aekit.encoder.backbone import Backbone as Backbone, TiedLayer as TiedLayer
+    from aekit.encoder.backbone import Backbone as Backbone, ModuleBackbone as ModuleBackbone, TiedLayer as TiedLayer
     from aekit.encoder.encoder import Encoder as Encoder, temporary_seed as temporary_seed
     from aekit.encoder.eval_mode import eval_mode as eval_mode
     from aekit.encoder.preprocessing import Preprocess as Preprocess
@@ -279,7 +279,7 @@ _HOMES = {
     "aekit.data.samples": "Samples",
     "aekit.data.source": "ArraySource RowIds Source",
     "aekit.data.spec": "Column Kind Resize SampleSpec",
-    "aekit.encoder.backbone": "Backbone TiedLayer",
+    "aekit.encoder.backbone": "Backbone ModuleBackbone TiedLayer",
     "aekit.encoder.encoder": "Encoder temporary_seed",
     "aekit.encoder.eval_mode": "eval_mode",
     "aekit.encoder.preprocessing": "Preprocess",

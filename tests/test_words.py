@@ -96,6 +96,44 @@ def test_the_patterns_leave_other_words_alone(line: str) -> None:
     assert not re.search(f"{BRITISH}|{RETIRED}|{PROSE}", line)
 
 
+COMMAND = re.compile(r"(\b(aekit|tensorboard|embedding-atlas|torchrun)|^) .*", re.S)
+OPTION = re.compile(r"(?<= )(?:--[a-z][a-z-]+|-o)\b(?![^()]*\)|:)")
+
+
+def options_named_alone(text: str) -> list[str]:
+    """Return the options of the command line that stand neither in parentheses nor in a command."""
+    return OPTION.findall(COMMAND.sub("", text))
+
+
+def test_messages_name_options_of_the_command_line_beside_those_of_python() -> None:
+    """A message of the library reaches Python's users too: "pass some as reference (--reference)"."""
+    wrong = []
+    for path in CODE:
+        if path.parts[len(ROOT.parts)] not in ("aekit", "plugins") or "cli" in path.parts:
+            continue
+        wrong += [f"{path.relative_to(ROOT)}: {text}" for text in messages(path) if options_named_alone(text)]
+    assert not wrong
+
+
+def messages(path: Path) -> list[str]:
+    """Return the strings of a file, formatted ones with {} for each value."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    parts = {id(value) for node in formatted for value in node.values}
+    plain = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in parts]
+    return [text for text in plain if isinstance(text, str)] + [
+        "".join(str(value.value) if isinstance(value, ast.Constant) else "{}" for value in node.values)
+        for node in formatted
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["{}: is not empty; choose another folder with -o", "{} samples left out; use --missing"]
+)
+def test_an_option_without_its_name_in_python_is_noticed(text: str) -> None:
+    assert options_named_alone(text)
+
+
 EMPTY_NAMES = {"found", "own", "given", "held", "rest"}
 
 

@@ -66,7 +66,9 @@ def anomalies_by_label(labels: np.ndarray | None, normal: Sequence[str] | None, 
     elif set(names.tolist()) <= {"0", "1", "False", "True"}:
         anomalous = np.isin(names, ["1", "True"])
     else:
-        notes.append("no metrics: labels are not 0 (normal) and 1 (anomaly); name the normal labels with --normal")
+        notes.append(
+            "no metrics: labels are not 0 (normal) and 1 (anomaly); name the normal labels as normal (--normal)"
+        )
         return None
     if anomalous.all() or not anomalous.any():
         kind = "anomalies" if anomalous.all() else "normal"

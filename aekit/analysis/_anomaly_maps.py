@@ -196,7 +196,7 @@ class HeatMapper:
         self.scores_all = bool(patches) or masks is not None or count * grid[0] * grid[1] <= MAX_PATCHES
         if not self.scores_all:
             self.notes.append(
-                f"no score of patches: {count:,} images of {grid[1]} x {grid[0]} patches; --patches computes it"
+                f"no score of patches: {count:,} images of {grid[1]} x {grid[0]} patches; patches=True (--patches) computes it"
             )
 
     def score(self, positions: np.ndarray, raw: Tensor) -> tuple[dict[str, np.ndarray], Pixels]:

@@ -195,7 +195,7 @@ def _read(mask_of: Mapping[int, Path], paths: Sequence[Path], source: Source, ma
     if problems:
         first = min(problems)
         more = f" (and {len(problems) - 1} other masks)" if len(problems) > 1 else ""
-        raise DataError(f"{files[first]}: {problems[first]}{more}; --heatmaps 0 uses no masks")
+        raise DataError(f"{files[first]}: {problems[first]}{more}; heatmaps=0 (--heatmaps 0) uses no masks")
     if vanished:
         masks.unknown.update(vanished)
         size = "x".join(map(str, source.spec.shape[:0:-1]))

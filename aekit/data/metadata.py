@@ -93,7 +93,7 @@ class Metadata:
         if kept:
             notes.insert(0, f"metadata kept: {_listed([f'{n} ({_kind(c.type)})' for n, c in kept.items()])}")
         if left_out:
-            notes.append(f"metadata left out: {_listed(left_out)}; --metadata chooses columns")
+            notes.append(f"metadata left out: {_listed(left_out)}; metadata (--metadata) chooses columns")
         for line in notes:
             progress.say(printable(line, LONGEST))
         return pa.table(kept) if kept else None

@@ -278,4 +278,4 @@ def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tup
 
 def _stop_at(source: Source, row: int) -> NoReturn:
     name = source.ids[row]
-    raise DataError(f"{name}: {source.skipped[name]} (--strict)")
+    raise DataError(f"{name}: {source.skipped[name]} (strict)")

@@ -64,7 +64,7 @@ def _as_type(stored: pa.Table, name: str, kind: pa.DataType) -> Any:
             return pa.nulls(len(stored), kind)
         raise DataError(
             f"labels are {kind} now and were {stored[name].type}, also of samples that are no longer in the data; "
-            "--drop-missing removes these"
+            "drop_missing=True (--drop-missing) removes these"
         ) from None
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aekit.data.samples import Samples
 from aekit.data.spec import SampleSpec
 from aekit.encoder.preprocessing import Preprocess
 
@@ -27,6 +28,8 @@ class Backbone(nn.Module):
         note: one line about a choice made while building it, or "".
         patch: size of the patches that become tokens, such as (16, 16); None if it has none, or no `encode_visible`.
         tokens_dim: W, width of the tokens.
+        trains: whether training changes it; if not, its features are the embedding by default, and `aekit.tune` tries them as
+            they are.
         reach: distance in pixels beyond which nothing changes an entry of the decoded features; 0: unknown.
     """
 
@@ -34,6 +37,7 @@ class Backbone(nn.Module):
     stages: nn.ModuleList
     features_dim: int
     features_shape: tuple[int, ...]
+    trains: ClassVar[bool] = True
     tied: bool = False
     note: str = ""
     patch: tuple[int, ...] | None = None
@@ -45,6 +49,14 @@ class Backbone(nn.Module):
 
         Raises:
             ValueError: it does not take samples of this scale.
+        """
+
+    def start(self, samples: Samples, preprocess: Preprocess) -> None:
+        """Receive the training samples once before the first step, such as to standardize features by them.
+
+        Args:
+            samples: training samples.
+            preprocess: scales them.
         """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -111,7 +111,9 @@ class Store:
         names = {self.source.ids[int(i)] for i in positions} if self.stored else set()
         missing = {name for name in self.stored if name not in names}
         if missing and not drop_missing:
-            progress.say(f"{len(missing)} embedded samples are no longer in the data; --drop-missing removes them")
+            progress.say(
+                f"{len(missing)} embedded samples are no longer in the data; drop_missing=True (--drop-missing) removes them"
+            )
         outdated = stale | (missing if drop_missing else set())
         if outdated or len(todo):
             self._mark_unfinished()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aekit.encoder.encoder import Encoder
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation._provenance import Provenance
 from aekit.evaluation._queue import EvaluatorQueue
@@ -39,20 +40,28 @@ def baseline_subjects(
 ) -> Iterator[Baseline | Subject]:
     """Yield the features of the baselines of D dimensions; evaluators in the queue may run while they are computed."""
     source, positions, encoder = provenance
+    if "random" in kinds and _is_untrained(encoder):
+        kinds = [kind for kind in kinds if kind != "random"]
+        notes.append("random weights are no baseline here: the encoder's own are random, and were not trained")
     features = baseline_features(
         source,
         positions[rows],
         encoder,
         split,
         dim=dim,
+        kinds=kinds,
         seed=seed,
         progress=progress,
         free_cores=queue.free_cores,
     )
-    yield from (baseline for baseline in features if baseline.kind in kinds)
+    yield from features
     if "pretrained" not in kinds:
         return
     if has_pretrained_features(encoder):
         yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
     if network := pretrained_baseline(pretrained, source, positions[rows], encoder, notes, progress):
         yield network
+
+
+def _is_untrained(encoder: Encoder) -> bool:
+    return not encoder.backbone.trains and not {"trained", "weights"} & set(encoder.record)

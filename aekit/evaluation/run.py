@@ -267,7 +267,7 @@ def _sampled(
     counts = [len(part) for part in (sample.train, sample.validation, sample.test)]
     total = len(split.train) + len(split.validation) + len(split.test)
     parts = "{:,} train, {:,} validation, {:,} test".format(*counts)
-    note = f"quick: on {sum(counts):,} of {total:,} samples ({parts}); --thorough, or quick=False, evaluates all"
+    note = f"quick: on {sum(counts):,} of {total:,} samples ({parts}); quick=False (--thorough) evaluates all"
     notes.append(note)
     progress.say(note)
     return sample, "quick"

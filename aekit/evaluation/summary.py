@@ -36,6 +36,8 @@ _THAN_SUBJECTS = {
     "worse": "worse than",
 }
 
+_CONVOLUTIONS = "; the backbone random-convolutions makes an encoder of these"
+
 
 def primary_metric(result: Result) -> tuple[str, Metric]:
     """Return the name and the value of the metric that tables show."""
@@ -60,7 +62,8 @@ def comparison_lines(results: Results, comparisons: Comparisons) -> list[str]:
         if counts:
             counts[0] += f" of {len(pairs)} metric{'s' if len(pairs) > 1 else ''}"
             method = "Holm" if any(pair.p_value is not None for pair in pairs) else "by intervals"
-            lines.append(f"{ENCODER} vs {subject}: {', '.join(counts)} (95%, {method})")
+            hint = _CONVOLUTIONS if subject.startswith("rocket-") and "worse" in outcomes else ""
+            lines.append(f"{ENCODER} vs {subject}: {', '.join(counts)} (95%, {method}){hint}")
     return lines
 
 

@@ -118,10 +118,12 @@ def _refuse_other_content(folder: Path) -> None:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     for name in names:
         if name not in _FILES and not name.startswith("index.") and not name.endswith((".part", ".lock")):
-            raise OutputError(f"{folder}: holds {name!r}, which is not part of an index; choose another folder with -o")
+            raise OutputError(
+                f"{folder}: holds {name!r}, which is not part of an index; choose another folder as out (-o)"
+            )
     if "manifest.json" in names and "engine" not in read_entries(folder / MANIFEST):
         raise OutputError(
-            f"{folder}: holds a manifest.json of something else than an index; choose another folder with -o"
+            f"{folder}: holds a manifest.json of something else than an index; choose another folder as out (-o)"
         )
 
 
@@ -140,7 +142,7 @@ def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
             )
         )
         raise IdentityError(
-            f"the index in {folder} holds {before}, these are other {now}; choose another folder with -o"
+            f"the index in {folder} holds {before}, these are other {now}; choose another folder as out (-o)"
         )
     digests = [manifest["digest"]] if manifest else []
     digests += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
@@ -150,7 +152,7 @@ def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
     if manifest and not either_precomputed and precision != embeddings.precision:
         raise IdentityError(
             f"the index in {folder} holds vectors computed in {precision}, these were in {embeddings.precision}; "
-            f"embed with precision {precision}, or choose another folder with -o"
+            f"embed with precision {precision}, or choose another folder as out (-o)"
         )
 
 

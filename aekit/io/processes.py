@@ -109,7 +109,7 @@ def _alive() -> Iterator[None]:
 
 def lost(error: Exception) -> LostError:
     """Return what to raise for an error of gloo or NCCL."""
-    return LostError(f"another process has ended ({first_line(error)}); resume with the same command and --resume")
+    return LostError(f"another process has ended ({first_line(error)}); resume=True (--resume) continues it")
 
 
 def _as_bytes(tensor: Tensor) -> Tensor:

@@ -276,6 +276,9 @@ class Untrained(Objective):
         super().__init__()
         self.encoder = encoder
 
+    def start(self, samples: Samples) -> None:
+        self.encoder.backbone.start(samples, self.encoder.preprocess)
+
 
 class PretextObjective(Objective):
     """A pretext task as an objective.

@@ -156,7 +156,7 @@ class Registry:
             choices = " or ".join(sorted(p.qualified for p in matches))
             raise PluginError(
                 f"{where}{kind} {name!r} is registered by {len(matches)} distributions; write {choices}, "
-                f"or disable one with --no-plugin"
+                f"or disable one (--no-plugin)"
             )
         for plugin in self.hidden:
             if plugin.kind == kind and name in (plugin.name, plugin.qualified):

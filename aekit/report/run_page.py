@@ -135,8 +135,12 @@ def run_page(
 def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
     objective, recipe = results["objective"], results["recipe"]
     if not results["trained"]["samples"]:
-        origin = results["weights"]["from"]
-        return f"{recipe['encoder']['backbone']}, {encoder.dim} dimensions, with the weights of {origin}, not trained further"
+        weights = (
+            f"the weights of {results['weights']['from']}, not trained further"
+            if "weights" in results
+            else "random weights"
+        )
+        return f"{recipe['encoder']['backbone']}, {encoder.dim} dimensions, with {weights}"
     how = " + ".join(describe_objective(objective))
     return (
         f"{how}, {recipe['encoder']['backbone']} backbone, {encoder.dim} dimensions, trained without labels on "

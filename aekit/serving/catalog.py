@@ -196,7 +196,7 @@ class Catalog:
                 )
             except DataError as error:
                 message = str(error).replace(str(path), "the file").replace(path.name, "the file")
-                raise DataError(message.removesuffix(" (--strict)")) from None
+                raise DataError(message.removesuffix(" (strict)")) from None
         return self._nearest(np.asarray(embeddings.vectors[:1]), k, among)
 
     def table(self, rows: Sequence[int]) -> str:

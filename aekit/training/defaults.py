@@ -46,6 +46,7 @@ def resolve_defaults(
     spec, count = samples.spec, len(samples)
     needs = _needs_of(recipe.objective.variants)
     recipe = _with_backbone(recipe, spec, needs, say)
+    recipe = _without_training(recipe, say)
     recipe = _with_dim(recipe, spec, say)
     if targets is None and count >= MIN_SAMPLES:
         recipe = _with_objective(recipe, spec, say)
@@ -88,11 +89,27 @@ def _with_backbone(recipe: Recipe, spec: SampleSpec, needs: dict[str, Any], say:
         # Backbones are registered in order of preference, and built-in ones are preferred.
         fitting = [p for p in registry().by_kind("backbone") if spec.kind in p.entry.tags]
         if not fitting:
-            raise RecipeError([f"encoder.backbone: no backbone supports {spec.kind} samples; set it or use --backbone"])
+            raise RecipeError(
+                [f"encoder.backbone: no backbone supports {spec.kind} samples; choose one as backbone (--backbone)"]
+            )
         name = next((p for p in fitting if p.distribution == "aekit"), fitting[0]).name
         reason = f"made for {spec.kind} samples"
     say(f"backbone: {name}, {reason}")
     return recipe.with_encoder(backbone=name)
+
+
+def _without_training(recipe: Recipe, say: Say) -> Recipe:
+    """Make the features the embedding, without epochs, if training does not change the backbone, and the recipe asks for none."""
+    section, layerwise = recipe.objective, recipe.layerwise
+    asked_for = section.variants or section.pretexts or layerwise.epochs or layerwise.layers
+    if asked_for or "dim" in recipe.encoder.model_fields_set or "epochs" in recipe.train.model_fields_set:
+        return recipe
+    name = recipe.encoder.backbone
+    factory = registry().get("backbone", name, required_by="encoder.backbone").load()
+    if getattr(factory, "trains", True):
+        return recipe
+    say(f"epochs: 0, as training does not change {name}; its features are the embedding, unless encoder.dim is set")
+    return recipe.with_encoder(dim=0).with_train(epochs=0)
 
 
 def _with_dim(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:

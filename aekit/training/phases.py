@@ -139,6 +139,9 @@ def train_phases(
             if number < (reached or 0):
                 continue
             phase.objective.set_display(progress)
+            if number == 0:
+                encoder = phases[-1].objective.encoder
+                encoder.backbone.start(phase.batches.samples, encoder.preprocess)
             with training_precision(phase.objective, phase.settings):
                 phase.objective.start(phase.batches.samples)
             _check(phase)  # after start, when the objective knows the network and the data
@@ -249,7 +252,7 @@ def run_phase(
         note = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
         raise TrainingError(f"{error}{note}") from None
     if (stop.is_set() if ranks is None else stopped) and before + state.step != total:
-        how = "resume with the same command and --resume" if checkpoint else "cannot be resumed without a folder"
+        how = "resume=True (--resume) continues it" if checkpoint else "cannot be resumed without a folder"
         raise Interrupted(f"stopped at step {before + state.step} of {total or phase.steps}, {phase.title}; {how}")
 
 

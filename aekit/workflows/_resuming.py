@@ -53,8 +53,8 @@ def resumes_unfinished(folder: Path, resume: bool) -> bool:
     if resume and not begun:
         raise OutputError(f"{folder}: no run to resume")
     if folder.is_dir() and not resume:
-        state = "holds an unfinished run; resume with --resume, or" if begun else "is not empty;"
-        raise OutputError(f"{folder}: {state} choose another folder with -o")
+        state = "holds an unfinished run; resume=True (--resume) continues it, or" if begun else "is not empty;"
+        raise OutputError(f"{folder}: {state} choose another folder as out (-o)")
     return resume
 
 
@@ -128,10 +128,10 @@ def check_finished_recipe(folder: Path, recipe: Recipe, set_fields: Collection[s
     changed = describe_changes(before, now)
     if changed:
         longer = now["train"]["epochs"] > before["train"]["epochs"]
-        hint = f"; --set encoder.weights={folder} starts from its weights" if longer else ""
+        hint = f"; encoder.weights = {str(folder)!r} starts from its weights" if longer else ""
         raise TrainingError(
             f"{folder}: finished, cannot resume with other settings: {'; '.join(changed)}; "
-            f"choose another folder with -o{hint}"
+            f"choose another folder as out (-o){hint}"
         )
 
 
@@ -152,5 +152,5 @@ def check_same_data(folder: Path, before: dict[str, Any], now: dict[str, Any]) -
         changed = ["samples have other values or ids"]
     if changed:
         raise TrainingError(
-            f"{folder}: cannot resume, the data has changed: {'; '.join(changed)}; choose another folder with -o"
+            f"{folder}: cannot resume, the data has changed: {'; '.join(changed)}; choose another folder as out (-o)"
         )

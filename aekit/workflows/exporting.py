@@ -130,7 +130,7 @@ def _real_samples(encoder: Encoder, data: Any, options: dict[str, Any] | None) -
     except DataError as error:
         if data is not None:
             raise
-        raise DataError(f"no samples to compare the export on; set data or --data ({error})") from None
+        raise DataError(f"no samples to compare the export on; pass some as data (--data): {error}") from None
     batches = []
     for start in range(0, len(source), CHUNK):
         step = max(1, len(source) // SAMPLES)

@@ -158,10 +158,10 @@ def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool,
     parts = missing(folder, report=report)
     if not resume:
         if parts:
-            state = f"a trained run without its {' and '.join(parts)}; resume with --resume, or"
+            state = f"a trained run without its {' and '.join(parts)}; resume=True (--resume) continues it, or"
         else:
             state = "a finished run;"
-        raise OutputError(f"{folder}: holds {state} choose another folder with -o")
+        raise OutputError(f"{folder}: holds {state} choose another folder as out (-o)")
     _Run(recipe, data, folder, SILENT).check_finished()
     if parts:
         with folder_lock(folder):
@@ -278,11 +278,13 @@ class _Run:
         return train_phases(phases, self.folder, resume=resume, progress=self.progress)
 
     def _keep(self, objective: Objective, source: Source, samples: Samples, resume: bool) -> TrainingResult:
-        """Train nothing, and keep the pretrained weights."""
-        if not self.recipe.encoder.weights:
+        """Train nothing, and keep the pretrained weights, or those of a backbone that training does not change."""
+        origin, backbone = self.recipe.encoder.weights, objective.encoder.backbone
+        if not origin and backbone.trains:
             raise RecipeError(["train.epochs = 0: nothing to train; set it, layerwise.epochs or encoder.weights"])
-        origin = self.recipe.encoder.weights
-        self.progress.say(f"no training: the encoder keeps the weights of {origin}")
+        kept = f"the weights of {origin}" if origin else "its random weights"
+        self.progress.say(f"no training: the encoder keeps {kept}")
+        objective.start(samples)
         self._write_recipe(resume, source, samples)
         if self.folder:
             write_text(self.folder / "log.jsonl", "")

@@ -97,6 +97,13 @@ def aekit_register_backbones() -> list[Entry]:
             "linear", f"{at}.linear:Linear", "has no layers: encoder and decoder are one linear map each", 2, any_kind
         ),
         Entry(
+            "random-convolutions",
+            f"{at}.random_convolutions:RandomConvolutionsBackbone",
+            "convolves series with random kernels that are not trained (ROCKET)",
+            2,
+            ("series",),
+        ),
+        Entry(
             "timm", f"{at}.timm_backbone:Timm", "applies any network of timm, with pretrained weights", 2, ("image",)
         ),
     ]

@@ -369,7 +369,7 @@ def test_labels_that_do_not_name_anomalies(run: Path, table: Path, tmp_path: Pat
     reference = {"reference": x[:100], "baselines": False}
     np.savez(tmp_path / "names.npz", X=x, y=np.where(y == 1, "odd", "fine"))
     result = find_anomalies(run, tmp_path / "names.npz", **reference)
-    assert result.metrics == {} and any("name the normal labels with --normal" in note for note in result.notes)
+    assert result.metrics == {} and any("name the normal labels as normal (--normal)" in note for note in result.notes)
     result = find_anomalies(run, tmp_path / "names.npz", normal=["fine"], **reference)
     assert result.metrics["combined"]["auroc"].value > 0.95
     np.savez(tmp_path / "same.npz", X=x[:50], y=y[:50])

@@ -351,7 +351,7 @@ def test_training_is_stopped(signals: list[signal.Signals], made: Path, tmp_path
     # The second may arrive when the interpreter ends: a shell shows 130 for that too.
     assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in errors
     if len(signals) == 1:
-        assert "resume with the same command and --resume" in errors
+        assert "resume=True (--resume) continues it" in errors
         assert (run / "checkpoint" / "state.safetensors").exists()
 
 

@@ -82,7 +82,7 @@ def test_what_changes_or_cannot_be_kept_is_said() -> None:
         "metadata zone: in UTC, from Europe/Rome",
         "metadata left out: tags (holds list<item: int64>), empty (all values are missing), story (long text), "
         "hash (embeddings use this name themselves; rename the column), huge (whole numbers beyond 2^63); "
-        "--metadata chooses columns",
+        "metadata (--metadata) chooses columns",
     ]
 
 

@@ -138,7 +138,7 @@ def test_uint16_comes_back_bit_for_bit(room: str, tmp_path: Path, monkeypatch: p
 
 
 def test_strict_stops_at_the_first_bad_sample() -> None:
-    with pytest.raises(DataError, match=r"^file-1: damaged \(--strict\)$"):
+    with pytest.raises(DataError, match=r"^file-1: damaged \(strict\)$"):
         load_samples(Files([1, 2, 3], bad=(1, 2)), np.arange(3), CPU, strict=True)
 
 

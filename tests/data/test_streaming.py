@@ -178,7 +178,7 @@ def test_a_bad_sample_is_replaced_and_listed() -> None:
     assert all(len(set(batch)) >= 8 for batch in batches)
     assert source.skipped == {"3": "damaged", "50": "damaged"}
     assert samples.batch(torch.tensor([2, 3, 4]))[:, 0].tolist() == [2, 2, 4]
-    with pytest.raises(DataError, match=r"3: damaged \(--strict\)|50: damaged \(--strict\)"):
+    with pytest.raises(DataError, match=r"3: damaged \(strict\)|50: damaged \(strict\)"):
         list(Batches(StreamedSamples(source, np.arange(100), CPU, buffer=20, strict=True), 10, 0).epoch(0))
 
 

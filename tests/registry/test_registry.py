@@ -139,7 +139,7 @@ def test_two_plugins_of_one_name_clash_only_when_the_name_is_used(tmp_path: Path
             known.get("variant", "quiet")
         assert str(caught.value) == (
             "variant 'quiet' is registered by 2 distributions; write aekit-quiet/quiet or other/quiet, "
-            "or disable one with --no-plugin"
+            "or disable one (--no-plugin)"
         )
         assert known.get("variant", "other/quiet").distribution == "other"
 

@@ -249,7 +249,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(whole: Path, tmp_path: Path, 
     assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert not (stopped / "encoder").exists(), "the run ended before it could be stopped"
     if how != signal.SIGKILL:
-        assert "resume with the same command and --resume" in errors
+        assert "resume=True (--resume) continues it" in errors
     again = subprocess.run(fit_command(data, stopped), capture_output=True, text=True)
     assert again.returncode == 2 and "--resume" in again.stderr
 

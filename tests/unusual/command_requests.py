@@ -143,7 +143,7 @@ def _(folder: Path, listener: Listener) -> None:
     _encoder("b.npy", out="run", report=False, dim=3, resume=True)
 
 
-@AREA.refused("--resume of a finished run for more epochs", "--set encoder.weights=run starts from its weights")
+@AREA.refused("--resume of a finished run for more epochs", "encoder.weights = 'run' starts from its weights")
 def _(folder: Path, listener: Listener) -> None:
     np.save("a.npy", _numbers())
     _encoder("a.npy", out="run", report=False)

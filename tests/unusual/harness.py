@@ -103,6 +103,8 @@ class Unusual:
             assert refusal, "it was not refused"
             assert "\n" not in refusal and self.says in refusal, refusal
         else:
+            careless = [f"{one.filename}: {one.message}" for one in issued if issubclass(one.category, RuntimeWarning)]
+            assert not careless, "warnings of NumPy, which no user can act on"
             lines = [*listener.lines, *(str(one.message) for one in issued)]
             assert any(self.says in line for line in lines) or not self.says, lines
 

@@ -653,7 +653,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.changed("rows with infinite numbers", "cannot be used")
 def _(folder: Path, listener: Listener) -> None:
-    source = opened(folder, "a,b\n1,2\ninf,3\n4,5\n,7\n")
+    source = opened(folder, "a,b\n1,2\ninf,3\n4,5\n,7\n" + "8,9\n" * 30 + "inf,1\n")
     kept = load_samples(source, np.arange(4), torch.device("cpu"))
     assert kept.rows.tolist() == [0, 2] and source.skipped["1"] == "inf in column 'a'"
 

@@ -86,7 +86,7 @@ def test_missing_samples_and_unknown_suffixes(tmp_path: Path) -> None:
     encoder = aekit.fit(data_of("float64 table"), dim=2, overrides=FAST)
     with pytest.raises(DataError, match=r"expected one of \.onnx, \.pt2"):
         aekit.export_encoder(encoder, tmp_path / "m.h5", data=data_of("float64 table"))
-    with pytest.raises(DataError, match="set data or --data"):
+    with pytest.raises(DataError, match=r"pass some as data \(--data\)"):
         aekit.export_encoder(encoder, tmp_path / "m.onnx")
 
 

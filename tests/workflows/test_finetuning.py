@@ -505,7 +505,7 @@ def test_unreadable_samples_are_skipped() -> None:
     assert len(found.classifier.predict(table)) == 88
     with pytest.raises(DataError, match=r"none of 1 samples can be read, e\.g\. 0: nan at"):
         found.classifier.predict(table[4:5])
-    with pytest.raises(DataError, match=r"4: nan at \(0,\) \(--strict\)"):
+    with pytest.raises(DataError, match=r"4: nan at \(0,\) \(strict\)"):
         found.classifier.predict(table, strict=True)
 
 
@@ -591,10 +591,12 @@ def test_interrupted_fine_tuning_resumes_bit_equal(
     out = tmp_path / "out"
     settings = FAST | {"checkpoint_seconds": 0.0}
     given = {"labels": images[1], "out": out, **settings}
-    with pytest.raises(RuntimeError if kill else Interrupted, match="killed" if kill else f"{title}; resume with"):
+    with pytest.raises(RuntimeError if kill else Interrupted, match="killed" if kill else f"{title}; resume=True"):
         aekit.finetune(encoder, images[0], progress=Stopping(title, step, kill), **given)
     assert {path.name for path in out.iterdir()} <= {"checkpoint", "log.jsonl"}
-    with pytest.raises(OutputError, match="holds interrupted fine-tuning; resume with --resume, or choose"):
+    with pytest.raises(
+        OutputError, match=r"holds interrupted fine-tuning; resume=True \(--resume\) continues it, or choose"
+    ):
         aekit.finetune(encoder, images[0], **given)
     with pytest.raises(DataError, match="fine-tuning was interrupted"):
         aekit.load_classifier(out)

@@ -182,7 +182,7 @@ def test_a_changed_search_is_refused(search: Any, tmp_path: Path) -> None:
         again(data, folder)
     for name, value in (("test", {"value": "x"}), ("counts", -1), ("candidates", [[]]), ("more_training", 0)):
         reseal(folder / "tune.json", result=entries["result"] | {name: value})
-        with pytest.raises(OutputError, match=rf"tune\.json: is damaged: {name}.*choose another folder with -o"):
+        with pytest.raises(OutputError, match=rf"tune\.json: is damaged: {name}.*choose another folder as out (-o)"):
             again(data, folder)
 
 
@@ -203,7 +203,7 @@ def test_a_changed_journal_is_refused(search: Any, tmp_path: Path, change: Any) 
     shutil.copy(runs / "journal.log", tmp_path)
     assert Study(tmp_path, space, 0).trials()
     (tmp_path / "journal.log").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    with pytest.raises(OutputError, match=r"journal\.log: is damaged.*choose another folder with -o"):
+    with pytest.raises(OutputError, match=r"journal\.log: is damaged.*choose another folder as out (-o)"):
         Study(tmp_path, space, 0)
 
 

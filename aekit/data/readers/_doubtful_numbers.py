@@ -49,5 +49,7 @@ def _missing_code(name: str, values: np.ndarray) -> str:
 
 
 def _ends_with_sum(values: np.ndarray) -> bool:
+    if not np.isfinite(values).all():
+        return False
     total, last = values[:-1].sum(), values[-1]
     return bool(last != 0 and abs(total - last) <= _TOLERANCE * np.abs(values).sum())

@@ -12,6 +12,7 @@ import numpy as np
 from aekit.data.reading import reading
 from aekit.errors import DataError, first_line
 
+_COMMENTS = ("#", "%")
 _TAG = re.compile(r"@(\w+)\s*(.*)")
 
 
@@ -44,7 +45,7 @@ def read_ts(path: Path) -> SeriesFile:
         series: list[np.ndarray | str] = []
         labels: list[str] = []
         for number, line in lines:
-            if line and not line.startswith("#"):
+            if line and not line.startswith(_COMMENTS):
                 values, _, label = line.rpartition(":") if labeled else (line, "", "")
                 series.append(_values(values, number))
                 labels.append(label.strip())
@@ -58,14 +59,14 @@ def read_ts(path: Path) -> SeriesFile:
 def looks_like_ts(path: Path) -> bool:
     """Return whether a file begins like a .ts file of series; TypeScript and videos have the same ending."""
     with reading(path), path.open("rb") as file:
-        return file.read(4096).lstrip()[:1] in (b"#", b"@")
+        return file.read(4096).lstrip()[:1] in (b"#", b"%", b"@")
 
 
 def _header(path: Path, lines: Iterator[tuple[int, str]]) -> dict[str, str]:
     """Return the tags and their values, in lower case, and advance to the line after ``@data``."""
     tags: dict[str, str] = {}
     for number, line in lines:
-        if line and not line.startswith("#"):
+        if line and not line.startswith(_COMMENTS):
             match = _TAG.fullmatch(line)
             if match is None:
                 raise DataError(f"{path}: line {number} is {line[:40]!r}: expected a tag such as @data")

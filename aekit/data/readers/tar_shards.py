@@ -86,7 +86,9 @@ def _json_fields(
 
     def read() -> Iterator[bytes | None]:
         size = int(sum(part.json_sizes[part.described].sum() for part in parts))
-        check_memory(8 * size, f"{place}: the fields of its .json files, which --metadata none leaves out,")
+        check_memory(
+            8 * size, f"{place}: the fields of its .json files, which metadata='none' (--metadata none) leaves out,"
+        )
         files = _Members(paths, indexes, [(part.json_offsets, part.json_sizes) for part in parts])
         for row, is_there in enumerate(np.concatenate(described).tolist()):
             yield files[row] if is_there else None

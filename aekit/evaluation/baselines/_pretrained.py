@@ -59,7 +59,9 @@ def pretrained_baseline(
     small = not encoder.spec.is_image or min(encoder.spec.shape[1:]) < MIN_SIDE
     if chosen == NONE or (unnamed and small):
         if unnamed and not small:
-            progress.say("no pretrained network is compared with, as no weights are at hand; --pretrained names one")
+            progress.say(
+                "no pretrained network is compared with, as no weights are at hand; pretrained (--pretrained) names one"
+            )
         return None
     try:
         network = open_pretrained(chosen, encoder.spec, encoder.preprocess, place="pretrained")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.inference import Inference
 from aekit.errors import DataError
 from aekit.evaluation.baselines._cache import FeatureCache
-from aekit.evaluation.baselines._random_convolutions import KERNELS, RandomConvolutions
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import evenly_spaced
+from aekit.nn.random_convolutions import KERNELS, RandomConvolutions
 from aekit.progress import SILENT, Progress
 
 MAX_RAW_DIM = 4096
@@ -58,6 +58,7 @@ def baseline_features(
     split: Split,
     *,
     dim: int,
+    kinds: Collection[str] = get_args(BaselineKind),
     seed: int = 0,
     progress: Progress = SILENT,
     free_cores: Callable[[], int] | None = None,
@@ -70,6 +71,7 @@ def baseline_features(
         encoder: encoder whose preprocessing and architecture the baselines share.
         split: positions in `rows`; principal components are fitted on its training part only.
         dim: D, width of the embeddings.
+        kinds: kinds of the baselines to yield; ``pretrained`` is not among these.
         seed: seed of the random encoder and of the random convolutions.
         progress: receives a bar.
         free_cores: as in `aekit.encoder.inference.Inference`.
@@ -84,11 +86,10 @@ def baseline_features(
     shape = raw_shape(encoder.spec)
     name = "raw" if shape is None else f"raw {'x'.join(map(str, shape))}"
     random_encoder = encoder.with_random_weights(seed)
-    series = encoder.spec.is_series
-    convolutions = RandomConvolutions(encoder.spec.shape[0], encoder.spec.shape[1], seed) if series else None
+    convolutions = _random_convolutions(encoder, seed) if encoder.spec.is_series and "rocket" in kinds else None
 
     cache = FeatureCache(source, rows, random_encoder, progress, seed)
-    features = cache.read({"raw", "random"})
+    features = cache.read({"raw", "random"} | ({"rocket"} if convolutions else set()))
     seconds, batches = 0.0, list[tuple[slice, Tensor]]()
     if not features:
         start = time.perf_counter()
@@ -105,9 +106,11 @@ def baseline_features(
                 task.advance(len(batch))
         seconds = time.perf_counter() - start
     # Evaluators may run on these while the random encoder embeds.
-    yield Baseline(name, "raw", features["raw"])
-    yield _pca_baseline(features["raw"], split.train, dim, seed)
-    if "random" not in features:
+    if "raw" in kinds:
+        yield Baseline(name, "raw", features["raw"])
+    if "pca" in kinds:
+        yield _pca_baseline(features["raw"], split.train, dim, seed)
+    if "random" in kinds and "random" not in features:
         start = time.perf_counter()
         features["random"] = np.empty((len(rows), dim), np.float32)
         run_random = Inference(random_encoder, len(rows), device=encoder.device, free_cores=free_cores)
@@ -118,9 +121,15 @@ def baseline_features(
         batches.clear()
         cache.keep(features, seconds + time.perf_counter() - start)
     features.pop("raw")
-    yield Baseline("random", "random", features.pop("random"))
+    if "random" in kinds:
+        yield Baseline("random", "random", features.pop("random"))
     if convolutions:
         yield Baseline(f"rocket-{2 * KERNELS}", "rocket", features["rocket"])
+
+
+def _random_convolutions(encoder: Encoder, seed: int) -> RandomConvolutions:
+    channels, steps = encoder.spec.shape
+    return RandomConvolutions(channels, steps, generator=torch.Generator().manual_seed(seed)).to(encoder.device)
 
 
 def _batches(source: Source, rows: np.ndarray, encoder: Encoder) -> Iterator[tuple[slice, Tensor]]:

@@ -118,7 +118,7 @@ class Context:
         problem = "has no decoder; only runs with an autoencoder objective have one"
         if autoencoder is not None:
             problem = "its decoder reconstructs the output of the frozen stages (encoder.frozen), not samples"
-        hint = f"; this one was trained for --task {' or '.join(self.pretext_tasks)}" if self.pretext_tasks else ""
+        hint = f"; this one was trained for the task {' or '.join(self.pretext_tasks)}" if self.pretext_tasks else ""
         raise DataError(f"{self.run}: {problem}{hint}")
 
     @cached_property

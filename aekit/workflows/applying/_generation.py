@@ -33,7 +33,7 @@ def sample(
     if draw is None:
         raise DataError(
             f"{context.run}: the autoencoder has no prior to sample from; train with a variant that has one, such as "
-            "--variant vae"
+            "'vae'"
         )
     generator = torch.Generator(context.encoder.device).manual_seed(seed)
     names = [f"sample-{number}" for number in range(count)]

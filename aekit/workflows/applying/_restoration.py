@@ -147,7 +147,7 @@ def unknown_task(context: Context, known: Mapping[str, Any]) -> str:
     for plugin in registry().by_kind("pretext"):
         try:
             if getattr(plugin.load(), "task", None) == name:
-                return f"task {name!r}: {context.run} was not trained for it; train with --pretext {plugin.name}"
+                return f"task {name!r}: {context.run} was not trained for it; train with pretext task {plugin.name!r}"
         except PluginError:  # reported by `aekit plugins`
             continue
     return f"task {name!r}: no such task{closest_name(name, [*known, *context.pretext_tasks])}"

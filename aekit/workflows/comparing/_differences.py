@@ -32,11 +32,12 @@ def differing_settings(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def method_name(recipe: Mapping[str, Any]) -> str:
-    """Name a flat recipe by its variants and pretext tasks, or by its network if that is pretrained and not trained."""
+    """Name a flat recipe by its variants and pretext tasks, or by its network if that is not trained."""
     named = "+".join(part for name in _LISTS for part in recipe.get(name, []))
-    if not named and recipe.get("encoder.weights") and recipe.get("train.epochs") == 0:
+    if not named and recipe.get("train.epochs") == 0:
         backbone = recipe["encoder.backbone"]
-        return f"pretrained {recipe.get(f'encoder.{backbone}.model', backbone)}"
+        network = recipe.get(f"encoder.{backbone}.model", backbone)
+        return f"pretrained {network}" if recipe.get("encoder.weights") else f"untrained {network}"
     return named or "autoencoder"
 
 

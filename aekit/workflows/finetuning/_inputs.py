@@ -48,8 +48,10 @@ def is_finished(folder: Path, resume: bool) -> bool:
     if resume and not (finished or unfinished):
         raise OutputError(f"{folder}: nothing to resume")
     if not resume and folder.exists():
-        state = "holds interrupted fine-tuning; resume with --resume, or" if unfinished else "is not empty;"
-        raise OutputError(f"{folder}: {state} choose another folder with -o")
+        state = (
+            "holds interrupted fine-tuning; resume=True (--resume) continues it, or" if unfinished else "is not empty;"
+        )
+        raise OutputError(f"{folder}: {state} choose another folder as out (-o)")
     return resume and finished
 
 

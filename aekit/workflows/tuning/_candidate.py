@@ -66,6 +66,8 @@ class Candidate:
             preprocess = self.preprocess.to(self.problem.device)
             self._objective = make_objective(self.recipe, self.problem.samples.spec, preprocess)
             self._objective.to(self.problem.device)
+            if not self.trains:
+                self._objective.start(self.problem.samples)
         return self._objective
 
     @property

@@ -216,7 +216,11 @@ class Search:
     def _title(self, trial: Any, settings: Mapping[str, Any]) -> str:
         objective = trial.params.get("objective", "default").removeprefix("variant ").removeprefix("pretext ")
         backbone = settings.get("encoder.backbone")
-        return f"{objective} on {backbone}" if backbone and not objective.startswith("pretrained") else objective
+        return (
+            f"{objective} on {backbone}"
+            if backbone and not objective.startswith(("pretrained", "untrained"))
+            else objective
+        )
 
 
 def load_scores(folder: Path, number: int, rung: int) -> np.ndarray | None:

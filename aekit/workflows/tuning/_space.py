@@ -42,7 +42,7 @@ class Space:
 
     Attributes:
         objectives: names of the objectives, the default first.
-        as_they_are: objective -> settings, for candidates without parameters: of the user, and pretrained networks.
+        as_they_are: objective -> settings, for candidates without parameters: of the user, and networks that are not trained.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class Space:
             self._plugins = {f"{p.kind} {title}": p for kind in kinds for title, p in _fitting(kind, spec)}
         if backbone_is_open:
             for title, plugin in _fitting("backbone", spec):
-                zoo = _is_zoo(plugin)
-                if not zoo:
+                untrained = _untrained(plugin, title)
+                if not untrained and not _is_zoo(plugin):
                     self._backbones[title] = plugin
                 elif objective_is_open and not reconstructs:
-                    self.as_they_are |= _pretrained(plugin, title, spec)
+                    self.as_they_are |= untrained or _pretrained(plugin, title, spec)
         self.objectives = [DEFAULT, *self.as_they_are, *self._plugins]
         self.backbones = [DEFAULT, *self._backbones]
         self._first = self._first_candidates(seed)
@@ -224,6 +224,16 @@ def _is_zoo(plugin: Plugin) -> bool:
     function = getattr(factory, "pretrained_at_hand", None)
     inherited: Any = Backbone.pretrained_at_hand
     return function is not None and getattr(function, "__func__", None) is not inherited.__func__
+
+
+def _untrained(plugin: Plugin, title: str) -> dict[str, dict[str, Any]]:
+    """Return the candidate of a backbone that training does not change: name -> settings; none for other backbones."""
+    try:
+        trains = getattr(plugin.load(), "trains", True)
+    except AekitError:
+        return {}
+    settings = {"encoder.backbone": title, DIM: 0, "train.epochs": 0}
+    return {} if trains else {f"untrained {title}": settings}
 
 
 def _pretrained(plugin: Plugin, title: str, spec: SampleSpec) -> dict[str, dict[str, Any]]:

@@ -57,14 +57,14 @@ def open_state(folder: Path, settings: dict[str, Any]) -> SearchState:
     path = folder / STATE
     if not path.exists():
         if not holds_only(folder, ("journal.log",)):
-            raise OutputError(f"{folder}: is not empty; choose another folder with -o")
+            raise OutputError(f"{folder}: is not empty; choose another folder as out (-o)")
         return SearchState(folder, settings)
     try:
         record = read_manifest(path, StateManifest, kind="search", version=FORMAT)
         if record["result"]:
             check_entries(path, record["result"], ResultRecord)
     except DamagedError as error:
-        raise OutputError(f"{error}; choose another folder with -o") from None
+        raise OutputError(f"{error}; choose another folder as out (-o)") from None
     values = (record[name] for name in ("settings", "measured", "spent", "result", "facts"))
     state = SearchState(folder, *values)
     known = json.loads(json.dumps(settings))
@@ -74,6 +74,6 @@ def open_state(folder: Path, settings: dict[str, Any]) -> SearchState:
         if state.settings.get(name) != known.get(name) and (name != "minutes" or state.result)
     ]
     if changed:
-        raise OutputError(f"{folder}: holds another search: {'; '.join(changed)}; choose another folder with -o")
+        raise OutputError(f"{folder}: holds another search: {'; '.join(changed)}; choose another folder as out (-o)")
     state.settings = settings
     return state

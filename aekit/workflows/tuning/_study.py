@@ -56,9 +56,9 @@ class Study:
                 record = {"attributes": trial.user_attrs, "scores": trial.intermediate_values}
                 check_entries(path, record, TrialRecord)
         except DamagedError as error:
-            raise OutputError(f"{error}; choose another folder with -o") from None
+            raise OutputError(f"{error}; choose another folder as out (-o)") from None
         except Exception as error:  # Optuna checks little of a journal before it uses it
-            raise OutputError(f"{path}: is damaged: {first_line(error)}; choose another folder with -o") from error
+            raise OutputError(f"{path}: is damaged: {first_line(error)}; choose another folder as out (-o)") from error
 
     def trials(self) -> list[Any]:
         """Return all candidates, as `optuna.trial.FrozenTrial`, in the order of their numbers."""

@@ -47,7 +47,9 @@ class Linear(Variant):
         x = encoder.preprocess(samples.batch(torch.arange(min(8, len(samples)))))
         if not (_is_affine(encoder, encoder.encode, x) and _is_affine(decoder, decoder, encoder.encode(x))):
             problem = "encoder.backbone: the network is not linear, but variant 'linear' needs a linear one"
-            raise RecipeError([f"{problem}; set --backbone linear, or --backbone mlp --set encoder.mlp.hidden=[]"])
+            raise RecipeError(
+                [f"{problem}; set encoder.backbone to 'linear', or to 'mlp' with encoder.mlp.hidden = []"]
+            )
         if self.init == "pca":
             explained = _set_principal(encoder, decoder, samples)
             self.note = f"starts at the principal components, which explain {explained:.1%} of the variance"
@@ -81,7 +83,7 @@ def _set_principal(encoder: Encoder, decoder: nn.Module, samples: Samples) -> fl
         [layer for layer in decoder.modules() if isinstance(layer, (nn.Linear, TiedLayer))],
     )
     if len(encoder.backbone.stages) or not isinstance(head, nn.Linear) or len(output_layers) != 1:
-        raise RecipeError(["linear.init = 'pca': needs a backbone without layers; set --backbone linear"])
+        raise RecipeError(["linear.init = 'pca': needs a backbone without layers; set encoder.backbone to 'linear'"])
     pca = fit_pca(samples, encoder.preprocess, encoder.dim)
     # With fewer directions than units, the spare units stay at zero.
     weight, bias = torch.zeros_like(head.weight), torch.zeros_like(head.bias)

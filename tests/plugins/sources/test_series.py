@@ -21,7 +21,6 @@ from aekit.data.samples import load_samples
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
-from aekit.evaluation.baselines._random_convolutions import RandomConvolutions
 from aekit.testing import conformance
 
 test_series_conforms = conformance("source", "series", {"unequal": "pad", "length": 13})
@@ -244,53 +243,11 @@ def test_aeon_is_not_imported_and_may_be_absent(monkeypatch: pytest.MonkeyPatch)
         open_data("aeon:GunPoint")
 
 
-# Random convolutions
-
-
-def test_random_convolutions_are_those_of_the_paper() -> None:
-    """Each kernel written out, entry by entry, from what was drawn."""
-    convolutions = RandomConvolutions(3, 25, seed=1, count=40)
-    x = np.random.default_rng(0).normal(3, 2, (4, 3, 25))
-    found = convolutions(torch.from_numpy(x)).numpy()
-    scaled = (x - x.mean(2, keepdims=True)) / x.std(2, keepdims=True)
-    kernels = [
-        (number, length, dilation, padding, weights, bias)
-        for (length, dilation, padding), group in convolutions.groups.items()
-        for number, weights, bias in group
-    ]
-    assert sorted(kernel[0] for kernel in kernels) == list(range(40))
-    for number, length, dilation, padding, weights, bias in kernels:
-        assert (
-            length in (7, 9, 11) and 1 <= dilation <= 24 / (length - 1) and padding in (0, (length - 1) * dilation // 2)
-        )
-        used = np.flatnonzero(np.abs(weights).sum(1))
-        assert 1 <= len(used) <= 3 and -1 <= bias <= 1
-        np.testing.assert_allclose(weights[used].mean(1), 0, atol=1e-6)
-        for row in range(4):
-            outputs = []
-            for start in range(-padding, 25 + padding - (length - 1) * dilation):
-                places = [(start + step * dilation, step) for step in range(length)]
-                inside = [(place, step) for place, step in places if 0 <= place < 25]
-                outputs.append(
-                    bias + sum(weights[c, step] * scaled[row, c, place] for c in range(3) for place, step in inside)
-                )
-            assert found[row, number] == pytest.approx(np.mean(np.array(outputs) > 0), abs=1e-9)
-            assert found[row, 40 + number] == pytest.approx(max(outputs), abs=1e-5)
-
-
-def test_random_convolutions_follow_from_their_seed_and_batch_nothing() -> None:
-    x = torch.randn(6, 2, 50, generator=torch.Generator().manual_seed(0))
-    first, again, other = (RandomConvolutions(2, 50, seed, 100)(x) for seed in (0, 0, 1))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-    one_by_one = torch.cat([RandomConvolutions(2, 50, 0, 100)(row[None]) for row in x])
-    assert torch.allclose(one_by_one, first, atol=1e-5)
-
-
-@pytest.mark.parametrize("steps", [2, 5, 8, 11])
-def test_random_convolutions_of_short_and_constant_series(steps: int) -> None:
-    x = torch.randn(3, 1, steps, generator=torch.Generator().manual_seed(0))
-    x[1] = 4.0
-    assert RandomConvolutions(1, steps, 0, 50)(x).isfinite().all()
+def test_comments_begin_with_a_hash_or_a_percent_sign(tmp_path: Path) -> None:
+    folder = write_series(tmp_path)
+    for path in folder.iterdir():
+        path.write_text(path.read_text("utf-8").replace("# waves", "%# waves"), "utf-8")
+    assert len(open_data(folder).ids) == 12
 
 
 # The whole way

@@ -1,0 +1,161 @@
+"""Random convolutions, written out entry by entry: alone, and as a backbone whose features are the embedding of series."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import Command, Said
+
+import aekit
+from aekit.data.spec import SampleSpec
+from aekit.errors import RecipeError
+from aekit.nn.random_convolutions import RandomConvolutions
+from aekit.workflows.comparing._differences import method_name
+from aekit.workflows.tuning._space import Space
+
+NAME = "random-convolutions"
+
+
+def drawn(channels: int, steps: int, kernels: int, seed: int) -> RandomConvolutions:
+    return RandomConvolutions(channels, steps, kernels, torch.Generator().manual_seed(seed))
+
+
+def test_random_convolutions_are_those_of_the_paper() -> None:
+    """Each kernel written out, entry by entry, from what was drawn."""
+    convolutions = drawn(3, 25, 40, seed=1)
+    x = np.random.default_rng(0).normal(3, 2, (4, 3, 25))
+    features = convolutions(torch.from_numpy(x)).numpy()
+    scaled = (x - x.mean(2, keepdims=True)) / x.std(2, keepdims=True)
+    for number, (length, dilation, padding) in enumerate(convolutions.geometry):
+        weights, bias = convolutions.weight[number].numpy(), float(convolutions.bias[number])
+        assert length in (7, 9, 11) and 1 <= dilation <= 24 / (length - 1)
+        assert padding in (0, (length - 1) * dilation // 2)
+        used = np.flatnonzero(np.abs(weights).sum(1))
+        assert 1 <= len(used) <= 3 and -1 <= bias <= 1
+        np.testing.assert_allclose(weights[used, :length].mean(1), 0, atol=1e-6)
+        assert not weights[:, length:].any()
+        for row in range(4):
+            outputs = []
+            for start in range(-padding, 25 + padding - (length - 1) * dilation):
+                places = [(start + step * dilation, step) for step in range(length)]
+                inside = [(place, step) for place, step in places if 0 <= place < 25]
+                outputs.append(
+                    bias + sum(weights[c, step] * scaled[row, c, place] for c in range(3) for place, step in inside)
+                )
+            assert features[row, number] == pytest.approx(np.mean(np.array(outputs) > 0), abs=1e-9)
+            assert features[row, 40 + number] == pytest.approx(max(outputs), abs=1e-5)
+
+
+def test_kernels_differ_in_length_dilation_padding_and_channels() -> None:
+    convolutions = drawn(4, 200, 300, seed=0)
+    lengths, dilations, paddings = (set(column) for column in zip(*convolutions.geometry))
+    assert lengths == {7, 9, 11} and min(dilations) == 1 and max(dilations) > 15 and len(paddings) > 10
+    channels = (convolutions.weight != 0).any(2).sum(1)
+    assert set(channels.tolist()) == {1, 2, 3, 4}
+
+
+def test_random_convolutions_follow_from_their_seed_and_batch_nothing() -> None:
+    x = torch.randn(6, 2, 50, generator=torch.Generator().manual_seed(0))
+    first, again, other = (drawn(2, 50, 100, seed)(x) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    one_by_one = torch.cat([drawn(2, 50, 100, 0)(row[None]) for row in x])
+    assert torch.allclose(one_by_one, first, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 8, 11])
+def test_random_convolutions_of_short_and_constant_series(steps: int) -> None:
+    x = torch.randn(3, 1, steps, generator=torch.Generator().manual_seed(0))
+    x[1] = 4.0
+    assert drawn(1, steps, 50, 0)(x).isfinite().all()
+
+
+def test_long_series_are_convolved_in_groups_of_few_kernels() -> None:
+    x = torch.randn(2, 1, 40_000, generator=torch.Generator().manual_seed(0))
+    convolutions = drawn(1, 40_000, 12, 0)
+    assert all(stop - start == 1 for start, stop in convolutions.groups)
+    assert [start for start, _ in convolutions.groups] == list(range(12)) and convolutions(x).shape == (2, 24)
+
+
+# As a backbone
+
+
+@pytest.fixture(scope="module")
+def waves() -> tuple[np.ndarray, np.ndarray]:
+    """Series of two classes, (120, 1, 64), that differ in their frequency and not in their phase or level."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 60)
+    phase = generator.uniform(0, 2 * np.pi, (120, 1))
+    time = np.arange(64) / 64 * 2 * np.pi
+    waves = np.sin(time * np.where(labels == 1, 7, 6)[:, None] + phase) + generator.normal(0, 0.3, (120, 64))
+    return waves[:, None].astype(np.float32), labels
+
+
+def test_features_are_standardized_by_the_training_samples(waves: tuple[np.ndarray, np.ndarray]) -> None:
+    encoder = aekit.fit(waves[0], backbone=NAME, overrides={f"encoder.{NAME}.kernels": 50}, progress=False)
+    vectors = np.asarray(encoder.embed(waves[0], progress=False))
+    plain = RandomConvolutions(1, 64, 50)
+    plain.load_state_dict(encoder.backbone.stages[0][0].state_dict())
+    features = plain(encoder.preprocess(torch.from_numpy(waves[0]))).numpy()
+    varied = features.std(0) > 1e-6
+    expected = (features - features.mean(0)) / np.where(varied, features.std(0), 1)
+    assert vectors.shape == (120, 100) and varied.sum() > 80
+    np.testing.assert_allclose(vectors[:, varied], expected[:, varied], atol=2e-3)
+
+
+def test_the_seed_draws_other_kernels_and_the_same_one_the_same(waves: tuple[np.ndarray, np.ndarray]) -> None:
+    first, again, other = (aekit.fit(waves[0], backbone=NAME, seed=seed, progress=False) for seed in (0, 0, 1))
+    assert first.digest == again.digest != other.digest
+
+
+def test_it_is_not_trained_unless_a_dimension_is_asked_for(
+    waves: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "waves.npz", x=waves[0], y=waves[1])
+    said = Said()
+    settings = {"evaluate.evaluators": ["probe"]}
+    aekit.fit(tmp_path / "waves.npz", backbone=NAME, out=tmp_path / "run", overrides=settings, progress=said)
+    text = "\n".join(said.lines)
+    assert f"epochs: 0, as training does not change {NAME}" in text
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    subjects = results["evaluation"]["results"]
+    assert "random" not in subjects and "rocket-2000" in subjects
+    assert "random weights are no baseline here: the encoder's own are random, and were not trained" in text
+    assert subjects["encoder"]["probe"]["metrics"]["accuracy"]["value"] > 0.9
+    assert (tmp_path / "run" / "report.html").is_file()
+
+    trained = aekit.fit(waves[0], backbone=NAME, dim=4, epochs=2, progress=False)
+    assert trained.dim == 4 and trained.record["trained"]["samples"] == 120
+    again = aekit.load(tmp_path / "run")
+    assert again.dim == 2000 and "trained" not in again.record
+
+
+def test_a_trained_backbone_without_epochs_is_refused(waves: tuple[np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(RecipeError, match="nothing to train"):
+        aekit.fit(waves[0], backbone="conv", epochs=0, progress=False)
+
+
+def test_the_command_and_the_name_in_tables(
+    command: Command, waves: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    data, run = tmp_path / "waves.npz", tmp_path / "run"
+    np.savez(data, x=waves[0], y=waves[1])
+    command.ok("fit", data, "-o", run, "--backbone", NAME, "--no-report")
+    command.ok("embed", run, data, "-o", tmp_path / "embeddings")
+    command.ok("index", tmp_path / "embeddings", "-o", tmp_path / "index")
+    command.ok("export", run, "-o", tmp_path / "model.pt2")
+    assert (tmp_path / "model.pt2").is_file()
+    recipe = {"train.epochs": 0, "encoder.backbone": NAME, "encoder.weights": ""}
+    assert method_name(recipe) == f"untrained {NAME}"
+
+
+def test_it_competes_in_a_search_as_it_is() -> None:
+    space = Space(SampleSpec("series", (1, 64), "float32"), {}, {}, seed=0)
+    name = f"untrained {NAME}"
+    assert space.as_they_are[name] == {"encoder.backbone": NAME, "encoder.dim": 0, "train.epochs": 0}
+    assert NAME not in space.backbones and space.first(1) == {"objective": name}
+    images = Space(SampleSpec("image", (3, 32, 32), "uint8"), {}, {}, seed=0)
+    assert name not in images.as_they_are
