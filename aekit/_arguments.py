@@ -14,6 +14,7 @@ from aekit.errors import AekitError, FileError, closest_name, failure_of_the_mac
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_ANY_PLACE, _ANY_NAME = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
 class ArgumentError(AekitError, TypeError):
@@ -21,16 +22,16 @@ class ArgumentError(AekitError, TypeError):
 
 
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
-    """Make a public function refuse an unknown keyword argument with the nearest valid name, and a path, text, number or truth
-    value of another type, and say in one line which file failed or that memory is short. Functions that take any keyword
-    arguments check them themselves.
+    """Make a public function refuse an unknown keyword argument with the nearest valid name, a call without a required argument or
+    without the name of one that needs it, and a path, text, number or truth value of another type, and say in one line which
+    file failed or that memory is short. Functions that take any keyword arguments check them themselves.
 
     Args:
         function: the function.
         name: its public name; "": the name of the function.
     """
     parameters = inspect.signature(function).parameters
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    takes_any = any(parameter.kind is _ANY_NAME for parameter in parameters.values())
     names = [name for name, parameter in parameters.items() if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY]
     types = {name: _types_of(parameter.annotation) for name, parameter in parameters.items()}
 
@@ -40,6 +41,8 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
             if argument not in parameters and not takes_any:
                 near = closest_name(argument, names)
                 raise ArgumentError(f"aekit.{name or function.__name__}: no argument {argument!r}{near}")
+        if problem := _number_of_arguments(parameters, args, kwargs):
+            raise ArgumentError(f"aekit.{name or function.__name__}: {problem}")
         for argument, value in [*zip(parameters, args), *kwargs.items()]:
             expected = types.get(argument, ())
             if expected and not any(
@@ -61,6 +64,24 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
             raise
 
     return checked
+
+
+def _number_of_arguments(
+    parameters: Mapping[str, inspect.Parameter], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> str:
+    """Return which argument is missing, or which has to be named; "" if neither."""
+    by_place = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_name = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
+    any_number = any(p.kind is _ANY_PLACE for p in parameters.values())
+    if len(args) > len(by_place) and not any_number:
+        others = f"; name the others, such as {', '.join(f'{one} = ...' for one in by_name[:3])}" if by_name else ""
+        shown = [one for one in by_place if one != "self"]
+        count = len(args) - len(by_place) + len(shown)
+        return f"{count} arguments without a name: expected {', '.join(shown) or 'none'}{others}"
+    filled = {*by_place[: len(args)], *kwargs}
+    required = [p.name for p in parameters.values() if p.default is p.empty and p.kind not in (_ANY_PLACE, _ANY_NAME)]
+    missing = [one for one in required if one not in filled]
+    return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
 
 
 def _is_path(value: Any) -> bool:

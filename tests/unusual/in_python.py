@@ -445,6 +445,19 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.refused(
+    "an argument without its name, where it needs one",
+    "aekit.draw_map: 2 arguments without a name: expected data; name the others, such as out = ...",
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.draw_map(ROWS, folder / "map.png")  # type: ignore[misc]
+
+
+@AREA.refused("a call without a required argument", "aekit.tune: out and minutes are missing")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.tune(ROWS)  # type: ignore[call-arg]
+
+
+@AREA.refused(
     "a misspelled argument of `Encoder.embed`", "aekit.embed: no argument 'batchsize'; did you mean 'batch_size'?"
 )
 def _(folder: Path, listener: Listener) -> None:
