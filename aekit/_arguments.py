@@ -22,8 +22,8 @@ class ArgumentError(AekitError, TypeError):
 
 
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
-    """Make a public function refuse an unknown keyword argument with the nearest valid name, a call without a required argument or
-    without the name of one that needs it, and a path, text, number or truth value of another type, and say in one line which
+    """Make a public function refuse an unknown keyword argument with the nearest valid name, a call without a required argument
+    or without the name of one that needs it, and a path, text, number or truth value of another type, and say in one line which
     file failed or that memory is short. Functions that take any keyword arguments check them themselves.
 
     Args:

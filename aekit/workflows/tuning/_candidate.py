@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aekit.encoder.encoder import Encoder
-from aekit.errors import RecipeError
+from aekit.errors import RecipeError, TrainingError
 from aekit.io.atomic import write_text
 from aekit.objectives.base import Objective
-from aekit.progress import SILENT
+from aekit.progress import SILENT, Progress, Task
 from aekit.training.batches import Batches
 from aekit.training.build import make_objective
 from aekit.training.defaults import resolve_defaults
@@ -25,6 +26,28 @@ from aekit.workflows.tuning._problem import Problem
 TIMED_STEPS = 4
 """Steps by which a candidate's speed is measured, after a first one that warms up."""
 MAX_EPOCHS = 400
+
+
+class _Deadline(Progress):
+    """Stop what reports progress before the first step, after a number of seconds.
+
+    Args:
+        seconds: the limit.
+        training: title of the training itself, which has a limit of its own.
+    """
+
+    def __init__(self, seconds: float, training: str) -> None:
+        self.seconds, self.end, self.training = seconds, _budget.now() + seconds, training
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        def advance(units: int = 1, note: str = "") -> None:
+            if title != self.training and _budget.now() > self.end:
+                raise TrainingError(f"its preparation ({title}) takes longer than {self.seconds:.0f} s")
+
+        task = Task()
+        task.advance = advance  # type: ignore[method-assign]
+        yield task
 
 
 class Candidate:
@@ -83,13 +106,21 @@ class Candidate:
         count = self.problem.refitted_count
         return count // min(self.recipe.train.batch_size, count)
 
-    def measure(self) -> float:
-        """Measure the seconds of a step, on a network that is then built anew."""
+    def measure(self, limit: float = math.inf) -> float:
+        """Measure the seconds of a step, on a network that is then built anew.
+
+        Args:
+            limit: seconds that the preparation before the first step may take, such as a teacher's pass over the samples.
+
+        Raises:
+            TrainingError: it takes longer.
+        """
         if not self.trains:
             return 0.0
         enough = math.ceil((TIMED_STEPS + 1) / self.steps_per_epoch)
         phase = self._phase(max(enough, self.recipe.train.epochs))
-        train_phases([phase], None, resume=False, progress=SILENT, stop_at=1)
+        preparing = _Deadline(limit, phase.title) if math.isfinite(limit) else SILENT
+        train_phases([phase], None, resume=False, progress=preparing, stop_at=1)
         start = _budget.now()
         train_phases([phase], None, resume=False, progress=SILENT, stop_at=TIMED_STEPS)
         self.seconds_per_step = (_budget.now() - start) / TIMED_STEPS

@@ -32,7 +32,8 @@ TIMED_SAMPLES = 16
 NARROW, WIDTH = 32, 0.6
 """Width of an embedding from which scoring it takes longer, and the exponent of the width in the time that it takes."""
 TOO_SLOW = 2.0
-"""Time of one epoch or of scoring, as a multiple of that of a whole training, from which a candidate is too slow."""
+"""Time of one epoch, of scoring or of the preparation before the first step, as a multiple of that of a whole training, from
+which a candidate is too slow."""
 
 
 @dataclass
@@ -124,7 +125,7 @@ class Search:
             candidate.seconds_per_step = trial.user_attrs["seconds_per_step"]
             candidate.set_epochs(json.loads(known)["train.epochs"])
             return
-        candidate.measure()
+        candidate.measure(TOO_SLOW * self.budget.training if trial.number else math.inf)
         epochs = settings.get("train.epochs", self.fixed.get("train.epochs"))
         if epochs is None:
             epochs = candidate.epochs_in(self.budget.training)

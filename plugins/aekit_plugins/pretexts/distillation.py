@@ -27,7 +27,10 @@ _TEACHER = Field(
     "initial weights; auto: for images a pretrained network at hand, else initial",
 )
 _SIZE = Field(
-    ge=8, le=4096, description="side of the teacher's input; by default what its weights expect; smaller is faster"
+    ge=8,
+    le=4096,
+    description="side of the teacher's input; by default what its weights expect; smaller is faster",
+    json_schema_extra={"search": False},  # sides that suit the weights are few, and large ones take hours
 )
 _KEPT = "views of each sample, itself and augmented ones, with features computed once; fresh: new ones at every step"
 _Views = Annotated[int, Field(ge=1, le=1024)]
@@ -61,7 +64,9 @@ class Distillation(Pretext):
             list[Literal["cosine", "smooth-l1", "relational"]],
             Field(min_length=1, description="distances to the teacher, which are summed"),
         ] = ["cosine", "relational"],  # noqa: B006
-        views: Annotated[Literal["fresh"] | _Views, Field(description=_KEPT)] = 16,
+        views: Annotated[
+            Literal["fresh"] | _Views, Field(description=_KEPT, json_schema_extra={"search": [4, 16]})
+        ] = 16,
         **augmentations: Unpack[CropOptions],
     ) -> None:
         super().__init__(encoder)
