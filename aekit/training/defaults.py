@@ -142,7 +142,7 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
         say(f"objective: {task.name} ({task.entry.summary}), as the backbone has no decoder")
         return recipe.with_objective(pretexts=[task.name])
     weights = {"autoencoder": float(f"{AUTOENCODER_WEIGHT / spec.size:.2g}")} | section.weights
-    hint = f"--variant {plain.name} trains only the autoencoder"
+    hint = f"variants=['{plain.name}'] (--variant {plain.name}) trains only the autoencoder"
     say(f"objective: an autoencoder and {task.name} ({task.entry.summary}); {hint}")
     return recipe.with_objective(variants=[plain.name], pretexts=[task.name], weights=weights)
 

@@ -38,7 +38,7 @@ def test_images_and_series_get_simclr_with_the_autoencoder(kind: Kind) -> None:
     size = int(np.prod(SHAPES[kind]))
     assert recipe.objective.weights["autoencoder"] == pytest.approx(AUTOENCODER_WEIGHT / size, rel=0.05)
     summary = registry().get("pretext", "simclr").entry.summary
-    hint = "--variant plain trains only the autoencoder"
+    hint = "variants=['plain'] (--variant plain) trains only the autoencoder"
     assert f"objective: an autoencoder and simclr ({summary}); {hint}" in messages
     again, _ = resolve(kind, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
     assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
