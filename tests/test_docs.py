@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -85,6 +86,19 @@ def test_every_command_is_documented_and_has_help() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
                 assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_every_extra_is_documented_and_so_is_what_all_of_them_leave_out() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {name: wanted for name, wanted in project["optional-dependencies"].items() if name not in ("docs", "test")}
+    rows = [
+        line for line in (ROOT / "docs" / "index.md").read_text("utf-8").splitlines() if line.startswith("| `aekit[")
+    ]
+    documented = {name: row for row in rows for name in re.findall(r"`aekit\[([a-z0-9]+)\]`", row)}
+    assert set(documented) == set(extras)
+    included = set(extras["all"][0].removeprefix("aekit[").removesuffix("]").split(","))
+    left_out = set(re.findall(r"`([a-z0-9]+)`", documented["all"].split("all of these but")[1]))
+    assert left_out == set(extras) - included - {"all"}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
