@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -275,6 +277,25 @@ def test_a_fit_that_starts_from_models_of_similar_samples_ends_at_the_same_minim
     cold, warm = (fit_logistic(x, y, [1e-2], start=start) for start in (None, fitted))
     np.testing.assert_allclose(warm.probabilities(rest), cold.probabilities(rest), atol=1e-3)
     assert warm.converged[0] and 2 * warm.iterations[0] < cold.iterations[0]
+
+
+def test_a_fit_of_separable_classes_does_not_start_from_large_coefficients() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.permutation(np.repeat(np.arange(6), 34))[:200]
+    factors = generator.normal(size=(200, 250))
+    factors[np.arange(200), labels] += 2
+    x = (factors @ generator.normal(size=(250, 2000))).astype(np.float32)
+    searched = fit_logistic(x[:160], labels[:160], [1.0, 1e3], tolerance=probe.SEARCH_TOLERANCE)
+    cold, warm = (fit_logistic(x, labels, [1e3], start=start) for start in (None, searched))
+    assert warm.converged[0] and warm.iterations[0] == cold.iterations[0] < 100
+
+
+def test_a_start_from_which_a_fit_does_not_converge_is_left_for_the_origin() -> None:
+    x, y = load_digits(return_X_y=True)
+    far = fit_logistic(x[:300], y[:300], [1e3], tolerance=probe.SEARCH_TOLERANCE)
+    far = replace(far, coef=1e3 * far.coef)
+    cold, warm = (fit_logistic(x, y, [1e-2], max_iterations=60, start=start) for start in (None, far))
+    assert cold.converged[0] and warm.converged[0] and warm.iterations[0] == cold.iterations[0]
 
 
 def test_the_preconditioner_of_a_start_near_the_minimum_is_the_hessian_along_the_leading_directions() -> None:

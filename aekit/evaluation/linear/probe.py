@@ -127,7 +127,8 @@ def fit_logistic(
         max_directions: look for coefficients in the span of as many leading principal directions only, which is faster for wide
             features; default: all.
         start: models of the same features and classes for similar samples; the search starts from the one with the nearest
-            strength, which saves a third of the steps. Default: it starts from the origin.
+            strength, which saves a third of the steps; from the origin if there are more features than samples, or if it does
+            not converge. Default: from the origin.
         device: device to compute on; default: a GPU if there is one.
 
     Raises:
@@ -153,9 +154,17 @@ def fit_logistic(
         design = torch.cat([design[:, :-1] @ directions, design[:, -1:]], 1)
         basis, directions = directions if basis is None else basis @ directions, None
     values = target.to(design.dtype) if several else target
-    origin = None if start is None else _coefficients_along(start, mean, scale, basis, ordered).to(design.device)
-    search = _Search(design, values, len(classes), several, ordered, held_out, (variances, directions), origin)
+    # More features than samples separate the classes: weak penalties make coefficients so large that the way from them is longer.
+    origin = None
+    if start is not None and len(x) > x.shape[1]:
+        origin = _coefficients_along(start, mean, scale, basis, ordered).to(design.device)
+    curvature = (variances, directions)
+    search = _Search(design, values, len(classes), several, ordered, held_out, curvature, origin)
     ends = search.run(tolerance, max_iterations)
+    if origin is not None and not ends.converged.all():
+        # Fewer features may separate the classes too.
+        search = _Search(design, values, len(classes), several, ordered, held_out, curvature, None)
+        ends = search.run(tolerance, max_iterations)
     solutions = ends.x.view(len(ends.x), len(classes), -1)
     if not several:
         solutions = solutions - solutions.mean(1, keepdim=True)  # a common offset of the classes changes no probability
