@@ -179,6 +179,8 @@ def _tiles(encoder: Encoder, results: Mapping[str, Any]) -> dict[str, tuple[str,
     if "effective_rank" in metrics:
         tiles["effective rank"] = (f"{metrics['effective_rank']:g}", f"of {encoder.dim} dimensions")
     tiles["embedding"] = (f"{encoder.dim}", f"dimensions (input {encoder.spec.size:,})")
+    if not results["trained"]["samples"]:
+        return tiles | {"training": ("none", f"for {encoder.spec}")}
     tiles["trained on"] = (f"{results['trained']['samples']:,}", f"samples, {encoder.spec}")
     tiles["trained in"] = (
         _duration(results["trained"]["seconds"]),
@@ -237,6 +239,8 @@ def _last_losses(records: list[dict[str, float]]) -> list[float]:
 
 
 def _training(terms: Terms) -> list[str]:
+    if not any(terms.values()):
+        return []
     drawn = [
         charts.curve(name, [x for x, _ in line], [y for _, y in line], "step", smooth=name != "learning rate")
         for name, line in terms.items()

@@ -125,7 +125,8 @@ def test_it_is_not_trained_unless_a_dimension_is_asked_for(
     assert "random" not in subjects and "rocket-2000" in subjects
     assert "random weights are no baseline here: the encoder's own are random, and were not trained" in text
     assert subjects["encoder"]["probe"]["metrics"]["accuracy"]["value"] > 0.9
-    assert (tmp_path / "run" / "report.html").is_file()
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "1,000 kernels" in text and "2000 dimensions, with random weights" in page and "trained on" not in page
 
     trained = aekit.fit(waves[0], backbone=NAME, dim=4, epochs=2, progress=False)
     assert trained.dim == 4 and trained.record["trained"]["samples"] == 120
