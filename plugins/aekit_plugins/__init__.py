@@ -112,7 +112,7 @@ def aekit_register_backbones() -> list[Entry]:
 @hookimpl
 def aekit_register_sources() -> list[Entry]:
     at = "aekit_plugins.sources"
-    texts = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc")
+    texts = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".vec")
     workbooks, statistics = (
         (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
         (".sav", ".zsav", ".por", ".dta", ".sas7bdat", ".xpt"),

@@ -21,7 +21,7 @@ from aekit.data.samples import load_samples
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder.preprocessing import fit_preprocess
-from aekit.errors import DataWarning
+from aekit.errors import DataError, DataWarning
 
 AREA = Area(__name__)
 NOISE = np.random.default_rng(0).normal(size=(60, 3)).round(3)
@@ -280,6 +280,16 @@ AREA.refused_file(
 WORDS = ["the", ",", '"', "#", "//", "NA", "null", "10,000", "caf\u00e9", "it's", "of", "$100"]
 
 
+@AREA.changed("a remark below a table with blanks between its cells", "2 lines below the table skipped: Source: NOAA")
+def _(folder: Path, listener: Listener) -> None:
+    rows = text(NOISE, "h w d", " ")
+    source = opened(folder, rows + "\nSource: NOAA, station 12\nlast checked by Ann Lee\n")
+    assert np.array_equal(values(source), NOISE)
+    with pytest.raises(DataError, match="Expected 3 columns, got 4"):
+        opened(folder, rows + "1 2 3 4\n")
+    listener.lines += source.notes
+
+
 @AREA.changed("word vectors of GloVe: a word and its numbers a line", "word vectors: the words are ids, e.g. 'the'")
 def _(folder: Path, listener: Listener) -> None:
     path = written(folder, text(([word, *row] for word, row in zip(WORDS, NOISE)), delimiter=" "), "glove.txt")
@@ -295,7 +305,7 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     words = [f"{word} {word}" for word in WORDS]
     rows = text(([word, *row, ""] for word, row in zip(words, NOISE)), "13 3", " ")
-    source = aekit.open_data(written(folder, rows, "vectors.txt"))
+    source = aekit.open_data(written(folder, rows, "wiki.vec"))
     assert list(source.ids) == words and np.array_equal(values(source), NOISE[: len(WORDS)])
     listener.lines += source.notes
 

@@ -22,7 +22,7 @@ def cut_remarks(body: bytes, delimiter: str, width: int) -> tuple[bytes, list[st
 
     Args:
         body: the rows, in UTF-8.
-        delimiter: between cells.
+        delimiter: between cells; "" for blanks.
         width: number of columns.
     """
     lines = body[-_BYTES:].decode("utf-8", "ignore").splitlines(keepends=True)
@@ -33,8 +33,10 @@ def cut_remarks(body: bytes, delimiter: str, width: int) -> tuple[bytes, list[st
             continue
         quoted = _QUOTED.fullmatch(texts[place])
         texts[place] = quoted[1] if quoted else texts[place]
-        is_named, is_row = bool(_NAMED.match(texts[place])), lines[place].count(delimiter) == width - 1
-        is_cell = quoted or delimiter not in texts[place] or (is_named and not is_row)
+        cells = lines[place].count(delimiter) + 1 if delimiter else len(texts[place].split())
+        is_named, is_row = bool(_NAMED.match(texts[place])), cells == width
+        is_one_cell = bool(delimiter) and delimiter not in texts[place]
+        is_cell = quoted or is_one_cell or ((is_named or not delimiter) and not is_row)
         if '"' in texts[place] or not is_cell or not _SENTENCE.match(texts[place]):
             break
         if is_named or not texts[place - 1]:

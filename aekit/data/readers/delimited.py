@@ -33,7 +33,7 @@ from aekit.data.readers._word_vectors import parse_word_vectors
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
-TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc")
+TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".vec")
 """Endings of text tables, which may be gzipped; the last four are those of other files, too."""
 HEAD, FIRST_LINES = 1 << 20, 20
 """Bytes from which the form of a file is guessed, and the fewest lines."""
@@ -81,9 +81,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     if detected.word_vectors:
         table, more_notes = parse_word_vectors(path, body, detected.names, detected.word_vectors[1])
         return table, True, [*detected.notes, *more_notes]
-    below: list[str] = []
-    if detected.delimiter:
-        body, below = cut_remarks(body, detected.delimiter, len(detected.names))
+    body, below = cut_remarks(body, detected.delimiter, len(detected.names))
     body, delimiter = with_single_delimiter(body, detected.delimiter or "\t")
     if not detected.delimiter:
         body = re.sub(rb'("[^"\n]*")|[ \t]+', _tabbed, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
