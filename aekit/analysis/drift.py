@@ -288,7 +288,9 @@ def _page(known: Embeddings, recent: Embeddings, scores: np.ndarray, result: Dri
     for part, rows, log_odds, title in sides:
         captions = [f"log odds {log_odds[row]:.2f}" for row in rows]
         samples = shown_samples(part, rows.tolist(), [""] * len(rows), captions)
-        remark = "Log odds above 0 speak for new data, below 0 for the reference."
+        remark = (
+            f"{_some(len(rows), len(part), 'samples')}Log odds above 0 speak for new data, below 0 for the reference."
+        )
         sections.append(Section(title=f"{title} samples that differ most", remark=remark, samples=samples))
     return SamplePage(
         title="Drift",
@@ -298,8 +300,21 @@ def _page(known: Embeddings, recent: Embeddings, scores: np.ndarray, result: Dri
         encoder=result.digest,
         sections=[
             *sections,
-            Section(title="Clusters of the reference", remark="Fractions of each side.", table=result.clusters[:SHOWN]),
-            Section(title="Dimensions whose mean moved most", table=result.rows()),
+            Section(
+                title="Clusters of the reference",
+                remark=f"{_some(SHOWN, len(result.clusters), 'clusters')}Fractions of each side.",
+                table=result.clusters[:SHOWN],
+            ),
+            Section(
+                title="Dimensions whose mean moved most",
+                remark=_some(SHOWN, len(result.dimensions), "dimensions"),
+                table=result.rows(),
+            ),
         ],
         thumbnails=embedded_thumbnails((recent, new_rows), (known, old_rows)),
     )
+
+
+def _some(shown: int, total: int, what: str) -> str:
+    """Return a sentence on how many of these are shown, unless all are."""
+    return f"{shown:,} of {total:,} {what}. " if shown < total else ""

@@ -116,6 +116,8 @@ def test_the_command_embeds_new_data_with_the_run(command: Command, tmp_path: Pa
     assert summary["drift"] and summary["p_value"] < 0.01 and summary["samples"] == {"reference": 120, "new": 120}
     with (tmp_path / "b" / "drift.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 120
+    page = (tmp_path / "b" / "report.html").read_text("utf-8")
+    assert page.count("48 of 120 samples. ") == 2 and "of 3 dimensions" not in page
     other = aekit.fit(tmp_path / "known.npz", dim=3, epochs=1, backbone="linear", seed=5)
     with pytest.raises(IdentityError):
         aekit.measure_drift(tmp_path / "run", other.embed(tmp_path / "same.npz"))
