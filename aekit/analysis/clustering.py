@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from aekit._arguments import checked_arguments
 from aekit.analysis._results import AnalysisResult
-from aekit.analysis._samples_image import draw_embedded
+from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis.inputs import open_or_embed
 from aekit.data.labels import label_texts
 from aekit.encoder.embeddings import Embeddings
@@ -32,6 +32,7 @@ from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
+from aekit.visualization.sample_page import SamplePage, Section
 
 MIN_SAMPLES = 30
 """Samples that a map or an export needs to be clustered."""
@@ -40,6 +41,8 @@ STRUCTURE = {0.7: "strong", 0.5: "reasonable", 0.25: "weak"}
 DOMINANT = 0.9
 """Fraction of the samples in the largest cluster from which the others are outliers: few far points have a high silhouette."""
 IMAGE_COLUMNS, IMAGE_ROWS = 10, 30
+PAGE_SAMPLES = 16
+"""Most samples of a cluster on the page."""
 
 Method = Literal["kmeans", "hdbscan"]
 
@@ -58,6 +61,7 @@ class Clusters(AnalysisResult):
         silhouettes_by_count: number of clusters -> silhouette, of the numbers that were tried.
         labels: (N,) or None.
         image: the samples nearest to each center, or None if the samples are not available.
+        page: the same samples, and the clusters.
     """
 
     digest: str
@@ -69,6 +73,7 @@ class Clusters(AnalysisResult):
     silhouettes_by_count: dict[int, float]
     labels: np.ndarray | None
     image: Image.Image | None
+    page: SamplePage | None = None
 
     stem = "clusters"
 
@@ -95,7 +100,7 @@ class Clusters(AnalysisResult):
         return columns | ({} if self.labels is None else {"label": self.labels})
 
     def save(self, folder: Path) -> None:
-        """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
+        """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors``, ``image.png`` and the page to a folder."""
         super().save(folder)
         save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
 
@@ -149,7 +154,7 @@ def find_clusters(
         method: ``kmeans`` finds round clusters of similar size; ``hdbscan`` finds dense clusters of any shape and number, and
             leaves samples between them in no cluster (Campello, Moulavi and Sander, 2013). HDBSCAN is fitted on at most
             20,000 samples; every other sample joins the cluster of its nearest neighbor.
-        out: new folder for the cluster of each sample, the centers and the image.
+        out: new folder for the cluster of each sample, the centers, the image and the page.
         seed: seed of the initial centers and of the samples whose silhouette is measured.
         device: device that the encoder of a run computes on; default: the CPU.
         progress: shows the number of clusters that was chosen, as in `aekit.fit`.
@@ -209,19 +214,59 @@ def find_clusters(
             labels=embeddings.labels,
             image=_image(embeddings, assigned, distances, len(centers)),
         )
+        result = replace(result, page=_page(embeddings, result))
         if folder is not None:
             result.save(folder)
     return result
+
+
+def _nearest(assigned: np.ndarray, distances: np.ndarray, number: int, count: int) -> np.ndarray:
+    """Return the rows of the samples of a cluster nearest to its center; of those in no cluster, the ones farthest from all."""
+    members = np.flatnonzero(assigned == number)
+    order = distances[members] if number >= 0 else -distances[members]
+    return members[np.argsort(order, kind="stable")[:count]]
+
+
+def _page(embeddings: Embeddings, result: Clusters) -> SamplePage:
+    """Show the samples nearest to the center of each of the largest clusters, and those in no cluster."""
+    sections, parts = [], []
+    for number in [*range(min(len(result.centers), IMAGE_ROWS)), -1]:
+        rows = _nearest(result.clusters, result.distances, number, PAGE_SAMPLES)
+        if not len(rows):
+            continue
+        total = int((result.clusters == number).sum())
+        some = f"{len(rows)} of {total:,} samples, " if len(rows) < total else ""
+        where = (
+            f"{some}the nearest to the center first." if number >= 0 else f"{some}the farthest from all centers first."
+        )
+        labels = [""] * len(rows) if result.labels is None else label_texts(result.labels[rows]).tolist()
+        captions = [f"distance {distance:.3g}" for distance in result.distances[rows]]
+        title = f"Cluster {number}: {total:,} samples" if number >= 0 else f"In no cluster: {total:,} samples"
+        samples = shown_samples(embeddings, rows.tolist(), labels, captions)
+        sections.append(Section(title=title, remark=where[0].upper() + where[1:], samples=samples))
+        parts.append(rows)
+    some = (
+        f"The {IMAGE_ROWS} largest of {len(result.centers)} are shown above."
+        if len(result.centers) > IMAGE_ROWS
+        else ""
+    )
+    return SamplePage(
+        title="Clusters",
+        conclusion=f"{result.conclusion()}.",
+        severity="good" if result.silhouette >= min(STRUCTURE) else "notice",
+        encoder=result.digest,
+        sections=[*sections, Section(title="All clusters", remark=some, table=result.rows())],
+        thumbnails=embedded_thumbnails(*((embeddings, rows) for rows in parts)),
+    )
 
 
 def _image(embeddings: Embeddings, assigned: np.ndarray, distances: np.ndarray, count: int) -> Image.Image | None:
     """Draw a row for each of the largest clusters: the samples nearest to its center."""
     rows, titles, captions = [], [], []
     for number in range(min(count, IMAGE_ROWS)):
-        members = np.flatnonzero(assigned == number)
-        nearest = members[np.argsort(distances[members], kind="stable")[:IMAGE_COLUMNS]]
+        nearest = _nearest(assigned, distances, number, IMAGE_COLUMNS)
         rows.append(nearest)
-        titles.append(f"{number} ({len(members):,})")
+        titles.append(f"{number} ({int((assigned == number).sum()):,})")
         captions.append([] if embeddings.labels is None else [str(label) for label in embeddings.labels[nearest]])
     outside = int((assigned < 0).sum())
     title = f"{count} clusters, the largest first; in each row, the samples nearest to the center"

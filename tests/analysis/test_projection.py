@@ -25,6 +25,7 @@ from aekit.errors import DataError, OutputError, RecipeError
 from aekit.evaluation.checks.embedding_health import embedding_health
 from aekit.nn.low_rank import project_to_span
 from aekit.visualization.plots import COLORS, GRAY, RAMP, _colored, draw_points
+from aekit.visualization.sample_page import SamplePage
 
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
 
@@ -199,6 +200,27 @@ def test_clusters_of_digits(command: Command, digits: Path, tmp_path: Path) -> N
     assert first["id"] == description["clusters"][0]["nearest"]
     with Image.open(out / "image.png") as image:
         assert image.height > 8 * 72
+    page = SamplePage.model_validate_json((out / "page.json").read_text("utf-8"))
+    assert [section.title for section in page.sections[:-1]] == [
+        f"Cluster {row['cluster']}: {row['samples']:,} samples" for row in description["clusters"]
+    ]
+    assert all(section.remark.startswith("16 of ") and len(section.samples) == 16 for section in page.sections[:-1])
+    assert page.sections[0].samples[0].id == first["id"] and page.sections[-1].table == description["clusters"]
+    assert page.thumbnails is not None and "Cluster 7" in (out / "report.html").read_text("utf-8")
+
+
+def test_samples_in_no_cluster_are_on_the_page(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    dense = np.repeat([[0.0, 0.0], [8.0, 0.0]], 120, axis=0) + 0.1 * generator.normal(size=(240, 2))
+    rows = np.concatenate([dense, generator.uniform(-20, 20, (40, 2))]).astype(np.float32)
+    result = find_clusters(rows, method="hdbscan")
+    page = result.page
+    outside = np.flatnonzero(result.clusters < 0)
+    assert page is not None and page.severity == "good" and page.thumbnails is None
+    section = page.sections[-2]
+    assert section.title == f"In no cluster: {len(outside):,} samples"
+    farthest = outside[result.distances[outside].argmax()]
+    assert section.samples[0].id == str(farthest) and "the farthest from all centers first" in section.remark
 
 
 def test_user_errors_with_clusters(command: Command, digits: Path, tmp_path: Path) -> None:

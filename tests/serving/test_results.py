@@ -55,6 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     aekit.find_duplicates(folder / "images", out=results / "duplicates")
     aekit.find_label_errors(embeddings, out=results / LABELS)
     aekit.curate(embeddings, 5, out=results / "next")
+    aekit.find_clusters(embeddings, clusters=3, out=results / "clusters")
     aekit.measure_drift(embeddings, folder / "new", out=results / "drift", permutations=20)
     return folder
 
@@ -69,6 +70,7 @@ def port(folder: Path) -> Iterator[int]:
 def test_every_result_is_listed_with_its_conclusion(port: int, folder: Path) -> None:
     entries = {entry["name"]: entry for entry in fetch_json(port, "/api/results")}
     assert {name: entry["title"] for name, entry in entries.items()} == {
+        "clusters": "Clusters",
         "drift": "Drift",
         "duplicates": "Duplicates",
         LABELS: "Label errors",
@@ -102,7 +104,7 @@ def test_other_samples_with_the_same_ids_have_no_row(port: int, folder: Path) ->
 
 
 def test_pages_load_nothing_and_run_only_their_own_scripts(port: int) -> None:
-    for name in ("", "/duplicates", f"/{quote(LABELS)}", "/next", "/drift"):
+    for name in ("", "/duplicates", f"/{quote(LABELS)}", "/next", "/clusters", "/drift"):
         status, headers, content = ask(port, f"/results{name}")
         text, policy = content.decode(), headers["content-security-policy"]
         assert status == 200 and "default-src 'none'" in policy and "script-src 'sha256-" in policy
@@ -200,7 +202,7 @@ def test_from_the_search_to_a_result_and_back(chromium: Any, port: int, folder: 
     page.get_by_role("link", name="Select this sample (all but those to keep)").press("Enter")
     expect(page.locator("#count")).to_have_text("1")
     page.set_viewport_size({"width": 390, "height": 844})
-    for name in ("", "/duplicates", f"/{quote(LABELS)}", "/next", "/drift"):
+    for name in ("", "/duplicates", f"/{quote(LABELS)}", "/next", "/clusters", "/drift"):
         page.goto(f"http://127.0.0.1:{port}/results{name}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
         assert page.evaluate("window.injected") is None
