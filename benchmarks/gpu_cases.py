@@ -110,12 +110,9 @@ def available(case: Case) -> bool:
 
 
 def in_time(arguments: argparse.Namespace, items: Sequence[Item]) -> Iterator[Item]:
-    """Yield items until the minutes are over, then print how many are left out."""
+    """Yield items until the time of the part is over, then print how many are left out."""
     for number, item in enumerate(items):
-        if time.monotonic() > arguments.end:
-            print(
-                f"  {len(items) - number} of {len(items)} left out, as {arguments.minutes:g} minutes are over",
-                flush=True,
-            )
+        if time.monotonic() > arguments.part_end:
+            print(f"  {len(items) - number} of {len(items)} left out, as the time of this part is over", flush=True)
             return
         yield item
