@@ -129,13 +129,13 @@ class _Ranking:
         hits = np.add.reduceat(weights[self.positives], self.firsts, axis=0)
         between = np.add.reduceat(weights[self.negatives], self.edges[:-1], axis=0)
         alarms = np.concatenate([np.zeros_like(between[:1]), np.cumsum(between, axis=0, dtype=np.int32)])
-        found = np.cumsum(hits, axis=0, dtype=np.int32)
-        positives, negatives = (np.where(count[-1] > 0, count[-1], np.nan) for count in (found, alarms))
+        recalled = np.cumsum(hits, axis=0, dtype=np.int32)
+        positives, negatives = (np.where(count[-1] > 0, count[-1], np.nan) for count in (recalled, alarms))
         above, through = alarms[self.above], alarms[self.through]
         auroc = 1 - (hits * ((above + through) / 2)).sum(axis=0) / (positives * negatives)
-        precision = found / np.maximum(found + through, 1)
+        precision = recalled / np.maximum(recalled + through, 1)
         average_precision = (hits * precision).sum(axis=0) / positives
-        reached = found >= (RECALL - 1e-12) * found[-1]
+        reached = recalled >= (RECALL - 1e-12) * recalled[-1]
         fpr = through[reached.argmax(axis=0), np.arange(through.shape[1])] / negatives
         return np.stack([auroc, average_precision, np.where(np.isnan(positives), np.nan, fpr)])
 
