@@ -2,135 +2,70 @@
 
     python benchmarks/gpu.py [--quick] [--device auto] [--precision auto] [--only train,embed] [--minutes 8]
 
-It needs no data. timm's networks are left out where timm is not installed. `--quick --device cpu` runs every part with small
-numbers, to know that the script works. Parts that would begin after the minutes are named and left out. In order:
+It needs no data and no network, but aekit installed with its plugins: `pip install -e .` in this folder, or, where nothing can be
+downloaded, `pip install --no-index --no-deps --find-links wheels -e .` after `pip download -d wheels` of what is missing there
+elsewhere. timm's networks are left out where timm is not installed. `--quick --device cpu` runs every part with small numbers,
+to know that the script works. A part that fails is named in the table at the end, and the next one runs; what the minutes do not
+suffice for is named and left out. In order:
 
 - correct: every variant and pretext task on every kind of sample: embedding, loss and gradients on the device against the CPU, in
   fp32, with the same random numbers; the largest relative difference
 - resume: a run restored in the middle against an uninterrupted one
 - share: steps whose weights several processes share (FSDP2) against steps with whole weights: in a process of its own on one
   device, and by NCCL on all GPUs of the machine where it has several; the peaks of the device's memory
+- evaluate: neighbors, linear probes and their like on the device against the CPU
 - peak: products of large matrices, which is what the shares of the peak refer to
 - train: images per second of `aekit.training.loop.train` with SimCLR against forward, backward and the optimizer alone on one
   batch in memory; two views of a sample are two images
-- compile: steps per second of small networks, whose time is launches of kernels, with and without train.compile
 - embed, probe, kNN: embedding of raw samples against the bare forward pass; a linear probe; neighbors
+- compile: steps per second of small networks, whose time is launches of kernels, with and without train.compile, which needs a
+  C compiler
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import statistics
+import math
+import os
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from gpu_cases import CASES, WRONG, Case, available, build, in_time, load_case, seconds_of
+from gpu_correctness import CPU, correct, resume, share
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from aekit import fit
-from aekit.data.samples import Samples, load_samples
-from aekit.data.shared_samples import load_shared_samples
-from aekit.data.source import ArraySource
 from aekit.data.spec import SampleSpec
+from aekit.encoder.inference import Precision
 from aekit.encoder.preprocessing import fit_preprocess
+from aekit.errors import first_line
+from aekit.evaluation.linear.draws import fit_draws
 from aekit.evaluation.linear.probe import fit_logistic
-from aekit.evaluation.neighbors import nearest_neighbors
-from aekit.io.device import choose_device
-from aekit.io.processes import Ranks
-from aekit.objectives.base import Batch, PretextObjective
+from aekit.evaluation.linear.ridge import fit_ridge
+from aekit.evaluation.neighbors import nearest_neighbors, rank_neighbors
+from aekit.io.device import choose_device, multiplies_bf16
+from aekit.objectives.base import PretextObjective
 from aekit.registry.discovery import registry
-from aekit.testing.trials import Trial, trials
 from aekit.training.batches import Batches
-from aekit.training.build import make_objective
 from aekit.training.checkpoint import State
 from aekit.training.loop import train
 from aekit.training.optimizer import make_optimizer
-from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings, uses_bf16
-from aekit.training.sharding import build_objective, training_precision
 from aekit.version import __version__
 
-CPU = torch.device("cpu")
-TOLERANCE = 2e-3
-"""Relative difference of sums in another order, after a step."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network and its data.
-
-    Attributes:
-        title: title of its row.
-        channels: of the images.
-        size: their side in pixels.
-        backbone: the [encoder] section.
-        batch: samples per step.
-        quick: samples per step with --quick.
-    """
-
-    title: str
-    channels: int
-    size: int
-    backbone: Mapping[str, Any]
-    batch: int
-    quick: int
-
-
-def timm(model: str, **options: Any) -> dict[str, Any]:
-    return {"backbone": "timm", "timm": {"model": model, **options}}
-
-
 IMAGES = SampleSpec("image", (3, 224, 224), "uint8")
-
-CASES = [
-    Case("conv", 1, 28, {"backbone": "conv", "conv": {"channels": [32, 64, 128]}}, 1024, 128),
-    Case("resnet, small stem", 1, 28, {"backbone": "resnet", "resnet": {"stem": "small"}}, 512, 8),
-    Case("timm resnet18", 3, 224, timm("resnet18", size=224), 128, 4),
-    Case("timm efficientnet_lite0", 3, 224, timm("tf_efficientnet_lite0", size=224), 128, 4),
-    Case("timm vit_small_patch16_224", 3, 224, timm("vit_small_patch16_224", size=224), 128, 2),
-]
-
-
-def load_case(case: Case, count: int, device: torch.device) -> Samples:
-    """Return random images, whose numbers do not matter to the time."""
-    shape = (min(count, 2000), case.channels, case.size, case.size)
-    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return load_samples(ArraySource(images), np.arange(len(images)), device)
-
-
-def recipe_values(case: Case, settings: Settings) -> dict[str, Any]:
-    return {
-        "data": {"source": "memory"},
-        "encoder": {**case.backbone, "dim": 0},
-        "objective": {"pretexts": ["simclr"]},
-        "train": settings.model_dump(),
-    }
-
-
-def build(case: Case, samples: Samples, settings: Settings) -> PretextObjective:
-    preprocess = fit_preprocess(samples)[0].to(samples.device)
-    recipe = make_recipe(recipe_values(case, settings))
-    objective = make_objective(recipe, samples.spec, preprocess).to(samples.device)
-    assert isinstance(objective, PretextObjective)
-    objective.start(samples)
-    return objective.train()
-
-
-def synchronized_time(device: torch.device) -> float:
-    """Return the time once the device has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+EVALUATION_TOLERANCE = 0.01
+"""Difference of coefficients and similarities, which are of size 1."""
+MOST = {"correct": 0.45}
+"""Fraction of the minutes that a part may take; others may take all that is left."""
+GRACE = 45.0
+"""Seconds after the minutes are over in which the part that runs may end; then it is named, and the script ends."""
 
 
 def bare(objective: PretextObjective, batch: Tensor, settings: Settings, steps: int) -> Callable[[], None]:
@@ -159,185 +94,39 @@ def with_aekit(objective: PretextObjective, batches: Batches, settings: Settings
     return run
 
 
-def seconds_of(runs: Mapping[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, float]:
-    """Return the median seconds of each function after a first call, interleaved, so that a slow moment affects all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
-        for name, run in runs.items():
-            started = synchronized_time(device)
-            run()
-            if turn:
-                seconds[name].append(synchronized_time(device) - started)
-    return {name: statistics.median(times) for name, times in seconds.items()}
-
-
-class TwinGenerator(torch.Generator):
-    """A generator of the CPU that passes for one of another device, so that both draw the same numbers."""
-
-    def __new__(cls, device: torch.device) -> TwinGenerator:
-        generator = super().__new__(cls)
-        generator.place = device
-        return generator
-
-    @property
-    def device(self) -> torch.device:
-        return self.place
-
-
-class TwinDraws(TorchFunctionMode):
-    """Draw on the CPU what a `TwinGenerator` is to draw, and move it to the device."""
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        generator = kwargs.get("generator")
-        if not isinstance(generator, TwinGenerator):
-            return function(*args, **kwargs)
-        kwargs |= {"device": "cpu"} if "device" in kwargs else {}
-        drawn = function(*(a.cpu() if isinstance(a, Tensor) else a for a in args), **kwargs)
-        if function.__name__.endswith("_") and isinstance(args[0], Tensor):  # in place
-            return args[0].copy_(drawn)
-        return drawn.to(generator.place)
-
-
-def one_step(trial: Trial, device: torch.device) -> list[Tensor]:
-    """Return embedding, loss and gradients of a step from the same weights and random numbers, on the CPU."""
-    preprocess = copy.deepcopy(trial.preprocess)
-    fresh = Trial(trial.plugin, trial.name, trial.options, trial.folder, trial.spec)
-    fresh.preprocess = preprocess.to(device)
-    fresh.samples.data, fresh.samples.device = fresh.samples.data.to(device), device
-    objective = fresh.objective(1).to(device)
-    raw = fresh.raw(16)
-    embedding = objective.encoder.eval()(raw).detach()
-    generator = TwinGenerator(device)
-    generator.manual_seed(1)
-    objective.train().set_progress(0.0)
-    with TwinDraws():
-        loss = objective.loss(Batch(raw), generator)["loss"]
-        loss.backward()
-    gradients = [p.grad for p in objective.trained() if p.grad is not None]
-    return [tensor.detach().float().cpu() for tensor in (embedding, loss, *gradients)]
-
-
-def correct(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
-    """Compare steps on the device with those on the CPU."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    plugins = [p for kind in ("variant", "pretext") for p in registry().by_kind(kind) if p.distribution == "aekit"]
-    differences: list[tuple[float, str]] = []
-    for plugin in plugins[:: 8 if arguments.quick else 1]:
-        with tempfile.TemporaryDirectory() as folder:
-            for trial in trials(plugin, plugin.name, {}, Path(folder)):
-                name = f"{plugin.name} on {trial.spec.kind}"
-                try:
-                    pairs = zip(one_step(trial, CPU), one_step(trial, device), strict=True)
-                    largest = max(float((a - b).norm() / a.norm().clamp(min=1e-3)) for a, b in pairs)
-                    differences.append((largest, name))
-                except Exception as error:  # one fault must not hide the others
-                    yield f"WRONG {name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    differences.sort(reverse=True)
-    for largest, name in differences:
-        if not largest <= TOLERANCE:
-            yield f"WRONG {name}: a relative difference of {largest:.2g}"
-    if differences:
-        yield f"{len(differences)} compared; largest relative difference {differences[0][0]:.2g}, of {differences[0][1]}"
-
-
-def resume(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
-    """Compare the losses of a restored run with those of an uninterrupted one."""
-    for case in CASES[: 1 if arguments.quick else 3]:
-        if not available(case):
-            continue
-        samples = load_case(case, 4 * case.quick, device)
-        settings = Settings(epochs=2, batch_size=case.quick, precision="fp32", device=device.type)
-        batches = Batches(samples, case.quick, 0)
-        with tempfile.TemporaryDirectory() as folder:
-            whole, losses = State.start(build(case, samples, settings), settings), []
-            for record in train(whole, batches, settings):
-                losses.append(record["loss"])
-                if whole.step == batches.per_epoch:
-                    whole.save(Path(folder) / "checkpoint")
-            again = State.start(build(case, samples, settings), settings)
-            again.restore(Path(folder) / "checkpoint")
-            resumed = [record["loss"] for record in train(again, batches, settings)]
-        off = max(abs(a - b) / abs(a) for a, b in zip(losses[again.step - len(resumed) :], resumed))
-        yield f"{'' if off < TOLERANCE else 'WRONG '}{case.title}: {'bit-equal' if not off else f'within {off:.1g}'}"
-
-
-def share(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
-    """Compare training with shared and with whole weights."""
-    import torch.distributed as dist
-
-    case = CASES[0] if arguments.quick or not available(CASES[-1]) else CASES[-1]
-    samples = load_case(case, 4 * case.quick, CPU)
-    for precision in ("fp32", "bf16"):
-        settings = Settings(epochs=2, batch_size=case.quick, precision=precision, device=device.type, clip=1.0)
-        with tempfile.TemporaryDirectory() as folder:
-            dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-                init_method=f"file://{folder}/meeting",
-                rank=0,
-                world_size=1,
-            )
-            try:
-                whole = shared_steps(case, samples, settings, None, device)
-                shared = shared_steps(case, samples, settings, Ranks(0, 1, dist.group.WORLD), device)
-            finally:
-                dist.destroy_process_group()
-        off = max(abs(a - b) / abs(a) for a, b in zip(whole.losses, shared.losses))
-        most = TOLERANCE if precision == "fp32" else 0.05
-        yield (
-            f"{'' if off < most else 'WRONG '}{case.title}, {precision}, one process: losses within {off:.1g}; "
-            f"peak {shared.peak / 2**20:.0f} MiB shared, {whole.peak / 2**20:.0f} MiB whole"
-        )
-    count = torch.cuda.device_count() if device.type == "cuda" else 0
-    if count < 2:
-        yield f"{count} GPUs: not tried on several by NCCL"
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder) / "images.npy", samples.batch(torch.arange(len(samples))).numpy())
-        overrides = {"train.epochs": 2, "train.batch_size": case.quick, "train.precision": "fp32", "encoder.dim": 16}
-        overrides |= {"objective.pretexts": ["simclr"], "evaluate.evaluators": []}
-        overrides |= {f"encoder.{name}": value for name, value in case.backbone.items()}
-        losses = {}
-        for sharding in ("none", "full"):
-            settings_of = {"overrides": overrides | {"train.sharding": sharding}, "report": False, "processes": count}
-            encoder = fit(Path(folder) / "images.npy", out=Path(folder) / sharding, **settings_of)
-            losses[sharding] = encoder.record["metrics"]["loss"]
-    off = abs(losses["full"] - losses["none"]) / abs(losses["none"])
-    yield f"{'' if off < TOLERANCE else 'WRONG '}{case.title}, fp32, {count} GPUs by NCCL: losses within {off:.1g}"
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Losses of some steps, and the peak of the device's memory in bytes; 0 on a CPU."""
-
-    losses: list[float]
-    peak: int
-
-
-def shared_steps(case: Case, samples: Samples, settings: Settings, ranks: Ranks | None, device: torch.device) -> Steps:
-    """Train a few steps, with weights that processes share if there are any."""
-    settings = settings.model_copy(update={"sharding": "none" if ranks is None else "full"})
-    images = ArraySource(samples.batch(torch.arange(len(samples))).numpy())
-    on_device = load_shared_samples(images, np.arange(len(samples)), device, ranks)
-    recipe = make_recipe(recipe_values(case, settings))
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    objective, _ = build_objective(recipe, samples.spec, fit_preprocess(samples)[0], ranks, device, print)
-    with training_precision(objective, settings):
-        objective.start(on_device)
-    batches = Batches(on_device, case.quick, settings.seed)
-    losses = [record["loss"] for record in train(State.start(objective.train(), settings), batches, settings)]
-    return Steps(losses, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0)
+def evaluated(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
+    """Compare neighbors and linear models on the device with those on the CPU."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((2000, 24)).astype(np.float32)
+    classes = (rows[:, :3] + 0.5 * rng.standard_normal((2000, 3))).argmax(axis=1)
+    draws, of_draws = rows[:600].reshape(20, 30, 24), np.tile(np.arange(3), 200).reshape(20, 30)
+    strengths = [0.01, 0.1, 1.0]
+    computed: dict[str, Callable[[torch.device], np.ndarray]] = {
+        "neighbors, cosine": lambda place: nearest_neighbors(rows[:500], rows, 20, device=place)[0],
+        "neighbors, l2": lambda place: nearest_neighbors(rows[:500], rows, 20, metric="l2", device=place)[0],
+        "probe": lambda place: fit_logistic(rows, classes, strengths, device=place).coef,
+        "probe of wide features": lambda place: (
+            fit_logistic(rows.reshape(100, -1), classes[:100], [0.01], device=place).coef
+        ),
+        "probe of several labels": lambda place: fit_logistic(rows, rows[:, :4] > 0, [0.1], device=place).coef,
+        "probe of draws": lambda place: fit_draws(draws, of_draws, strengths, tolerance=1e-6, device=place),
+        "ridge": lambda place: fit_ridge(rows, rows[:, 0] ** 2, strengths, device=place).coef,
+    }
+    for name, compute in computed.items():
+        difference = float(np.abs(compute(device) - compute(CPU)).max())
+        yield f"{'' if difference < EVALUATION_TOLERANCE else WRONG}{name}: within {difference:.1g}"
+    orders = [np.concatenate([p for _, p in rank_neighbors(rows[:200], rows, device=place)]) for place in (device, CPU)]
+    equal = float((orders[0] == orders[1]).mean())
+    yield f"{'' if equal > 0.99 else WRONG}rankings: {equal:.2%} of the positions are equal"
 
 
 def peak(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
-    """Measure the products of large matrices."""
-    side = 512 if arguments.quick else 8192
+    """Measure products of large matrices."""
+    side, products = (512, 2) if arguments.quick else (8192, 10)
     for dtype in (torch.float32, torch.bfloat16):
         a = torch.randn(side, side, device=device).to(dtype)
-        seconds = seconds_of({"product": lambda a=a: a @ a}, device, arguments.repeats)["product"]
-        arguments.peaks[dtype] = 2 * side**3 / seconds
+        run = {"products": lambda a=a: [torch.mm(a, a) for _ in range(products)][-1]}
+        arguments.peaks[dtype] = products * 2 * side**3 / seconds_of(run, device, arguments.repeats)["products"]
         yield f"{str(dtype).removeprefix('torch.')}: {arguments.peaks[dtype] / 1e12:.3g} TFLOP/s"
 
 
@@ -345,16 +134,13 @@ def training(arguments: argparse.Namespace, device: torch.device) -> Iterator[st
     """Compare training with its network alone."""
     head = f"{'network':28} {'images':>11} {'batch':>5} {'bare /s':>9} {'aekit /s':>9}"
     yield f"{head} {'aekit/bare':>10} {'of peak':>7} {'GiB':>6}"
-    for case in CASES:
-        if not available(case):
-            yield f"{case.title}: left out, as timm is not installed"
-            continue
+    for case in in_time(arguments, [case for case in CASES if available(case)]):
         batch = case.quick if arguments.quick else case.batch
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         samples = load_case(case, batch * arguments.steps, device)
         epochs = max(1, arguments.steps * batch // len(samples))
-        settings = Settings(epochs=epochs, batch_size=batch, precision=arguments.precision, device=device.type)
+        settings = Settings(epochs=epochs, batch_size=batch, precision=arguments.precision, device=str(device))
         batches = Batches(samples, batch, settings.seed)
         steps = epochs * batches.per_epoch
         x = fit_preprocess(samples)[0].to(device)(samples.batch(torch.arange(batch)))
@@ -367,7 +153,7 @@ def training(arguments: argparse.Namespace, device: torch.device) -> Iterator[st
             objective.encoder.encode(x[:1]).sum().backward()
         images = 2 * batch * steps
         used = torch.bfloat16 if uses_bf16(settings, samples.spec, device) else torch.float32
-        share = images * counter.get_total_flops() / median["aekit"] / arguments.peaks.get(used, float("nan"))
+        share = images * counter.get_total_flops() / median["aekit"] / arguments.peaks.get(used, math.nan)
         memory = f"{torch.cuda.max_memory_allocated(device) / 2**30:6.2f}" if device.type == "cuda" else f"{'-':>6}"
         yield (
             f"{case.title:28} {'x'.join(map(str, samples.spec.shape)):>11} {batch:5} {images / median['bare']:9.4g}"
@@ -377,13 +163,15 @@ def training(arguments: argparse.Namespace, device: torch.device) -> Iterator[st
 
 def compiled(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
     """Compare steps of small networks with and without the compiler."""
-    for backbone in ("mlp", "conv"):
+    for backbone in in_time(arguments, ("mlp", "conv")):
         case = Case(backbone, 1, 28, {"backbone": backbone}, 128, 32)
         batch = case.quick if arguments.quick else case.batch
         samples = load_case(case, batch * arguments.steps, device)
         runs: dict[str, Callable[[], object]] = {}
         for name, compile in (("plain", False), ("compiled", True)):
-            settings = Settings(batch_size=batch, precision=arguments.precision, epochs=2, compile=compile)
+            settings = Settings(
+                batch_size=batch, precision=arguments.precision, epochs=2, compile=compile, device=str(device)
+            )
             batches = Batches(samples, batch, 0)
             runs[name] = with_aekit(build(case, samples, settings), batches, settings)
         median = seconds_of(runs, device, arguments.repeats)
@@ -392,26 +180,29 @@ def compiled(arguments: argparse.Namespace, device: torch.device) -> Iterator[st
 
 
 def embedding(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
-    """Compare the embedding of raw samples with the bare forward pass."""
-    for case in CASES:
-        if not available(case):
-            continue
+    """Compare the embedding of raw samples with the bare forward pass in the same precision."""
+    precisions: list[Precision] = ["fp32", "bf16"] if multiplies_bf16(device) else ["fp32"]
+    for case in in_time(arguments, [case for case in CASES if available(case)]):
         count = case.quick * 4 if arguments.quick else case.batch * 16
-        images = load_case(case, count, CPU)
         samples = load_case(case, count, device)
-        encoder = build(case, samples, Settings(device=device.type)).encoder.eval()
+        encoder = build(case, samples, Settings(device=str(device))).encoder.eval()
         raw = samples.batch(torch.arange(len(samples)))
-        data = images.batch(torch.arange(len(images))).numpy()
+        data = raw.cpu().numpy()
+        for precision in precisions:
 
-        def forward(encoder: Any = encoder, raw: Tensor = raw) -> None:
-            with torch.inference_mode():
-                for part in raw.split(256):
-                    encoder(part).cpu()
+            def forward(encoder: Any = encoder, raw: Tensor = raw, precision: str = precision) -> None:
+                low = torch.autocast(raw.device.type, torch.bfloat16, enabled=precision == "bf16")
+                with torch.inference_mode(), low:
+                    for part in raw.split(256):
+                        encoder(part).float().cpu()
 
-        runs = {"bare": forward, "aekit": lambda encoder=encoder, data=data: encoder.embed(data)}
-        median = seconds_of(runs, device, arguments.repeats)
-        bare_rate, rate = (len(data) / median[name] for name in ("bare", "aekit"))
-        yield f"{case.title:28} bare {bare_rate:8.4g}/s, aekit {rate:8.4g}/s, {rate / bare_rate:.2f} of it"
+            def embed(encoder: Any = encoder, data: np.ndarray = data, precision: str = precision) -> None:
+                encoder.embed(data, precision=precision, progress=False)
+
+            median = seconds_of({"bare": forward, "aekit": embed}, device, arguments.repeats)
+            bare_rate, rate = (len(data) / median[name] for name in ("bare", "aekit"))
+            rates = f"bare {bare_rate:8.4g}/s, aekit {rate:8.4g}/s, {rate / bare_rate:.2f} of it"
+            yield f"{case.title:28} {precision}: {rates}"
 
 
 def linear_probe(arguments: argparse.Namespace, device: torch.device) -> Iterator[str]:
@@ -422,7 +213,8 @@ def linear_probe(arguments: argparse.Namespace, device: torch.device) -> Iterato
     x = (rng.standard_normal((count, width)) + 2 * rng.standard_normal((10, width))[labels] / width**0.5).astype(
         np.float32
     )
-    seconds = seconds_of({"probe": lambda: fit_logistic(x, labels, [0.01, 0.1, 1.0])}, device, 1)["probe"]
+    run = {"probe": lambda: fit_logistic(x, labels, [0.01, 0.1, 1.0], device=device)}
+    seconds = seconds_of(run, device, 1)["probe"]
     yield f"{count:,} x {width}, 10 classes, 3 strengths: {seconds:.3g} s"
 
 
@@ -432,7 +224,7 @@ def neighbors(arguments: argparse.Namespace, device: torch.device) -> Iterator[s
     rows = np.random.default_rng(0).standard_normal((count, width)).astype(np.float32)
     run = {"kNN": lambda: nearest_neighbors(rows[: count // 4], rows, 10, device=device)}
     seconds = seconds_of(run, device, arguments.repeats)["kNN"]
-    share = 2 * (count // 4) * count * width / seconds / arguments.peaks.get(torch.float32, float("nan"))
+    share = 2 * (count // 4) * count * width / seconds / arguments.peaks.get(torch.float32, math.nan)
     yield f"{count // 4:,} queries of {count:,} x {width}: {seconds:.3g} s, {share:.1%} of the peak in fp32"
 
 
@@ -440,21 +232,37 @@ PARTS: dict[str, Callable[[argparse.Namespace, torch.device], Iterator[str]]] = 
     "correct": correct,
     "resume": resume,
     "share": share,
+    "evaluate": evaluated,
     "peak": peak,
     "train": training,
-    "compile": compiled,
     "embed": embedding,
     "probe": linear_probe,
     "kNN": neighbors,
+    "compile": compiled,
 }
 
 
-def available(case: Case) -> bool:
-    """Return whether the network's library is installed."""
-    return case.backbone["backbone"] != "timm" or find_spec("timm") is not None
+def run_part(part: str, arguments: argparse.Namespace, device: torch.device) -> str:
+    """Run a part, print its lines as they come, and return its outcome: ``ok``, or what is wrong."""
+    print(f"\n{part}: {(PARTS[part].__doc__ or '').splitlines()[0]}", flush=True)
+    wrong = 0
+    try:
+        for line in PARTS[part](arguments, device):
+            wrong += line.startswith(WRONG)
+            print(f"  {line}", flush=True)
+    except Exception as error:  # the other parts are worth knowing
+        traceback.print_exc()
+        return f"failed: {type(error).__name__}: {first_line(error)}"
+    return f"{wrong} wrong" if wrong else "ok"
 
 
-def main() -> None:
+def print_table(outcomes: dict[str, tuple[float, str]]) -> None:
+    print(f"\n{'part':10} {'seconds':>8}  outcome")
+    for part, (seconds, outcome) in outcomes.items():
+        print(f"{part:10} {seconds:8.1f}  {outcome}", flush=True)
+
+
+def arguments_of_command() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small numbers, to know that the script works")
     parser.add_argument("--device", default="auto")
@@ -462,31 +270,50 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="default 3, or 1 with --quick")
     parser.add_argument("--steps", type=int, help="approximate steps per measurement; default 40, or 2 with --quick")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run, separated by commas")
-    parser.add_argument("--minutes", type=float, default=8.0, help="after which no part begins")
+    parser.add_argument("--minutes", type=float, default=7.0, help="after which nothing further begins; default 7")
     arguments = parser.parse_args()
     arguments.steps = arguments.steps or (2 if arguments.quick else 40)
     arguments.repeats = arguments.repeats or (1 if arguments.quick else 3)
-    arguments.peaks = {}
+    arguments.end, arguments.peaks = time.monotonic() + 60 * arguments.minutes, {}
     if unknown := set(arguments.only.split(",")) - set(PARTS):
         sys.exit(f"--only {','.join(sorted(unknown))}: no such part; expected {', '.join(PARTS)}")
+    return arguments
+
+
+def main() -> None:
+    arguments = arguments_of_command()
+    if not any(plugin.distribution == "aekit" for plugin in registry().by_kind("variant")):
+        sys.exit("aekit's plugins are not found, as it is not installed here: pip install --no-deps --no-index -e .")
     device = choose_device(arguments.device, "--device")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     precision = "bf16" if uses_bf16(Settings(precision=arguments.precision), IMAGES, device) else "fp32"
     print(
         f"aekit {__version__}, torch {torch.__version__}, {name}, {precision}; medians of {arguments.repeats} after a warm-up"
     )
-    began, wrong = time.monotonic(), False
+    if absent := [case.title for case in CASES if not available(case)]:
+        print(f"left out, as timm is not installed: {', '.join(absent)}")
+    outcomes: dict[str, tuple[float, str]] = {}
+    started, part = time.monotonic(), ""
+
+    def stop() -> None:
+        outcomes[part] = time.monotonic() - started, f"stopped, as {arguments.minutes:g} minutes are over"
+        print_table(outcomes)
+        os._exit(1)
+
+    watch = threading.Timer(60 * arguments.minutes + GRACE, stop)
+    watch.daemon = True
+    watch.start()
     for part in arguments.only.split(","):
-        if time.monotonic() - began > 60 * arguments.minutes:
-            print(f"\n{part}: left out, as {arguments.minutes:g} minutes are over", flush=True)
-            continue
         started = time.monotonic()
-        print(f"\n{part}", flush=True)
-        for line in PARTS[part](arguments, device):
-            wrong |= line.startswith("WRONG")
-            print(f"  {line}", flush=True)
-        print(f"  ({time.monotonic() - started:.1f} s)", flush=True)
-    sys.exit(int(wrong))
+        if started > arguments.end:
+            outcomes[part] = 0.0, f"left out, as {arguments.minutes:g} minutes are over"
+        else:
+            arguments.part_end = min(arguments.end, started + 60 * arguments.minutes * MOST.get(part, 1))
+            outcome = run_part(part, arguments, device)
+            outcomes[part] = time.monotonic() - started, outcome
+    watch.cancel()
+    print_table(outcomes)
+    sys.exit(int(any(outcome != "ok" for _, outcome in outcomes.values())))
 
 
 if __name__ == "__main__":

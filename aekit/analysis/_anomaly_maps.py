@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -246,6 +245,8 @@ class HeatMapper:
                     maps[RECONSTRUCTION] = _squared(self.autoencoder.reconstruct(raw) - x)
                 if self.mean is not None:
                     maps[MEAN_IMAGE] = _squared(x - self.mean)
+        from scipy.ndimage import gaussian_filter  # slow to import, and vectors have no heat maps
+
         sigma = SMOOTHING * min(size)
         smooth = {
             name: gaussian_filter(maps[name], (0, sigma, sigma), truncate=3) for name in self.names if name in maps

@@ -28,7 +28,7 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
-from aekit.evaluation.metrics.detection import detection_metrics
+from aekit.evaluation.metrics.detection import detection_metrics_by_score
 from aekit.evaluation.results import Metric
 from aekit.io.remote import beside, local_if_remote, local_path, optional_folder
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
@@ -171,7 +171,7 @@ def find_anomalies(
         metrics: dict[str, dict[str, Metric]] = {}
         if anomalous is not None:
             notes += training_overlap(run, encoder, source, positions, anomalous)
-            metrics = {name: detection_metrics(values, anomalous, seed=seed) for name, values in scores.items()}
+            metrics = detection_metrics_by_score(scores, anomalous, seed=seed)
         shown = positions[: DEFAULT_COUNT if heatmaps is None else heatmaps]
         maps = None if mapper is None else mapper.top(source, shown, seed)
         result = Anomalies(

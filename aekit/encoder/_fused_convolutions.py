@@ -38,8 +38,13 @@ def is_fusible(layer: nn.Module) -> bool:
     return layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
 
 
+def _multiplies_bf16() -> bool:
+    """Return whether oneDNN takes bfloat16 on this processor."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def fuse(layer: nn.Conv2d, activation: nn.Module | None, shape: tuple[int, ...]) -> None:
-    """Let a convolution apply an activation too, with its weight in the order that oneDNN multiplies in.
+    """Let a convolution apply an activation too, with its weight in the order that oneDNN multiplies in, in float32 or bfloat16.
 
     Args:
         layer: to change.
@@ -48,16 +53,25 @@ def fuse(layer: nn.Conv2d, activation: nn.Module | None, shape: tuple[int, ...])
     """
     name, numbers = _ACTIVATIONS[type(activation)](activation) if activation is not None else ("none", [])
     settings: tuple[Any, ...] = (list(layer.padding), list(layer.stride), list(layer.dilation), layer.groups)
-    weight, bias, conv = layer.weight.detach(), layer.bias, layer._conv_forward
-    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *settings, list(shape))
+    conv, packed = layer._conv_forward, dict[torch.dtype, tuple[Tensor, Tensor | None]]()
+
+    def pack(dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        weight = torch.ops.mkldnn._reorder_convolution_weight(layer.weight.detach().to(dtype), *settings, list(shape))
+        packed[dtype] = weight, None if layer.bias is None else layer.bias.detach().to(dtype)
+        return packed[dtype]
 
     def forward(x: Tensor) -> Tensor:
         # Autocasting changes the types of torch's own operations alone.
-        if x.ndim != 4 or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            plain = conv(x, layer.weight, bias)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+        computes = dtype == torch.float32 or (dtype == torch.bfloat16 and _multiplies_bf16())
+        if x.ndim != 4 or x.dtype not in (torch.float32, dtype) or not computes:
+            plain = conv(x, layer.weight, layer.bias)
             return plain if activation is None else activation(plain)
-        x = x.contiguous(memory_format=torch.channels_last)
-        output: Tensor = torch.ops.mkldnn._convolution_pointwise(x, packed, bias, *settings, name, numbers, "")
+        x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        weight, bias = packed[dtype] if dtype in packed else pack(dtype)
+        output: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *settings, name, numbers, "")
         return output
+
+    pack(torch.float32)
 
     layer.__dict__["forward"] = forward

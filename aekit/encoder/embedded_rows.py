@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from aekit.encoder.inference import Precision
 from aekit.errors import DataError
+from aekit.io.arrow import arrow_numbers, arrow_texts
 
 OWN_COLUMNS = ("id", "vector", "label", "split", "hash")
 """Columns of a part beside its metadata, in their order."""
@@ -47,13 +48,14 @@ def to_table(rows: Rows, digest: str, precision: Precision) -> pa.Table:
 
     The digest and the precision are in the metadata of the schema.
     """
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.ravel()), rows.vectors.shape[1])
-    columns = {"id": pa.array(rows.ids, pa.string()), "vector": vectors}
+    vectors = pa.FixedSizeListArray.from_arrays(arrow_numbers(rows.vectors.ravel()), rows.vectors.shape[1])
+    columns = {"id": arrow_texts(rows.ids), "vector": vectors}
     if rows.labels is not None:
-        columns["label"] = pa.array(rows.labels.tolist())
+        is_text = rows.labels.dtype.kind == "U"
+        columns["label"] = arrow_texts(rows.labels) if is_text else pa.array(rows.labels.tolist())
     if rows.splits is not None:
-        columns["split"] = pa.array(rows.splits.tolist(), pa.string())
-    columns["hash"] = pa.array(rows.hashes, pa.string())
+        columns["split"] = arrow_texts(rows.splits)
+    columns["hash"] = arrow_texts(rows.hashes)
     if rows.metadata is not None:
         columns |= {name: rows.metadata[name] for name in rows.metadata.column_names}
     return pa.table(columns).replace_schema_metadata({"aekit.digest": digest, "aekit.precision": precision})
@@ -131,7 +133,7 @@ def select_rows(rows: Rows, indices: np.ndarray) -> Rows:
     """Return the rows at (M,) indices."""
     labels, splits = (None if column is None else column[indices] for column in (rows.labels, rows.splits))
     ids, hashes = ([column[row] for row in indices.tolist()] for column in (rows.ids, rows.hashes))
-    metadata = None if rows.metadata is None else rows.metadata.take(pa.array(indices))
+    metadata = None if rows.metadata is None else rows.metadata.take(arrow_numbers(indices))
     return Rows(ids, rows.vectors[indices], labels, splits, hashes, metadata)
 
 

@@ -31,6 +31,7 @@ from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
 from aekit.encoder.input_range import warn_of_other_scale
 from aekit.encoder.parquet_store import Store
 from aekit.errors import DataError
+from aekit.io.arrow import arrow_numbers
 from aekit.io.atomic import explain_write_errors, folder_lock
 from aekit.io.remote import beside, output_folder
 from aekit.progress import SILENT, Progress
@@ -271,5 +272,5 @@ class BatchEmbedder:
         source = self.source
         labels = None if source.labels is None else source.labels[indices]
         splits = None if source.splits is None else source.splits[indices]
-        metadata = None if self.metadata is None else self.metadata.take(pa.array(indices))
+        metadata = None if self.metadata is None else self.metadata.take(arrow_numbers(indices))
         return Rows([source.ids[int(i)] for i in indices], vectors, labels, splits, hashes, metadata)

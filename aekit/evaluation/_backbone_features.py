@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from aekit.data.samples import to_tensor
@@ -28,7 +30,14 @@ def _trunk(encoder: Encoder) -> Backbone:
     return getattr(encoder.backbone, "trunk", encoder.backbone)
 
 
-def backbone_features(source: Source, rows: np.ndarray, encoder: Encoder, *, progress: Progress = SILENT) -> np.ndarray:
+def backbone_features(
+    source: Source,
+    rows: np.ndarray,
+    encoder: Encoder,
+    *,
+    progress: Progress = SILENT,
+    free_cores: Callable[[], int] | None = None,
+) -> np.ndarray:
     """Compute the features (N, F) float32 of the backbone, before any added layers and the head.
 
     Args:
@@ -36,6 +45,7 @@ def backbone_features(source: Source, rows: np.ndarray, encoder: Encoder, *, pro
         rows: (N,) positions in the source.
         encoder: the encoder.
         progress: receives a bar.
+        free_cores: as in `aekit.encoder.inference.Inference`.
 
     Raises:
         DataError: a sample can no longer be read.
@@ -47,6 +57,7 @@ def backbone_features(source: Source, rows: np.ndarray, encoder: Encoder, *, pro
         _trunk(encoder).features_dim,
         forward=lambda encoder, raw: _trunk(encoder)(encoder.preprocess(raw)),
         progress=progress,
+        free_cores=free_cores,
     )
 
 
@@ -59,6 +70,7 @@ def network_features(
     forward: Forward | None = None,
     title: str = "backbone features",
     progress: Progress = SILENT,
+    free_cores: Callable[[], int] | None = None,
 ) -> np.ndarray:
     """Compute features (N, F) float32 of a network for raw samples.
 
@@ -70,11 +82,12 @@ def network_features(
         forward: as in `aekit.encoder.inference.Inference`; default: the embeddings.
         title: title of the bar.
         progress: receives a bar.
+        free_cores: as in `aekit.encoder.inference.Inference`.
 
     Raises:
         DataError: a sample can no longer be read.
     """
-    inference = Inference(network, len(rows), device=network.device, forward=forward)
+    inference = Inference(network, len(rows), device=network.device, forward=forward, free_cores=free_cores)
     features = np.empty((len(rows), dim), np.float32)
     with progress.task(title, len(rows)) as task, eval_mode(network):
         for start in range(0, len(rows), BATCH):

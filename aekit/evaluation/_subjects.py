@@ -58,8 +58,12 @@ def baseline_subjects(
     if "pretrained" not in kinds:
         return
     if has_pretrained_features(encoder):
-        yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
-    if network := pretrained_baseline(pretrained, source, positions[rows], encoder, notes, progress):
+        bare = backbone_features(source, positions[rows], encoder, progress=progress, free_cores=queue.free_cores)
+        yield Subject(FEATURES, bare)
+    network = pretrained_baseline(
+        pretrained, source, positions[rows], encoder, notes, progress, free_cores=queue.free_cores
+    )
+    if network is not None:
         yield network
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from aekit.io.arrow import arrow_numbers
 from aekit.io.summaries import data_frame, html_summary
 
 
@@ -68,7 +69,7 @@ class Hits(tuple[Any, ...]):
         """Return the values (Q, k) of a column, None where there is no neighbor."""
         if column not in self._metadata.column_names:
             return None
-        known = self._metadata[column].take(pa.array(np.maximum(self.rows, 0).ravel()))
+        known = self._metadata[column].take(arrow_numbers(np.maximum(self.rows, 0).ravel()))
         values = np.empty(self.rows.size, object)
         values[:] = known.to_pylist()
         values[self.rows.ravel() < 0] = None

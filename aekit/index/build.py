@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -21,6 +20,7 @@ from aekit.index._index_manifest import FORMAT, IDS, MANIFEST, IndexManifest, Si
 from aekit.index._recall import ExactSearch
 from aekit.index.engine import Index
 from aekit.index.vector_index import VectorIndex, open_index, scale_for_metric
+from aekit.io.arrow import arrow_numbers
 from aekit.io.atomic import (
     atomic_file,
     copy_encoder,
@@ -229,7 +229,7 @@ def _extend(
     fresh = np.setdiff1d(np.arange(len(metadata)), old)
     # All metadata comes from the embeddings, the place of the data too: labels may have been corrected since, files moved.
     manifest = manifest | {"origin": embeddings.manifest.get("origin")}
-    grown = VectorIndex(index.engine, manifest, metadata.take(pa.array(np.concatenate([old, fresh]))), folder)
+    grown = VectorIndex(index.engine, manifest, metadata.take(arrow_numbers(np.concatenate([old, fresh]))), folder)
     if not len(fresh):
         progress.say("nothing new to index")
         return grown

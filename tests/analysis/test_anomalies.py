@@ -25,7 +25,7 @@ from aekit.analysis.anomalies import find_anomalies
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import ArraySource
 from aekit.errors import AekitError, DataError, IdentityError
-from aekit.evaluation.metrics.detection import detection_metrics
+from aekit.evaluation.metrics.detection import _Ranking, detection_metrics, detection_metrics_by_score
 from aekit.objectives.autoencoder import load_autoencoder
 
 RAW = ["raw-neighbors-5", "raw-neighbors-50", "raw-tails"]
@@ -78,6 +78,34 @@ def test_metrics_equal_those_of_scikit_learn() -> None:
         assert metrics["fpr_at_95"].value == pytest.approx(false_rate[true_rate >= 0.95].min(), abs=1e-12)
         for metric in metrics.values():
             assert metric.low is not None and metric.high is not None and metric.low < metric.value < metric.high
+
+
+def test_metrics_of_repeated_samples_equal_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(2)
+    for decimals in (6, 0):
+        y_true = rng.random(120) < 0.3
+        scores = (rng.normal(size=120) + y_true).round(decimals)
+        weights = rng.integers(0, 3, (120, 4), dtype=np.int32)
+        weights[y_true, 3] = 0
+        metrics = _Ranking(scores, y_true).metrics(weights)
+        for column in range(3):
+            times = weights[:, column]
+            auroc = roc_auc_score(y_true, scores, sample_weight=times)
+            precision = average_precision_score(y_true, scores, sample_weight=times)
+            false_rate, true_rate, _ = roc_curve(y_true, scores, sample_weight=times, drop_intermediate=False)
+            expected = [auroc, precision, false_rate[true_rate >= 0.95 - 1e-12].min()]
+            np.testing.assert_allclose(metrics[:, column], expected, atol=1e-12)
+        assert np.isnan(metrics[:, 3]).all(), "no anomaly was drawn"
+
+
+def test_scores_that_share_their_resampled_data_have_the_same_intervals() -> None:
+    rng = np.random.default_rng(3)
+    y_true = rng.random(90) < 0.4
+    scores = {name: rng.normal(size=90) + y_true for name in "ab"}
+    together = detection_metrics_by_score(scores, y_true, seed=4, resamples=50)
+    assert together == {
+        name: detection_metrics(values, y_true, seed=4, resamples=50) for name, values in scores.items()
+    }
 
 
 def test_intervals_equal_those_of_resampled_data() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aekit.encoder import _folding
 from aekit.encoder._folding import faster_copy, observe
@@ -60,6 +62,32 @@ def test_activations_are_applied_by_convolutions(activation: nn.Module, with_nor
     torch.testing.assert_close(copy[0](x[0]), copy[0](x[:1])[0], rtol=1e-5, atol=1e-5)  # without a batch axis
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(copy(x).float(), network(x).float(), rtol=0.05, atol=0.05)
+
+
+class Operations(TorchDispatchMode):
+    """Record the names of operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_activations_are_applied_in_the_precision_of_autocasting(dtype: torch.dtype) -> None:
+    network = trained(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.ReLU6())
+    copy = fast(network, samples())
+    computes = dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    for _ in range(2):  # its weight is put in order once
+        with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32), Operations() as operations:
+            output = copy(samples())
+            assert output.dtype == dtype
+            torch.testing.assert_close(output.float(), network(samples()).float(), rtol=0.05, atol=0.05)
+    assert operations.names.count("_convolution_pointwise") == computes
+    assert "_reorder_convolution_weight" not in operations.names
 
 
 class NormWithActivation(nn.BatchNorm2d):

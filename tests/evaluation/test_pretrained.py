@@ -13,9 +13,13 @@ from commands import FAST, Command, Said
 from safetensors.torch import load_file, save_file
 
 import aekit
+from aekit.data.source import ArraySource
 from aekit.encoder.pretrained import networks_at_hand, open_pretrained
 from aekit.errors import AekitError, RecipeError
+from aekit.evaluation._backbone_features import backbone_features
 from aekit.evaluation.baselines import _cache, _pretrained
+from aekit.evaluation.baselines._pretrained import pretrained_baseline
+from aekit.progress import SILENT
 from aekit.registry.discovery import registry
 
 MODEL = "test_resnet"
@@ -105,6 +109,20 @@ def test_weights_at_hand_are_found_said_and_kept_for_the_next_evaluation(
     assert any(line.startswith(f"{MODEL} is pretrained and frozen") for line in first.lines)
     assert sum("baselines: read from" in line for line in second.lines) == 2
     assert one.results[MODEL]["knn"].metrics == other.results[MODEL]["knn"].metrics
+
+
+def test_features_of_pretrained_networks_are_computed_on_the_free_cores(
+    encoder: aekit.Encoder, photographs: Data, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AEKIT_CACHE", str(tmp_path))
+    asked: list[str] = []
+    source, rows = ArraySource(photographs[0]), np.arange(120)
+    baseline = pretrained_baseline(
+        f"timm:{MODEL}@{weights}", source, rows, encoder, [], SILENT, free_cores=lambda: asked.append("named") or 1
+    )
+    assert baseline is not None and baseline.features.shape[0] == 120 and set(asked) == {"named"}
+    backbone_features(source, rows, encoder, free_cores=lambda: asked.append("bare") or 1)
+    assert "bare" in asked
 
 
 def test_what_is_not_compared_with_says_why(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -39,7 +40,14 @@ class _SkippedError(AekitError):
 
 
 def pretrained_baseline(
-    name: str, source: Source, rows: np.ndarray, encoder: Encoder, notes: list[str], progress: Progress
+    name: str,
+    source: Source,
+    rows: np.ndarray,
+    encoder: Encoder,
+    notes: list[str],
+    progress: Progress,
+    *,
+    free_cores: Callable[[], int] | None = None,
 ) -> Baseline | None:
     """Compute the features of a pretrained network for the same samples.
 
@@ -51,6 +59,7 @@ def pretrained_baseline(
         encoder: the encoder that is evaluated.
         notes: receives which network and weights are used, or why ``auto`` uses none.
         progress: receives a bar, and the same lines.
+        free_cores: as in `aekit.encoder.inference.Inference`.
 
     Raises:
         RecipeError, DataError, IdentityError, PluginError: the network that is named cannot be used.
@@ -67,7 +76,7 @@ def pretrained_baseline(
         network = open_pretrained(chosen, encoder.spec, encoder.preprocess, place="pretrained")
         if _is_same(encoder, network):
             raise _SkippedError(f"the encoder itself has the weights of {describe_pretrained(network)}, unchanged")
-        features = _features(source, rows, network, progress, MAX_SECONDS if unnamed else None)
+        features = _features(source, rows, network, progress, MAX_SECONDS if unnamed else None, free_cores)
     except AekitError as error:
         if name != AUTO and not isinstance(error, _SkippedError):
             raise
@@ -81,7 +90,12 @@ def pretrained_baseline(
 
 
 def _features(
-    source: Source, rows: np.ndarray, network: Encoder, progress: Progress, max_seconds: float | None
+    source: Source,
+    rows: np.ndarray,
+    network: Encoder,
+    progress: Progress,
+    max_seconds: float | None,
+    free_cores: Callable[[], int] | None,
 ) -> np.ndarray:
     """Compute (N, F) features, or read them from the cache; refuse to compute them if that would take too long."""
 
@@ -98,7 +112,10 @@ def _features(
                     "name it to evaluate it anyhow"
                 )
         title = f"features of {short_name(network)}"
-        return {"pretrained": network_features(source, rows, network, network.dim, title=title, progress=progress)}
+        features = network_features(
+            source, rows, network, network.dim, title=title, progress=progress, free_cores=free_cores
+        )
+        return {"pretrained": features}
 
     return cached_features(compute, source, rows, network, {"pretrained"}, progress)["pretrained"]
 

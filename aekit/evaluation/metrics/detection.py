@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -35,13 +35,27 @@ def detection_metrics(
     Raises:
         ValueError: only anomalies, or only normal samples.
     """
+    return detection_metrics_by_score({"": scores}, anomalous, seed=seed, resamples=resamples)[""]
+
+
+def detection_metrics_by_score(
+    scores: Mapping[str, np.ndarray], anomalous: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, dict[str, Metric]]:
+    """Compute `detection_metrics` of several scores of the same samples, by name; the resampled data sets are drawn once."""
     anomalous = np.asarray(anomalous, bool)
     if anomalous.all() or not anomalous.any():
         raise ValueError("expected both anomalies and normal samples")
-    ranking = _Ranking(scores, anomalous)
+    rankings = {name: _Ranking(values, anomalous) for name, values in scores.items()}
+    resampled: dict[str, list[np.ndarray]] = {name: [] for name in scores}
     at_once = max(1, _AT_ONCE // len(anomalous))
-    resampled = [ranking.metrics(weights) for weights in stratified_weights(anomalous, seed, resamples, at_once)]
-    return _with_intervals(ranking.metrics(None)[:, 0], np.concatenate(resampled, axis=1))
+    for weights in stratified_weights(anomalous, seed, resamples, at_once):
+        by_sample = np.ascontiguousarray(weights.T)
+        for name, ranking in rankings.items():
+            resampled[name].append(ranking.metrics(by_sample))
+    return {
+        name: _with_intervals(ranking.metrics(None)[:, 0], np.concatenate(resampled[name], axis=1))
+        for name, ranking in rankings.items()
+    }
 
 
 def mean_detection_metrics(
@@ -71,7 +85,8 @@ def mean_detection_metrics(
     by_target[used] = [ranking.metrics(None)[:, 0] for ranking in rankings]
     resampled = []
     for weights in _sample_weights(y_true.shape[1], groups, seed, resamples):
-        values = np.stack([ranking.metrics(weights) for ranking in rankings])  # (K, 3, R)
+        by_sample = np.ascontiguousarray(weights.T)
+        values = np.stack([ranking.metrics(by_sample) for ranking in rankings])  # (K, 3, R)
         known = ~np.isnan(values)  # a resampled data set may hold no positive sample of a target
         resampled.append(
             np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
@@ -89,20 +104,40 @@ def average_precisions(scores: np.ndarray, y_true: np.ndarray) -> np.ndarray:
 
 
 class _Ranking:
-    """Samples in the order of their scores, the highest first."""
+    """Samples in the order of their scores, the highest first.
+
+    Metrics change at positive samples alone: of the negative ones, their number between neighboring positive samples suffices.
+    """
 
     def __init__(self, scores: np.ndarray, y_true: np.ndarray) -> None:
-        values = np.asarray(scores, np.float64)
-        self.order = np.argsort(-values, kind="stable")
-        ranked = values[self.order]
-        self.y_true = y_true[self.order]
-        self.last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of each group of equal scores
+        falling = -np.asarray(scores, np.float64)
+        order = np.argsort(falling, kind="stable")
+        self.positives, self.negatives = order[y_true[order]], order[~y_true[order]]
+        values, self.firsts = np.unique(falling[self.positives], return_index=True)  # of groups of equal scores
+        above = np.searchsorted(falling[self.negatives], values, "left")
+        through = np.searchsorted(falling[self.negatives], values, "right")
+        self.edges = np.unique(np.concatenate([[0], above, through, [len(self.negatives)]]))
+        self.above, self.through = np.searchsorted(self.edges, above), np.searchsorted(self.edges, through)
 
     def metrics(self, weights: np.ndarray | None) -> np.ndarray:
-        """Return (3, R) metrics of R data sets, given (R, N) how often each sample is in them, or None for once each."""
+        """Return (3, R) metrics of R data sets, given (N, R) how often each sample is in them, or None for once each.
+
+        They are NaN where a data set has no positive sample, and those that need a negative one where it has none.
+        """
         if weights is None:
-            return _ranking_metrics(np.ones((1, len(self.order)), np.int32), self.y_true, self.last)
-        return _ranking_metrics(weights[:, self.order], self.y_true, self.last)
+            weights = np.ones((len(self.positives) + len(self.negatives), 1), np.int32)
+        hits = np.add.reduceat(weights[self.positives], self.firsts, axis=0)
+        between = np.add.reduceat(weights[self.negatives], self.edges[:-1], axis=0)
+        alarms = np.concatenate([np.zeros_like(between[:1]), np.cumsum(between, axis=0, dtype=np.int32)])
+        recalled = np.cumsum(hits, axis=0, dtype=np.int32)
+        positives, negatives = (np.where(count[-1] > 0, count[-1], np.nan) for count in (recalled, alarms))
+        above, through = alarms[self.above], alarms[self.through]
+        auroc = 1 - (hits * ((above + through) / 2)).sum(axis=0) / (positives * negatives)
+        precision = recalled / np.maximum(recalled + through, 1)
+        average_precision = (hits * precision).sum(axis=0) / positives
+        reached = recalled >= (RECALL - 1e-12) * recalled[-1]
+        fpr = through[reached.argmax(axis=0), np.arange(through.shape[1])] / negatives
+        return np.stack([auroc, average_precision, np.where(np.isnan(positives), np.nan, fpr)])
 
 
 def _with_intervals(values: np.ndarray, resampled: np.ndarray) -> dict[str, Metric]:
@@ -112,23 +147,6 @@ def _with_intervals(values: np.ndarray, resampled: np.ndarray) -> dict[str, Metr
     # With few samples all resampled values may lie on one side of the value itself.
     low, high = np.minimum(low, values), np.maximum(high, values)
     return {name: Metric(float(values[n]), float(low[n]), float(high[n])) for n, name in enumerate(ANOMALY_NAMES)}
-
-
-def _ranking_metrics(weights: np.ndarray, y_true: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Return (3, R) metrics of R data sets, given (R, N) how often each of N samples, the highest score first, is in them."""
-    hits = np.cumsum(weights * y_true, axis=1, dtype=np.int32)[:, last].astype(np.float64)
-    alarms = np.cumsum(weights, axis=1, dtype=np.int32)[:, last] - hits
-    defined = np.where(hits[:, -1:] > 0, 1, np.nan), np.where(alarms[:, -1:] > 0, 1, np.nan)
-    recall = defined[0] * hits / np.maximum(hits[:, -1:], 1)
-    false_positive = defined[1] * alarms / np.maximum(alarms[:, -1:], 1)
-    recall_before = np.concatenate([np.zeros((len(recall), 1)), recall[:, :-1]], axis=1)
-    false_positive_before = np.concatenate([np.zeros((len(recall), 1)), false_positive[:, :-1]], axis=1)
-    auroc = ((false_positive - false_positive_before) * (recall + recall_before) / 2).sum(1)
-    precision = hits / np.maximum(hits + alarms, 1)
-    average_precision = ((recall - recall_before) * precision).sum(1)
-    reached = recall >= RECALL - 1e-12
-    fpr = false_positive[np.arange(len(false_positive)), reached.argmax(1)]
-    return np.stack([auroc, average_precision, fpr])
 
 
 def _sample_weights(count: int, groups: np.ndarray | None, seed: int, resamples: int) -> Iterator[np.ndarray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.ndimage import label
 
 from aekit.evaluation.metrics.intervals import RESAMPLES, stratified_weights
 from aekit.evaluation.results import Metric
@@ -95,6 +94,8 @@ def count_pixels(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
         (4, K) float64: K values, as whole numbers in their order, and of each the number of normal pixels, that of anomalous
         ones, and the sum of the fractions of their regions that these are, so that each region counts 1 in all.
     """
+    from scipy.ndimage import label  # slow to import, and only data with masks needs it
+
     bits = np.ascontiguousarray(np.maximum(heat, 0), np.float32).view(np.uint32) >> _DROPPED_BITS
     keys, places = np.unique(bits, return_inverse=True)
     places, inside = places.reshape(-1), mask.reshape(-1)
