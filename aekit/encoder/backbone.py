@@ -92,6 +92,17 @@ class Backbone(nn.Module):
         """
         return []
 
+    @classmethod
+    def wide_options(cls, spec: SampleSpec) -> dict[str, Any]:
+        """Return options of the backbone whose features are a good embedding of vectors without a head; {}: none are known.
+
+        By default, a denoising autoencoder on vectors gets them, and other backbones a code narrower than the vectors.
+
+        Args:
+            spec: spec of the vectors.
+        """
+        return {}
+
     def mirror(self, stage: int) -> nn.Module:
         """Return a module from the output of stage number `stage` back to its input, before any norm and activation.
 

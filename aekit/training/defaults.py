@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from aekit.training.recipe import Recipe
 from aekit.training.settings import uses_bf16
 
 TARGET_STEPS = 3000
+VECTORS = "default-vector"
+"""Tag of the variant that keeps an autoencoder on vectors from copying them."""
 MIN_SAMPLES = 64
 """Samples from which a contrastive task is added by default."""
 AUTOENCODER_WEIGHT = 10.0
@@ -46,7 +48,8 @@ def resolve_defaults(
     spec, count = samples.spec, len(samples)
     needs = _needs_of(recipe.objective.variants)
     recipe = _with_backbone(recipe, spec, needs, say)
-    recipe = _with_dim(recipe, spec, say)
+    wide = {} if targets is not None else _wide_options(recipe, spec)
+    recipe = _with_features_as_embedding(recipe, wide, say) if wide else _with_dim(recipe, spec, say)
     if targets is None and count >= MIN_SAMPLES:
         recipe = _with_objective(recipe, spec, say)
     if recipe.objective.loss == "auto" and not recipe.encoder.frozen:
@@ -95,6 +98,36 @@ def _with_backbone(recipe: Recipe, spec: SampleSpec, needs: dict[str, Any], say:
     return recipe.with_encoder(backbone=name)
 
 
+def _wide_options(recipe: Recipe, spec: SampleSpec) -> dict[str, Any]:
+    """Return options of the backbone whose features are the embedding of vectors; {} if the recipe describes its network, or
+    an objective other than the default one."""
+    section, name = recipe.encoder, recipe.encoder.backbone
+    described = section.hidden or section.weights or recipe.options_of("encoder", name)
+    if not spec.is_vector or described or "dim" in section.model_fields_set or not _is_whole_network(recipe):
+        return {}
+    variant = _default_plugin("variant", VECTORS)
+    if variant is None or recipe.objective.pretexts or recipe.objective.variants not in ([], [variant.name]):
+        return {}
+    factory: Any = registry().get("backbone", name, required_by="encoder.backbone").load()
+    return dict(getattr(factory, "wide_options", Backbone.wide_options)(spec))
+
+
+def _with_features_as_embedding(recipe: Recipe, options: Mapping[str, Any], say: Say) -> Recipe:
+    """Train a denoising autoencoder on vectors, whose embedding is the features of the backbone with these options.
+
+    Without noise, an autoencoder as wide as its input can copy it. Chosen on labeled tables (recipes/tables).
+    """
+    variant = _default_plugin("variant", VECTORS)
+    assert variant is not None
+    name = recipe.encoder.backbone
+    if not recipe.objective.variants:
+        say(f"objective: {variant.name} ({variant.entry.summary}); --variant plain --dim N relies on a narrow code instead")
+    written = ", ".join(f"{option} = {value}" for option, value in options.items())
+    say(f"dim: 0, the features of {name} ({written}), which classify better than a narrow code; --dim N gives N dimensions")
+    recipe = recipe.with_encoder(dim=0).with_objective(variants=[variant.name])
+    return recipe.with_options("encoder", name, options)
+
+
 def _with_dim(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
     """Make the embedding of vectors narrower than they are: an autoencoder as wide as its input can copy it.
 
@@ -112,10 +145,8 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
 
     Recipes with layer-wise training, frozen layers or L-BFGS, which only an autoencoder supports, are unchanged.
     """
-    section, layerwise = recipe.objective, recipe.layerwise
-    if section.variants or section.pretexts or not recipe.trains or layerwise.epochs or layerwise.layers:
-        return recipe
-    if recipe.encoder.frozen or recipe.train.optimizer == "lbfgs":
+    section = recipe.objective
+    if section.variants or section.pretexts or not _is_whole_network(recipe):
         return recipe
     task = _default_plugin("pretext", f"default-{spec.kind}")
     plain = _default_plugin("variant", "default")
@@ -128,6 +159,13 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
     hint = f"--variant {plain.name} trains only the autoencoder"
     say(f"objective: an autoencoder and {task.name} ({task.entry.summary}); {hint}")
     return recipe.with_objective(variants=[plain.name], pretexts=[task.name], weights=weights)
+
+
+def _is_whole_network(recipe: Recipe) -> bool:
+    """Tell whether a recipe trains the whole network by gradients of batches, which every objective supports."""
+    layerwise = recipe.layerwise
+    apart = layerwise.epochs or layerwise.layers or recipe.encoder.frozen or recipe.train.optimizer == "lbfgs"
+    return recipe.trains and not apart
 
 
 def _default_plugin(kind: str, tag: str) -> Plugin | None:

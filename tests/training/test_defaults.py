@@ -10,7 +10,7 @@ import torch
 
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
-from aekit.data.spec import Kind
+from aekit.data.spec import Kind, SampleSpec
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.registry.discovery import registry
 from aekit.training.defaults import AUTOENCODER_WEIGHT, MIN_SAMPLES, resolve_defaults
@@ -44,9 +44,8 @@ def test_images_and_series_get_simclr_with_the_autoencoder(kind: Kind) -> None:
     assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
 
 
-@pytest.mark.parametrize("kind", ["vector", "clip"])
-def test_other_samples_get_only_an_autoencoder(kind: Kind) -> None:
-    recipe, messages = resolve(kind)
+def test_clips_get_only_an_autoencoder() -> None:
+    recipe, messages = resolve("clip")
     assert not recipe.objective.pretexts and not any("objective" in line for line in messages)
 
 
@@ -92,9 +91,66 @@ def test_epochs_and_batch_size_follow_from_the_number_of_samples() -> None:
     assert resolve("vector", count=100, train={"epochs": 3})[0].train.epochs == 3
 
 
-def test_the_code_of_a_vector_is_a_bottleneck_by_default() -> None:
+def test_vectors_get_a_denoising_autoencoder_whose_wide_features_are_the_embedding() -> None:
     recipe, messages = resolve("vector")
+    options = recipe.options_of("encoder", "mlp")
+    assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 0)
+    assert options["hidden"][-1] > 9 and options.items() >= registry_mlp().wide_options(vectors(9)).items()
+    summary = registry().get("variant", "denoising").entry.summary
+    assert f"objective: denoising ({summary}); --variant plain --dim N relies on a narrow code instead" in messages
+    assert any(line.startswith("dim: 0, the features of mlp (hidden = [") for line in messages)
+    again, repeated = resolve("vector", **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
+    assert not any(line.startswith(("dim:", "objective:")) for line in repeated)
+
+
+def test_a_named_denoising_autoencoder_of_vectors_gets_the_same_network() -> None:
+    recipe, messages = resolve("vector", objective={"variants": ["denoising"], "denoising": {"noise": "masking"}})
+    assert recipe.encoder.dim == 0 and recipe.options_of("objective", "denoising")["noise"] == "masking"
+    assert recipe.options_of("encoder", "mlp") == resolve("vector")[0].options_of("encoder", "mlp")
+    assert not any(line.startswith("objective:") for line in messages)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"objective": {"variants": ["plain"]}},
+        {"objective": {"variants": ["denoising", "contractive"]}},
+        {"objective": {"pretexts": ["simclr"]}},
+        {"encoder": {"backbone": "linear"}},
+        {"encoder": {"backbone": "mlp", "mlp": {"hidden": [20]}}},
+        {"encoder": {"backbone": "mlp", "mlp": {"activation": "gelu"}}},
+        {"encoder": {"hidden": [20]}},
+        {"encoder": {"frozen": 1}},
+        {"layerwise": {"epochs": 1}},
+        {"train": {"optimizer": "lbfgs", "precision": "fp32"}},
+    ],
+    ids=str,
+)
+def test_the_code_of_a_vector_is_a_bottleneck_for_what_a_recipe_describes(sections: dict[str, Any]) -> None:
+    recipe, messages = resolve("vector", **sections)
     assert recipe.encoder.dim == 4
     assert "dim: 4, half of the 9 entries of a sample, so that the code is a bottleneck" in messages
-    assert resolve("vector", encoder={"dim": 64})[0].encoder.dim == 64
+    named = make_recipe({"data": {"source": "memory"}} | sections).objective
+    assert (recipe.objective.variants, recipe.objective.pretexts) == (named.variants, named.pretexts)
+
+
+def test_the_code_of_a_vector_is_a_bottleneck_where_its_targets_are_other_samples() -> None:
+    recipe, _ = resolve("vector", targets=True)
+    assert recipe.encoder.dim == 4 and not recipe.objective.variants
+
+
+def test_a_dimension_that_is_set_is_kept_with_the_network_and_the_objective_that_it_had() -> None:
+    for dim in (0, 2, 64):
+        recipe, messages = resolve("vector", encoder={"dim": dim})
+        assert recipe.encoder.dim == dim and not recipe.objective.variants
+        assert "hidden" not in recipe.to_dict()["encoder"]["mlp"] and not any("dim" in line for line in messages)
     assert resolve("image")[0].encoder.dim == 64
+
+
+def registry_mlp() -> Any:
+    return registry().get("backbone", "mlp").load()
+
+
+def vectors(size: int) -> SampleSpec:
+    return ArraySource(np.zeros((2, size), np.float32), kind="vector").spec

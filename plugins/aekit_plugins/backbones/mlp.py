@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from torch import nn
 
 from aekit.plugin import Backbone, Field, SampleSpec, TiedLayer
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "none": nn.Identity}
+
+WIDE = 256
 
 
 class MLP(Backbone):
@@ -47,6 +49,10 @@ class MLP(Backbone):
             self.stages.append(nn.Sequential(*flatten, nn.Linear(in_features, out_features), self.activation()))
         self.features_dim = self.widths[-1]
         self.features_shape = (self.features_dim,) if widths else spec.shape
+
+    @classmethod
+    def wide_options(cls, spec: SampleSpec) -> dict[str, Any]:
+        return {"hidden": [WIDE], "activation": "tanh"}
 
     def mirror(self, stage: int) -> nn.Module:
         linear: nn.Module = nn.Linear(self.widths[stage + 1], self.widths[stage])

