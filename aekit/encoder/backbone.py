@@ -94,9 +94,10 @@ class Backbone(nn.Module):
 
     @classmethod
     def wide_options(cls, spec: SampleSpec) -> dict[str, Any]:
-        """Return options of the backbone whose features are a good embedding of vectors without a head; {}: none are known.
+        """Return options of the backbone that are good for denoising vectors; {}: none are known.
 
-        By default, a denoising autoencoder on vectors gets them, and other backbones a code narrower than the vectors.
+        Vectors are then trained with a denoising autoencoder by default. With other backbones, a code narrower than the vectors
+        keeps a plain autoencoder from copying.
 
         Args:
             spec: spec of the vectors.

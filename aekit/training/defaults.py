@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,8 +48,10 @@ def resolve_defaults(
     spec, count = samples.spec, len(samples)
     needs = _needs_of(recipe.objective.variants)
     recipe = _with_backbone(recipe, spec, needs, say)
-    wide = {} if targets is not None else _wide_options(recipe, spec)
-    recipe = _with_features_as_embedding(recipe, wide, say) if wide else _with_dim(recipe, spec, say)
+    denoising = None if targets is not None else _denoising(recipe, spec)
+    if denoising:
+        recipe = _with_denoising(recipe, spec, denoising, say)
+    recipe = _with_dim(recipe, spec, bool(denoising), say)
     if targets is None and count >= MIN_SAMPLES:
         recipe = _with_objective(recipe, spec, say)
     if recipe.objective.loss == "auto" and not recipe.encoder.frozen:
@@ -98,46 +100,54 @@ def _with_backbone(recipe: Recipe, spec: SampleSpec, needs: dict[str, Any], say:
     return recipe.with_encoder(backbone=name)
 
 
-def _wide_options(recipe: Recipe, spec: SampleSpec) -> dict[str, Any]:
-    """Return options of the backbone whose features are the embedding of vectors; {} if the recipe describes its network, or
-    an objective other than the default one."""
-    section, name = recipe.encoder, recipe.encoder.backbone
-    described = section.hidden or section.weights or recipe.options_of("encoder", name)
-    if not spec.is_vector or described or "dim" in section.model_fields_set or not _is_whole_network(recipe):
-        return {}
+def _denoising(recipe: Recipe, spec: SampleSpec) -> Plugin | None:
+    """Return the variant that vectors are trained with: if the recipe names it, or no objective, and the backbone is for it.
+
+    A recipe that says ``variants = []`` means the plain autoencoder: so do those of runs from when that was the default.
+    """
     variant = _default_plugin("variant", VECTORS)
-    if variant is None or recipe.objective.pretexts or recipe.objective.variants not in ([], [variant.name]):
-        return {}
-    factory: Any = registry().get("backbone", name, required_by="encoder.backbone").load()
+    if variant is None or not spec.is_vector or not _is_whole_network(recipe) or recipe.objective.pretexts:
+        return None
+    section = recipe.objective
+    fits = section.variants == [variant.name] or "variants" not in section.model_fields_set
+    return variant if fits and _wide_options(recipe.encoder.backbone, spec) else None
+
+
+def _wide_options(backbone: str, spec: SampleSpec) -> dict[str, Any]:
+    """Return the options that a backbone names for denoising vectors, {} if none, without building it."""
+    factory: Any = registry().get("backbone", backbone, required_by="encoder.backbone").load()
     return dict(getattr(factory, "wide_options", Backbone.wide_options)(spec))
 
 
-def _with_features_as_embedding(recipe: Recipe, options: Mapping[str, Any], say: Say) -> Recipe:
-    """Train a denoising autoencoder on vectors, whose embedding is the features of the backbone with these options.
+def _with_denoising(recipe: Recipe, spec: SampleSpec, variant: Plugin, say: Say) -> Recipe:
+    """Train a denoising autoencoder on vectors, on a wide layer unless the recipe describes the network.
 
-    Without noise, an autoencoder as wide as its input can copy it. Chosen on labeled tables (recipes/tables).
+    On labeled tables it is better than a plain autoencoder with a narrow code (recipes/tables).
     """
-    variant = _default_plugin("variant", VECTORS)
-    assert variant is not None
-    name = recipe.encoder.backbone
     if not recipe.objective.variants:
-        say(f"objective: {variant.name} ({variant.entry.summary}); --variant plain --dim N relies on a narrow code instead")
+        say(f"objective: {variant.name} ({variant.entry.summary}); --variant plain relies on a narrow code instead")
+        recipe = recipe.with_objective(variants=[variant.name])
+    section, name = recipe.encoder, recipe.encoder.backbone
+    if section.hidden or section.weights or recipe.options_of("encoder", name):
+        return recipe
+    options = _wide_options(name, spec)
     written = ", ".join(f"{option} = {value}" for option, value in options.items())
-    say(f"dim: 0, the features of {name} ({written}), which classify better than a narrow code; --dim N gives N dimensions")
-    recipe = recipe.with_encoder(dim=0).with_objective(variants=[variant.name])
+    say(f"network: {written}; a wide layer to denoise vectors")
     return recipe.with_options("encoder", name, options)
 
 
-def _with_dim(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
-    """Make the embedding of vectors narrower than they are: an autoencoder as wide as its input can copy it.
+def _with_dim(recipe: Recipe, spec: SampleSpec, denoised: bool, say: Say) -> Recipe:
+    """Make the embedding of vectors as wide as they are if noise keeps it from copying them, else narrower.
 
     Wide vectors, and samples of other kinds, keep the default.
     """
-    narrow = max(1, spec.size // 2)
-    if "dim" in recipe.encoder.model_fields_set or not spec.is_vector or narrow >= recipe.encoder.dim:
+    dim = spec.size if denoised else max(1, spec.size // 2)
+    if "dim" in recipe.encoder.model_fields_set or not spec.is_vector or dim >= recipe.encoder.dim:
         return recipe
-    say(f"dim: {narrow}, half of the {spec.size} entries of a sample, so that the code is a bottleneck")
-    return recipe.with_encoder(dim=narrow)
+    half = f"half of the {spec.size} entries of a sample, so that the code is a bottleneck"
+    whole = "one for each entry of a sample, as noise keeps the code from copying"
+    say(f"dim: {dim}, {whole if denoised else half}")
+    return recipe.with_encoder(dim=dim)
 
 
 def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:

@@ -35,14 +35,17 @@ MAX_ROWS = 2000
 METRICS = {"probe": "accuracy", "knn": "accuracy", "retrieval": "map@100"}
 
 
-def mlp(width: int | str, *further: int, variant: str = "denoising", dim: int | None = 0, **options: Any) -> Any:
+def mlp(
+    width: int | str, *further: int, variant: str = "denoising", part: float = 0, most: int = 64, **options: Any
+) -> Any:
     """Return a function of the number F of columns that returns the arguments of `aekit.fit`.
 
     Args:
         width: of the first hidden layer; "4x": four times F, at most 512.
         further: widths of the other layers.
         variant: of the autoencoder.
-        dim: of the embedding; 0: the last hidden layer is the embedding; None: half of F, at most 64.
+        part: dimensions of the embedding, in parts of F; 0: the last hidden layer is the embedding.
+        most: most of those dimensions.
         options: of the network and of the noise.
     """
     settings = {f"{'encoder.mlp' if k in ('activation', 'tied') else 'objective.denoising'}.{k}": v for k, v in options.items()}
@@ -50,15 +53,15 @@ def mlp(width: int | str, *further: int, variant: str = "denoising", dim: int | 
     def arguments(columns: int) -> dict[str, Any]:
         first = min(512, int(width[:-1]) * columns) if isinstance(width, str) else width
         overrides = {"encoder.mlp.hidden": [first, *further]} | settings
-        half = min(64, max(1, columns // 2))
-        return {"variants": [variant], "backbone": "mlp", "dim": half if dim is None else dim, "overrides": overrides}
+        dim = min(most, int(part * columns))
+        return {"variants": [variant], "backbone": "mlp", "dim": dim, "overrides": overrides}
 
     return arguments
 
 
 def former(variant: str) -> Any:
     """Return what `mlp` does, for ReLU layers of F and F / 2 units, and half of the columns as dimensions."""
-    return lambda columns: {"variants": [variant], "backbone": "mlp", "dim": min(64, max(1, columns // 2))}
+    return lambda columns: {"variants": [variant], "backbone": "mlp", "dim": min(64, columns // 2)}
 
 
 CANDIDATES = {
@@ -83,7 +86,10 @@ CANDIDATES = {
     "256, tanh, .25": mlp(256, activation="tanh", noise="gaussian", level=0.25),
     "256, tanh, 1": mlp(256, activation="tanh", noise="gaussian", level=1.0),
     "256, tanh, tied": mlp(256, activation="tanh", tied=True),
-    "256, tanh, to half": mlp(256, activation="tanh", dim=None),
+    "256, tanh, to half": mlp(256, activation="tanh", part=0.5),
+    "256, tanh, to all": mlp(256, activation="tanh", part=1, most=256),
+    "256, tanh, to 64": mlp(256, activation="tanh", part=1),
+    "512, tanh, to all": mlp(512, activation="tanh", part=1, most=256),
 }
 """Name -> candidate, by the widths of the hidden layers; ``half`` was the default before this study. A number at the end is the
 standard deviation of the noise, by default half of that of the columns."""
@@ -114,6 +120,12 @@ def _anomalies(name: str) -> Any:
     return read
 
 
+def _garments() -> tuple[np.ndarray, np.ndarray]:
+    source = aekit.open_data(str(Path(os.environ["AEKIT_DATA"]) / "fashion-mnist"))
+    images = source.read(np.arange(MAX_ROWS))[0]
+    return images.reshape(MAX_ROWS, -1) / 255, np.asarray(source.labels)[:MAX_ROWS]
+
+
 LEAF_DESCRIPTIONS = ("apex", "base", "shape", *(f"{edge}_edge" for edge in "denate lobed smooth toothed undulate".split()))
 HAWK_DROPS = ("Month", "Day", "Year", "CaptureTime", "ReleaseTime", "BandNumber", "Age", "Sex", "StandardTail", "Tarsus")
 CHOOSING = {
@@ -123,6 +135,7 @@ CHOOSING = {
     "cells": _from_r("modeldata", "cells", "class", ("case",)),
     "hawks": _from_r("Stat2Data", "Hawks", "Species", (*HAWK_DROPS, "WingPitFat", "KeelFat", "Crop")),
     "churn": _from_r("modeldata", "mlc_churn", "churn", ("state", "area_code")),
+    "garments": _garments,
 }
 CONFIRMING = {
     "olive": _from_r("dslabs", "olive", "area", ("region",)),

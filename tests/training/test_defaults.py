@@ -10,7 +10,7 @@ import torch
 
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
-from aekit.data.spec import Kind, SampleSpec
+from aekit.data.spec import Kind
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.registry.discovery import registry
 from aekit.training.defaults import AUTOENCODER_WEIGHT, MIN_SAMPLES, resolve_defaults
@@ -91,24 +91,58 @@ def test_epochs_and_batch_size_follow_from_the_number_of_samples() -> None:
     assert resolve("vector", count=100, train={"epochs": 3})[0].train.epochs == 3
 
 
-def test_vectors_get_a_denoising_autoencoder_whose_wide_features_are_the_embedding() -> None:
+def test_vectors_get_a_denoising_autoencoder_on_a_wide_layer() -> None:
     recipe, messages = resolve("vector")
     options = recipe.options_of("encoder", "mlp")
-    assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 0)
-    assert options["hidden"][-1] > 9 and options.items() >= registry_mlp().wide_options(vectors(9)).items()
+    assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 9)
+    assert options["hidden"][-1] > 9 and options.items() >= wide_options().items()
     summary = registry().get("variant", "denoising").entry.summary
-    assert f"objective: denoising ({summary}); --variant plain --dim N relies on a narrow code instead" in messages
-    assert any(line.startswith("dim: 0, the features of mlp (hidden = [") for line in messages)
-    again, repeated = resolve("vector", **{n: v for n, v in recipe.to_dict().items() if n != "data"})
-    assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
-    assert not any(line.startswith(("dim:", "objective:")) for line in repeated)
+    assert f"objective: denoising ({summary}); --variant plain relies on a narrow code instead" in messages
+    assert "network: hidden = [256], activation = tanh; a wide layer to denoise vectors" in messages
+    assert "dim: 9, one for each entry of a sample, as noise keeps the code from copying" in messages
+
+
+def test_a_resolved_recipe_of_vectors_does_not_change() -> None:
+    recipe, _ = resolve("vector")
+    again, messages = resolve("vector", **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    assert again.to_dict() == recipe.to_dict()
+    assert not any(line.startswith(("dim:", "network:", "objective:")) for line in messages)
+
+
+def test_the_recipe_of_a_run_from_before_denoising_was_the_default_keeps_its_meaning() -> None:
+    former = {
+        "encoder": {"backbone": "mlp", "dim": 4, "mlp": {"activation": "relu", "tied": False}},
+        "objective": {"variants": [], "pretexts": [], "loss": "mse"},
+    }
+    recipe, _ = resolve("vector", **former)
+    assert recipe.objective.variants == [] and recipe.encoder.dim == 4
+    assert recipe.options_of("encoder", "mlp") == {"hidden": None, "activation": "relu", "tied": False}
 
 
 def test_a_named_denoising_autoencoder_of_vectors_gets_the_same_network() -> None:
     recipe, messages = resolve("vector", objective={"variants": ["denoising"], "denoising": {"noise": "masking"}})
-    assert recipe.encoder.dim == 0 and recipe.options_of("objective", "denoising")["noise"] == "masking"
+    assert recipe.encoder.dim == 9 and recipe.options_of("objective", "denoising")["noise"] == "masking"
     assert recipe.options_of("encoder", "mlp") == resolve("vector")[0].options_of("encoder", "mlp")
     assert not any(line.startswith("objective:") for line in messages)
+
+
+def test_a_dimension_that_is_set_is_kept() -> None:
+    for dim in (0, 2, 64):
+        recipe, messages = resolve("vector", encoder={"dim": dim})
+        assert recipe.encoder.dim == dim and recipe.options_of("encoder", "mlp").items() >= wide_options().items()
+        assert recipe.objective.variants == ["denoising"] and not any(line.startswith("dim:") for line in messages)
+    assert resolve("image")[0].encoder.dim == 64
+
+
+@pytest.mark.parametrize(
+    "encoder", [{"backbone": "mlp", "mlp": {"hidden": [20]}}, {"backbone": "mlp", "mlp": {"tied": True}}, {"hidden": [20]}]
+)
+def test_a_network_that_a_recipe_describes_is_kept(encoder: dict[str, Any]) -> None:
+    recipe, messages = resolve("vector", encoder=encoder)
+    options = recipe.options_of("encoder", "mlp")
+    assert options == {"hidden": None, "activation": "relu", "tied": False} | encoder.get("mlp", {})
+    assert (recipe.objective.variants, recipe.encoder.dim) == (["denoising"], 9)
+    assert not any(line.startswith("network:") for line in messages)
 
 
 @pytest.mark.parametrize(
@@ -118,18 +152,15 @@ def test_a_named_denoising_autoencoder_of_vectors_gets_the_same_network() -> Non
         {"objective": {"variants": ["denoising", "contractive"]}},
         {"objective": {"pretexts": ["simclr"]}},
         {"encoder": {"backbone": "linear"}},
-        {"encoder": {"backbone": "mlp", "mlp": {"hidden": [20]}}},
-        {"encoder": {"backbone": "mlp", "mlp": {"activation": "gelu"}}},
-        {"encoder": {"hidden": [20]}},
         {"encoder": {"frozen": 1}},
         {"layerwise": {"epochs": 1}},
         {"train": {"optimizer": "lbfgs", "precision": "fp32"}},
     ],
     ids=str,
 )
-def test_the_code_of_a_vector_is_a_bottleneck_for_what_a_recipe_describes(sections: dict[str, Any]) -> None:
+def test_the_code_of_a_vector_is_a_bottleneck_with_other_objectives(sections: dict[str, Any]) -> None:
     recipe, messages = resolve("vector", **sections)
-    assert recipe.encoder.dim == 4
+    assert recipe.encoder.dim == 4 and recipe.options_of("encoder", "mlp").get("hidden") is None
     assert "dim: 4, half of the 9 entries of a sample, so that the code is a bottleneck" in messages
     named = make_recipe({"data": {"source": "memory"}} | sections).objective
     assert (recipe.objective.variants, recipe.objective.pretexts) == (named.variants, named.pretexts)
@@ -140,17 +171,8 @@ def test_the_code_of_a_vector_is_a_bottleneck_where_its_targets_are_other_sample
     assert recipe.encoder.dim == 4 and not recipe.objective.variants
 
 
-def test_a_dimension_that_is_set_is_kept_with_the_network_and_the_objective_that_it_had() -> None:
-    for dim in (0, 2, 64):
-        recipe, messages = resolve("vector", encoder={"dim": dim})
-        assert recipe.encoder.dim == dim and not recipe.objective.variants
-        assert "hidden" not in recipe.to_dict()["encoder"]["mlp"] and not any("dim" in line for line in messages)
-    assert resolve("image")[0].encoder.dim == 64
-
-
-def registry_mlp() -> Any:
-    return registry().get("backbone", "mlp").load()
-
-
-def vectors(size: int) -> SampleSpec:
-    return ArraySource(np.zeros((2, size), np.float32), kind="vector").spec
+def wide_options() -> dict[str, Any]:
+    """Return what the backbone names for vectors of 9 entries."""
+    spec = ArraySource(np.zeros((2, 9), np.float32), kind="vector").spec
+    options: dict[str, Any] = registry().get("backbone", "mlp").load().wide_options(spec)  # type: ignore[attr-defined]
+    return options
