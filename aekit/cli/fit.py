@@ -33,7 +33,7 @@ from aekit.progress import Progress, warn
 @click.option(
     "--dim",
     type=click.IntRange(min=0),
-    help="Dimensions of the embedding; 0: the backbone's features  [default: 64, at most as many as a table has columns]",
+    help="Dimensions of the embedding; 0: the backbone's features  [default: 64, or half of the columns of a table]",
 )
 @click.option(
     "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."

@@ -96,8 +96,8 @@ class Backbone(nn.Module):
     def wide_options(cls, spec: SampleSpec) -> dict[str, Any]:
         """Return options of the backbone that are good for denoising vectors; {}: none are known.
 
-        Vectors are then trained with a denoising autoencoder by default. With other backbones, a code narrower than the vectors
-        keeps a plain autoencoder from copying.
+        Vectors are then trained with a denoising autoencoder by default, on a network with these options; with other backbones,
+        with a plain one.
 
         Args:
             spec: spec of the vectors.

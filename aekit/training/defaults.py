@@ -51,7 +51,7 @@ def resolve_defaults(
     denoising = None if targets is not None else _denoising(recipe, spec)
     if denoising:
         recipe = _with_denoising(recipe, spec, denoising, say)
-    recipe = _with_dim(recipe, spec, bool(denoising), say)
+    recipe = _with_dim(recipe, spec, say)
     if targets is None and count >= MIN_SAMPLES:
         recipe = _with_objective(recipe, spec, say)
     if recipe.objective.loss == "auto" and not recipe.encoder.frozen:
@@ -125,7 +125,7 @@ def _with_denoising(recipe: Recipe, spec: SampleSpec, variant: Plugin, say: Say)
     On labeled tables it is better than a plain autoencoder with a narrow code (recipes/tables).
     """
     if not recipe.objective.variants:
-        say(f"objective: {variant.name} ({variant.entry.summary}); --variant plain relies on a narrow code instead")
+        say(f"objective: {variant.name} ({variant.entry.summary}); --variant plain adds no noise")
         recipe = recipe.with_objective(variants=[variant.name])
     section, name = recipe.encoder, recipe.encoder.backbone
     if section.hidden or section.weights or recipe.options_of("encoder", name):
@@ -136,18 +136,16 @@ def _with_denoising(recipe: Recipe, spec: SampleSpec, variant: Plugin, say: Say)
     return recipe.with_options("encoder", name, options)
 
 
-def _with_dim(recipe: Recipe, spec: SampleSpec, denoised: bool, say: Say) -> Recipe:
-    """Make the embedding of vectors as wide as they are if noise keeps it from copying them, else narrower.
+def _with_dim(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
+    """Make the embedding of vectors narrower than they are: an autoencoder as wide as its input can copy it.
 
     Wide vectors, and samples of other kinds, keep the default.
     """
-    dim = spec.size if denoised else max(1, spec.size // 2)
-    if "dim" in recipe.encoder.model_fields_set or not spec.is_vector or dim >= recipe.encoder.dim:
+    narrow = max(1, spec.size // 2)
+    if "dim" in recipe.encoder.model_fields_set or not spec.is_vector or narrow >= recipe.encoder.dim:
         return recipe
-    half = f"half of the {spec.size} entries of a sample, so that the code is a bottleneck"
-    whole = "one for each entry of a sample, as noise keeps the code from copying"
-    say(f"dim: {dim}, {whole if denoised else half}")
-    return recipe.with_encoder(dim=dim)
+    say(f"dim: {narrow}, half of the {spec.size} entries of a sample, so that the code is a bottleneck")
+    return recipe.with_encoder(dim=narrow)
 
 
 def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:

@@ -17,8 +17,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     Args:
         variants: autoencoder variants, such as ``("denoising",)``, as `aekit.fit` takes them.
         backbone: the backbone, as `aekit.fit` takes it.
-        dim: dimensions of the embedding; None: the number of features, or half of it with other variants or another backbone, at
-            most 64.
+        dim: dimensions of the embedding; None: half of the number of features, at most 64.
         epochs: passes over the rows; None: about 3000 steps in total.
         overrides: recipe settings by dotted name, such as ``{"train.lr": 1e-3}``.
         random_state: seed of weights, order and noise; None means 0, so that results are reproducible.

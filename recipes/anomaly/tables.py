@@ -103,10 +103,14 @@ def report(folder: Path) -> None:
         for path in sorted(folder.glob(f"*.{protocol}.*.npz")):
             with np.load(path) as scores:
                 trials.setdefault(path.name.split(".")[0], []).append(dict(scores))
-        baselines = [name for name in BASELINES if all(name in trial for several in trials.values() for trial in several)]
+        baselines = [
+            name for name in BASELINES if all(name in trial for several in trials.values() for trial in several)
+        ]
         named = {table: _auroc(several, "combined", *baselines) for table, several in trials.items()}
         former = {table: _weighted(several, {"reconstruction": 1, "code": 1}) for table, several in trials.items()}
-        print(f"\n| {protocol} | seeds | combined | before | {' | '.join(baselines)} |\n|{'---|' * (4 + len(baselines))}")
+        print(
+            f"\n| {protocol} | seeds | combined | before | {' | '.join(baselines)} |\n|{'---|' * (4 + len(baselines))}"
+        )
         for table, (ours, *others) in named.items():
             spread = len(ours) > 1
             cells = [

@@ -94,12 +94,12 @@ def test_epochs_and_batch_size_follow_from_the_number_of_samples() -> None:
 def test_vectors_get_a_denoising_autoencoder_on_a_wide_layer() -> None:
     recipe, messages = resolve("vector")
     options = recipe.options_of("encoder", "mlp")
-    assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 9)
+    assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 4)
     assert options["hidden"][-1] > 9 and options.items() >= wide_options().items()
     summary = registry().get("variant", "denoising").entry.summary
-    assert f"objective: denoising ({summary}); --variant plain relies on a narrow code instead" in messages
+    assert f"objective: denoising ({summary}); --variant plain adds no noise" in messages
     assert "network: hidden = [256], activation = tanh; a wide layer to denoise vectors" in messages
-    assert "dim: 9, one for each entry of a sample, as noise keeps the code from copying" in messages
+    assert "dim: 4, half of the 9 entries of a sample, so that the code is a bottleneck" in messages
 
 
 def test_a_resolved_recipe_of_vectors_does_not_change() -> None:
@@ -121,7 +121,7 @@ def test_the_recipe_of_a_run_from_before_denoising_was_the_default_keeps_its_mea
 
 def test_a_named_denoising_autoencoder_of_vectors_gets_the_same_network() -> None:
     recipe, messages = resolve("vector", objective={"variants": ["denoising"], "denoising": {"noise": "masking"}})
-    assert recipe.encoder.dim == 9 and recipe.options_of("objective", "denoising")["noise"] == "masking"
+    assert recipe.encoder.dim == 4 and recipe.options_of("objective", "denoising")["noise"] == "masking"
     assert recipe.options_of("encoder", "mlp") == resolve("vector")[0].options_of("encoder", "mlp")
     assert not any(line.startswith("objective:") for line in messages)
 
@@ -135,13 +135,14 @@ def test_a_dimension_that_is_set_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "encoder", [{"backbone": "mlp", "mlp": {"hidden": [20]}}, {"backbone": "mlp", "mlp": {"tied": True}}, {"hidden": [20]}]
+    "encoder",
+    [{"backbone": "mlp", "mlp": {"hidden": [20]}}, {"backbone": "mlp", "mlp": {"tied": True}}, {"hidden": [20]}],
 )
 def test_a_network_that_a_recipe_describes_is_kept(encoder: dict[str, Any]) -> None:
     recipe, messages = resolve("vector", encoder=encoder)
     options = recipe.options_of("encoder", "mlp")
     assert options == {"hidden": None, "activation": "relu", "tied": False} | encoder.get("mlp", {})
-    assert (recipe.objective.variants, recipe.encoder.dim) == (["denoising"], 9)
+    assert (recipe.objective.variants, recipe.encoder.dim) == (["denoising"], 4)
     assert not any(line.startswith("network:") for line in messages)
 
 
@@ -158,7 +159,7 @@ def test_a_network_that_a_recipe_describes_is_kept(encoder: dict[str, Any]) -> N
     ],
     ids=str,
 )
-def test_the_code_of_a_vector_is_a_bottleneck_with_other_objectives(sections: dict[str, Any]) -> None:
+def test_other_objectives_and_networks_for_vectors_stay_unchanged(sections: dict[str, Any]) -> None:
     recipe, messages = resolve("vector", **sections)
     assert recipe.encoder.dim == 4 and recipe.options_of("encoder", "mlp").get("hidden") is None
     assert "dim: 4, half of the 9 entries of a sample, so that the code is a bottleneck" in messages
@@ -166,7 +167,7 @@ def test_the_code_of_a_vector_is_a_bottleneck_with_other_objectives(sections: di
     assert (recipe.objective.variants, recipe.objective.pretexts) == (named.variants, named.pretexts)
 
 
-def test_the_code_of_a_vector_is_a_bottleneck_where_its_targets_are_other_samples() -> None:
+def test_vectors_whose_targets_are_other_samples_get_the_plain_autoencoder() -> None:
     recipe, _ = resolve("vector", targets=True)
     assert recipe.encoder.dim == 4 and not recipe.objective.variants
 
