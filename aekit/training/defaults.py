@@ -120,9 +120,9 @@ def _wide_options(backbone: str, spec: SampleSpec) -> dict[str, Any]:
 
 
 def _with_denoising(recipe: Recipe, spec: SampleSpec, variant: Plugin, say: Say) -> Recipe:
-    """Train a denoising autoencoder on vectors, on a wide layer unless the recipe describes the network.
+    """Train a denoising autoencoder on vectors, with a wide layer as the embedding unless the recipe describes the network.
 
-    On labeled tables it is better than a plain autoencoder with a narrow code (recipes/tables).
+    On labeled tables this is better than a plain autoencoder with a narrow code (recipes/tables).
     """
     if not recipe.objective.variants:
         say(f"objective: {variant.name} ({variant.entry.summary}); --variant plain adds no noise")
@@ -132,8 +132,12 @@ def _with_denoising(recipe: Recipe, spec: SampleSpec, variant: Plugin, say: Say)
         return recipe
     options = _wide_options(name, spec)
     written = ", ".join(f"{option} = {value}" for option, value in options.items())
-    say(f"network: {written}; a wide layer to denoise vectors")
-    return recipe.with_options("encoder", name, options)
+    say(f"network: {written}; to denoise vectors")
+    recipe = recipe.with_options("encoder", name, options)
+    if "dim" in section.model_fields_set:
+        return recipe
+    say("dim: 0, so that the features of the network are the embedding; --dim N gives N dimensions")
+    return recipe.with_encoder(dim=0)
 
 
 def _with_dim(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:

@@ -41,17 +41,19 @@ def mlp(
     variant: str = "denoising",
     part: float = 0,
     most: int = 64,
+    within: tuple[int, int] = (1, 512),
     epochs: int | None = None,
     **options: Any,
 ) -> Any:
     """Return a function of the number F of columns that returns the arguments of `aekit.fit`.
 
     Args:
-        width: of the first hidden layer; "4x": four times F, at most 512.
+        width: of the first hidden layer; "4x": four times F.
         further: widths of the other layers.
         variant: of the autoencoder.
         part: dimensions of the embedding, in parts of F; 0: the last hidden layer is the embedding.
         most: most of those dimensions.
+        within: least and largest width.
         epochs: None: the default, at most 100.
         options: of the network and of the noise.
     """
@@ -60,7 +62,7 @@ def mlp(
     }
 
     def arguments(columns: int) -> dict[str, Any]:
-        first = min(512, int(width[:-1]) * columns) if isinstance(width, str) else width
+        first = min(max(int(width[:-1]) * columns, within[0]), within[1]) if isinstance(width, str) else width
         overrides = {"encoder.mlp.hidden": [first, *further]} | settings
         dim = min(most, int(part * columns))
         return {"variants": [variant], "backbone": "mlp", "dim": dim, "epochs": epochs, "overrides": overrides}
@@ -87,6 +89,7 @@ CANDIDATES = {
     "1x, tanh": mlp("1x", activation="tanh"),
     "2x, tanh": mlp("2x", activation="tanh"),
     "4x, tanh": mlp("4x", activation="tanh"),
+    "4x, 64 to 256, tanh": mlp("4x", within=(64, 256), activation="tanh"),
     "128, tanh": mlp(128, activation="tanh"),
     "512, tanh": mlp(512, activation="tanh"),
     "512-256, tanh": mlp(512, 256, activation="tanh"),
@@ -170,7 +173,7 @@ def main() -> None:
     if not arguments.summary:
         for seed in range(arguments.seeds):
             for table in arguments.tables or tables:
-                measure(table, tables[table](), seed, arguments, rows)
+                measure(table, (CHOOSING | CONFIRMING)[table](), seed, arguments, rows)
     summarize(rows)
 
 

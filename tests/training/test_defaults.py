@@ -91,15 +91,15 @@ def test_epochs_and_batch_size_follow_from_the_number_of_samples() -> None:
     assert resolve("vector", count=100, train={"epochs": 3})[0].train.epochs == 3
 
 
-def test_vectors_get_a_denoising_autoencoder_on_a_wide_layer() -> None:
+def test_vectors_get_a_denoising_autoencoder_on_a_wide_layer_that_is_the_embedding() -> None:
     recipe, messages = resolve("vector")
     options = recipe.options_of("encoder", "mlp")
-    assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 4)
-    assert options["hidden"][-1] > 9 and options.items() >= wide_options().items()
+    assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 0)
+    assert options == {"hidden": [64], "activation": "tanh", "tied": False}
     summary = registry().get("variant", "denoising").entry.summary
     assert f"objective: denoising ({summary}); --variant plain adds no noise" in messages
-    assert "network: hidden = [256], activation = tanh; a wide layer to denoise vectors" in messages
-    assert "dim: 4, half of the 9 entries of a sample, so that the code is a bottleneck" in messages
+    assert "network: hidden = [64], activation = tanh; to denoise vectors" in messages
+    assert "dim: 0, so that the features of the network are the embedding; --dim N gives N dimensions" in messages
 
 
 def test_a_resolved_recipe_of_vectors_does_not_change() -> None:
@@ -121,7 +121,7 @@ def test_the_recipe_of_a_run_from_before_denoising_was_the_default_keeps_its_mea
 
 def test_a_named_denoising_autoencoder_of_vectors_gets_the_same_network() -> None:
     recipe, messages = resolve("vector", objective={"variants": ["denoising"], "denoising": {"noise": "masking"}})
-    assert recipe.encoder.dim == 4 and recipe.options_of("objective", "denoising")["noise"] == "masking"
+    assert recipe.encoder.dim == 0 and recipe.options_of("objective", "denoising")["noise"] == "masking"
     assert recipe.options_of("encoder", "mlp") == resolve("vector")[0].options_of("encoder", "mlp")
     assert not any(line.startswith("objective:") for line in messages)
 
@@ -172,8 +172,13 @@ def test_vectors_whose_targets_are_other_samples_get_the_plain_autoencoder() -> 
     assert recipe.encoder.dim == 4 and not recipe.objective.variants
 
 
-def wide_options() -> dict[str, Any]:
-    """Return what the backbone names for vectors of 9 entries."""
-    spec = ArraySource(np.zeros((2, 9), np.float32), kind="vector").spec
+@pytest.mark.parametrize("size, units", [(1, 64), (16, 64), (17, 68), (64, 256), (5000, 256)])
+def test_the_layer_that_denoises_vectors_is_wider_than_most_of_them(size: int, units: int) -> None:
+    assert wide_options(size) == {"hidden": [units], "activation": "tanh"}
+
+
+def wide_options(size: int = 9) -> dict[str, Any]:
+    """Return what the backbone names for vectors of so many entries."""
+    spec = ArraySource(np.zeros((2, size), np.float32), kind="vector").spec
     options: dict[str, Any] = registry().get("backbone", "mlp").load().wide_options(spec)  # type: ignore[attr-defined]
     return options

@@ -10,8 +10,9 @@ from aekit.plugin import Backbone, Field, SampleSpec, TiedLayer
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "none": nn.Identity}
 
-WIDE = 256
-"""Units of the layer that denoises vectors."""
+WIDE = 4
+"""Units of the layer that denoises vectors, for each of their entries."""
+MIN_UNITS, MAX_UNITS = 64, 256
 
 
 class MLP(Backbone):
@@ -54,7 +55,7 @@ class MLP(Backbone):
     @classmethod
     def wide_options(cls, spec: SampleSpec) -> dict[str, Any]:
         # Chosen on labeled tables, on which tanh finds neighbors better than ReLU (recipes/tables).
-        return {"hidden": [WIDE], "activation": "tanh"}
+        return {"hidden": [min(MAX_UNITS, max(MIN_UNITS, WIDE * spec.size))], "activation": "tanh"}
 
     def mirror(self, stage: int) -> nn.Module:
         linear: nn.Module = nn.Linear(self.widths[stage + 1], self.widths[stage])
