@@ -111,12 +111,15 @@ def test_a_resolved_recipe_of_vectors_does_not_change() -> None:
     assert not any(line.startswith(("dim:", "network:", "objective:")) for line in messages)
 
 
-def test_the_recipe_of_a_run_on_a_table_trains_the_same_weights(tmp_path: Path) -> None:
-    np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
-    encoder = aekit.fit(tmp_path / "table.npy", epochs=1, out=tmp_path / "run", report=False)
-    again = aekit.fit(tmp_path / "run" / "recipe.toml", out=tmp_path / "again", report=False)
+def test_the_recipe_of_a_run_on_a_table_trains_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the recipe of a run names data in the current folder by its file alone
+    np.save("table.npy", np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
+    encoder = aekit.fit("table.npy", epochs=1, out="run", report=False)
+    again = aekit.fit("run/recipe.toml", out="again", report=False)
     assert encoder.dim == 64 and again.digest == encoder.digest
-    assert aekit.load_autoencoder(tmp_path / "run").errors(encoder.preprocess.scale.new_zeros(3, 5)).shape == (3,)
+    assert aekit.load_autoencoder("run").errors(encoder.preprocess.scale.new_zeros(3, 5)).shape == (3,)
 
 
 def test_the_recipe_of_a_run_from_before_denoising_was_the_default_keeps_its_meaning() -> None:
