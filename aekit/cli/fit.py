@@ -33,7 +33,7 @@ from aekit.progress import Progress, warn
 @click.option(
     "--dim",
     type=click.IntRange(min=0),
-    help="Dimensions of the embedding; 0: the backbone's features  [default: 64, or half of the columns of a table]",
+    help="Dimensions of the embedding; 0: the backbone's features  [default: 64; of a table: four per column, 64 to 256]",
 )
 @click.option(
     "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."

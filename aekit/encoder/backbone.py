@@ -104,6 +104,18 @@ class Backbone(nn.Module):
         """
         return []
 
+    @classmethod
+    def wide_options(cls, spec: SampleSpec) -> dict[str, Any]:
+        """Return options of the backbone that are good for denoising vectors; {}: none are known.
+
+        Vectors are then trained with a denoising autoencoder by default, on a network with these options; with other backbones,
+        with a plain one.
+
+        Args:
+            spec: spec of the vectors.
+        """
+        return {}
+
     def mirror(self, stage: int) -> nn.Module:
         """Return a module from the output of stage number `stage` back to its input, before any norm and activation.
 

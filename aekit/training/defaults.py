@@ -18,6 +18,8 @@ from aekit.training.recipe import Recipe
 from aekit.training.settings import uses_bf16
 
 TARGET_STEPS = 3000
+VECTORS = "default-vector"
+"""Tag of the variant that keeps an autoencoder on vectors from copying them."""
 MIN_SAMPLES = 64
 """Samples from which a contrastive task is added by default."""
 AUTOENCODER_WEIGHT = 10.0
@@ -47,6 +49,9 @@ def resolve_defaults(
     needs = _needs_of(recipe.objective.variants)
     recipe = _with_backbone(recipe, spec, needs, say)
     recipe = _without_training(recipe, say)
+    denoising = None if targets is not None else _denoising(recipe, spec)
+    if denoising:
+        recipe = _with_denoising(recipe, spec, denoising, say)
     recipe = _with_dim(recipe, spec, say)
     if targets is None and count >= MIN_SAMPLES:
         recipe = _with_objective(recipe, spec, say)
@@ -112,6 +117,46 @@ def _without_training(recipe: Recipe, say: Say) -> Recipe:
     return recipe.with_encoder(dim=0).with_train(epochs=0)
 
 
+def _denoising(recipe: Recipe, spec: SampleSpec) -> Plugin | None:
+    """Return the variant that vectors are trained with: if the recipe names it, or no objective, and the backbone is for it.
+
+    A recipe that says ``variants = []`` means the plain autoencoder: so do those of runs from when that was the default.
+    """
+    variant = _default_plugin("variant", VECTORS)
+    if variant is None or not spec.is_vector or not _is_whole_network(recipe) or recipe.objective.pretexts:
+        return None
+    section = recipe.objective
+    fits = section.variants == [variant.name] or "variants" not in section.model_fields_set
+    return variant if fits and _wide_options(recipe.encoder.backbone, spec) else None
+
+
+def _wide_options(backbone: str, spec: SampleSpec) -> dict[str, Any]:
+    """Return the options that a backbone names for denoising vectors, {} if none, without building it."""
+    factory: Any = registry().get("backbone", backbone, required_by="encoder.backbone").load()
+    return dict(getattr(factory, "wide_options", Backbone.wide_options)(spec))
+
+
+def _with_denoising(recipe: Recipe, spec: SampleSpec, variant: Plugin, say: Say) -> Recipe:
+    """Train a denoising autoencoder on vectors, with a wide layer as the embedding unless the recipe describes the network.
+
+    On labeled tables this is better than a plain autoencoder with a narrow code (recipes/tables).
+    """
+    if not recipe.objective.variants:
+        say(f"objective: {variant.name} ({variant.entry.summary}); variants=['plain'] (--variant plain) adds no noise")
+        recipe = recipe.with_objective(variants=[variant.name])
+    section, name = recipe.encoder, recipe.encoder.backbone
+    if section.hidden or section.weights or recipe.options_of("encoder", name):
+        return recipe
+    options = _wide_options(name, spec)
+    written = ", ".join(f"{option} = {value}" for option, value in options.items())
+    say(f"network: {written}; to denoise vectors")
+    recipe = recipe.with_options("encoder", name, options)
+    if "dim" in section.model_fields_set:
+        return recipe
+    say("dim: 0, so that the features of the network are the embedding; dim=N (--dim N) gives N dimensions")
+    return recipe.with_encoder(dim=0)
+
+
 def _with_dim(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
     """Make the embedding of vectors narrower than they are: an autoencoder as wide as its input can copy it.
 
@@ -129,10 +174,8 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
 
     Recipes with layer-wise training, frozen layers or L-BFGS, which only an autoencoder supports, are unchanged.
     """
-    section, layerwise = recipe.objective, recipe.layerwise
-    if section.variants or section.pretexts or not recipe.trains or layerwise.epochs or layerwise.layers:
-        return recipe
-    if recipe.encoder.frozen or recipe.train.optimizer == "lbfgs":
+    section = recipe.objective
+    if section.variants or section.pretexts or not _is_whole_network(recipe):
         return recipe
     task = _default_plugin("pretext", f"default-{spec.kind}")
     plain = _default_plugin("variant", "default")
@@ -145,6 +188,13 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
     hint = f"variants=['{plain.name}'] (--variant {plain.name}) trains only the autoencoder"
     say(f"objective: an autoencoder and {task.name} ({task.entry.summary}); {hint}")
     return recipe.with_objective(variants=[plain.name], pretexts=[task.name], weights=weights)
+
+
+def _is_whole_network(recipe: Recipe) -> bool:
+    """Tell whether a recipe trains the whole network by gradients of batches, which every objective supports."""
+    layerwise = recipe.layerwise
+    apart = layerwise.epochs or layerwise.layers or recipe.encoder.frozen or recipe.train.optimizer == "lbfgs"
+    return recipe.trains and not apart
 
 
 def _default_plugin(kind: str, tag: str) -> Plugin | None:

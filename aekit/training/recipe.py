@@ -161,6 +161,12 @@ class Recipe:
     def with_encoder(self, **changes: Any) -> Recipe:
         return replace(self, encoder=self.encoder.model_copy(update=changes))
 
+    def with_options(self, section: str, plugin: str, options: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with options of a plugin set, besides those that it has."""
+        tables = dict(self.options.get(section, {}))
+        tables[plugin] = tables.get(plugin, {}) | dict(options)
+        return replace(self, options={**self.options, section: tables})
+
     def with_plugin_defaults(self) -> Recipe:
         """Return the recipe with every option of every named plugin written out."""
         options = {section: dict(tables) for section, tables in self.options.items()}

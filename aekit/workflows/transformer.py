@@ -17,7 +17,8 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     Args:
         variants: autoencoder variants, such as ``("denoising",)``, as `aekit.fit` takes them.
         backbone: the backbone, as `aekit.fit` takes it.
-        dim: dimensions of the embedding; None: half of the number of features, at most 64.
+        dim: dimensions of the embedding; None: four times the number of features, but 64 to 256; with other variants or another
+            backbone half of it, at most 64.
         epochs: passes over the rows; None: about 3000 steps in total.
         overrides: recipe settings by dotted name, such as ``{"train.lr": 1e-3}``.
         random_state: seed of weights, order and noise; None means 0, so that results are reproducible.

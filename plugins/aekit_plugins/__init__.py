@@ -24,7 +24,7 @@ def aekit_register_variants() -> list[Entry]:
             f"{at}.denoising:Denoising",
             "reconstructs the clean sample from a corrupted one",
             2,
-            ("early-vector", "early-series"),
+            ("default-vector", "early-vector", "early-series"),
         ),
         Entry("binarize", f"{at}.binarize:Binarize", "draws black-and-white samples from gray ones", 2),
         Entry(

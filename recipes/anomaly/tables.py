@@ -2,6 +2,7 @@
 
     pip install pyod
     python recipes/anomaly/tables.py TABLES -o trials --seeds 3    # resumes; a trial is a table, a protocol and a seed
+    python recipes/anomaly/tables.py TABLES -o narrow --fit '{"variants": ["plain"]}' --without-pyod
 
 TABLES holds .npz files with ``X`` and ``y``, 1 for an anomaly, as ADBench has them. Two protocols: ``all`` fits on all samples
 and scores them; ``half`` fits on half of the normal samples and scores the rest.
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -35,6 +38,8 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="Folder of the trials.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--max-rows", type=int, default=2000, help="Larger tables are subsampled by the seed.")
+    parser.add_argument("--fit", type=json.loads, default={}, help="Arguments of aekit.fit, as JSON.")
+    parser.add_argument("--without-pyod", action="store_true", help="Leave out the detectors of pyod.")
     parser.add_argument("--only-print", action="store_true", help="Print the trials that there are.")
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
@@ -42,14 +47,16 @@ def main() -> None:
     for seed, path, protocol in itertools.product(range(arguments.seeds), paths, PROTOCOLS):
         trial = arguments.out / f"{path.stem}.{protocol}.{seed}.npz"
         if not arguments.only_print and not trial.exists():
-            scores = measure(path, protocol, seed, arguments.max_rows)
+            scores = measure(path, protocol, seed, arguments.max_rows, arguments.fit, not arguments.without_pyod)
             with tempfile.NamedTemporaryFile(dir=arguments.out, suffix=".part", delete=False) as file:
                 np.savez(file, **scores)  # type: ignore[arg-type]
             Path(file.name).rename(trial)
     report(arguments.out)
 
 
-def measure(path: Path, protocol: str, seed: int, max_rows: int) -> dict[str, np.ndarray]:
+def measure(
+    path: Path, protocol: str, seed: int, max_rows: int, fit: Mapping[str, Any], with_pyod: bool
+) -> dict[str, np.ndarray]:
     """Return name -> scores, the surprisal of each score of the detector, and ``anomalous``."""
     with np.load(path) as table:
         x, y = table["X"].astype(np.float32), table["y"].astype(int)
@@ -60,7 +67,7 @@ def measure(path: Path, protocol: str, seed: int, max_rows: int) -> dict[str, np
     trained = np.arange(len(x)) if protocol == "all" else normal[: len(normal) // 2]
     tested = trained if protocol == "all" else np.setdiff1d(np.arange(len(x)), trained)
     with tempfile.TemporaryDirectory() as folder:
-        aekit.fit(x[trained], out=f"{folder}/run", seed=seed, progress=False)
+        aekit.fit(x[trained], out=f"{folder}/run", seed=seed, progress=False, **fit)
         autoencoder = aekit.load_autoencoder(f"{folder}/run")
     found = aekit.find_anomalies(autoencoder, x[tested], reference=x[trained], seed=seed, progress=False)
     order = np.argsort([int(name) for name in found.ids])
@@ -68,7 +75,8 @@ def measure(path: Path, protocol: str, seed: int, max_rows: int) -> dict[str, np
     surprisals = {
         f"surprisal {name}": found.detector.surprisal(name, scores[name]) for name in found.detector.names[:-1]
     }
-    return scores | surprisals | pyod_scores(x[trained], x[tested], protocol, seed) | {"anomalous": y[tested]}
+    others = pyod_scores(x[trained], x[tested], protocol, seed) if with_pyod else {}
+    return scores | surprisals | others | {"anomalous": y[tested]}
 
 
 def pyod_scores(trained: np.ndarray, tested: np.ndarray, protocol: str, seed: int) -> dict[str, np.ndarray]:
@@ -95,9 +103,14 @@ def report(folder: Path) -> None:
         for path in sorted(folder.glob(f"*.{protocol}.*.npz")):
             with np.load(path) as scores:
                 trials.setdefault(path.name.split(".")[0], []).append(dict(scores))
-        named = {table: _auroc(several, "combined", *BASELINES) for table, several in trials.items()}
+        baselines = [
+            name for name in BASELINES if all(name in trial for several in trials.values() for trial in several)
+        ]
+        named = {table: _auroc(several, "combined", *baselines) for table, several in trials.items()}
         former = {table: _weighted(several, {"reconstruction": 1, "code": 1}) for table, several in trials.items()}
-        print(f"\n| {protocol} | seeds | combined | before | {' | '.join(BASELINES)} |\n|{'---|' * 8}")
+        print(
+            f"\n| {protocol} | seeds | combined | before | {' | '.join(baselines)} |\n|{'---|' * (4 + len(baselines))}"
+        )
         for table, (ours, *others) in named.items():
             spread = len(ours) > 1
             cells = [
@@ -105,13 +118,13 @@ def report(folder: Path) -> None:
                 for v in (ours, former[table], *others)
             ]
             print(f"| {table} | {len(ours)} | {' | '.join(cells)} |")
-        means = [np.mean([values[n].mean() for values in named.values()]) for n in range(1 + len(BASELINES))]
+        means = [np.mean([values[n].mean() for values in named.values()]) for n in range(1 + len(baselines))]
         before = np.mean([values.mean() for values in former.values()])
         cells = [f"{value:.4f}" for value in (means[0], before, *means[1:])]
         print(f"| mean of {len(named)} tables | | {' | '.join(cells)} |")
         below = [t for t, v in named.items() if v[0].mean() < 0.5]
         print(f"\nbelow chance: {', '.join(below) or 'none'}; best baseline there: ", end="")
-        print(", ".join(f"{max(v.mean() for v in named[t][1:]):.3f}" for t in below) or "-")
+        print(", ".join(f"{max(v.mean() for v in named[t][1:]):.3f}" for t in below if baselines) or "-")
         values = np.array([[_weighted(several, w).mean() for several in trials.values()] for w in CANDIDATES])
         others_mean = (values.sum(1, keepdims=True) - values) / max(1, values.shape[1] - 1)
         chosen = others_mean.argmax(0)

@@ -54,7 +54,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(table: Path) -> Path:
     out = table.parent / "run"
-    aekit.fit(table, dim=2, epochs=100, out=out, overrides=FAST | {"train.lr": 2e-2})
+    aekit.fit(table, variants="plain", dim=2, epochs=100, out=out, overrides=FAST | {"train.lr": 2e-2})
     return out
 
 

