@@ -139,7 +139,14 @@ def hosts(tmp_path: Path) -> Iterator[list[str]]:
         yield names
     finally:
         for name in names:
+            for pid in processes_in(name):  # of a test that has failed
+                os.kill(pid, signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def processes_in(host: str) -> list[int]:
+    done = subprocess.run(["ip", "netns", "pids", host], capture_output=True, text=True)
+    return [int(pid) for pid in done.stdout.split()]
 
 
 def test_two_hosts_train_as_two_processes_do_and_a_killed_one_comes_back(
@@ -156,8 +163,8 @@ def test_two_hosts_train_as_two_processes_do_and_a_killed_one_comes_back(
 
     first, killed = start(0), start(1)
     with gate.closed(first):
-        for pid in subprocess.check_output(["ip", "netns", "pids", hosts[1]], text=True).split():
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in processes_in(hosts[1]):
+            os.kill(pid, signal.SIGKILL)
     assert finished(killed)[0] == -signal.SIGKILL
     again = start(1)
     (code, said), (other_code, other_said) = map(finished, (first, again))
