@@ -107,18 +107,18 @@ def test_a_graph_may_use_the_memory_that_the_server_allows(
 def test_a_server_of_milvus_is_waited_for_only_after_a_write(
     milvus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index = aekit.build_index(vectors(50), tmp_path / "index", engine="milvus")
-    client, levels = index.engine._connected(), list[str]()
+    engine = aekit.build_index(vectors(50), tmp_path / "index", engine="milvus").engine
+    client, levels = engine._connected(), list[str]()
     search = client.search
     monkeypatch.setattr(client, "search", lambda *a, **o: levels.append(o["consistency_level"]) or search(*a, **o))
-    index.search(vectors(2), 3)
-    index.engine._strong_until = time.monotonic()  # as if the time were over
-    index.search(vectors(2), 3)
-    index.engine.add(vectors(10))
-    index.search(vectors(2), 3)
-    assert levels == ["Strong", "Bounded", "Strong"]
-    opened = aekit.open_index(tmp_path / "index").engine  # another process may have added to it just now
+    engine.search(vectors(2), 3)
+    engine._strong_until = time.monotonic()  # as if the time were over
+    engine.search(vectors(2), 3)
+    opened = aekit.open_index(tmp_path / "index").engine  # to which another process may have added rows just now
     assert opened._strong_until > time.monotonic()
+    engine.add(vectors(10))
+    engine.search(vectors(2), 3)
+    assert levels == ["Strong", "Bounded", "Strong"]
 
 
 def test_growing_adds_rows_and_a_rebuild_drops_the_old_table(engine: str, tmp_path: Path) -> None:
