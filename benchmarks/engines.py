@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--engines", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--kinds", nargs="+", help="kinds and storages to measure, such as exact hnsw; default: all")
+    parser.add_argument("--skip", nargs="+", default=[], help="rows to leave out, such as 'pgvector hnsw'")
     parser.add_argument("--seconds", type=float, default=10.0, help="the longest to measure one rate")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="the longest for all")
     parser.add_argument("--minutes-each", type=float, default=float("inf"), help="the longest for a row")
@@ -86,6 +87,7 @@ def measure_all(rows: Rows, settings: argparse.Namespace) -> None:
         for options in KINDS[engine]
         if settings.kinds is None or list(options.values())[-1] in settings.kinds
     ]
+    names = [name for name in names if name not in settings.skip]
     keys = [{"engine": name, "count": str(settings.count), "dim": str(settings.dim)} for name in names]
     keys = [key for key in keys if not has_row(rows, key)]
     needs_server = any(key["engine"].startswith("pgvector") for key in keys)
