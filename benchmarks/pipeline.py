@@ -1,6 +1,7 @@
 """Simulate embedding on many workers: processes that decode images, one device that embeds them, stragglers and failures.
 
-    python benchmarks/pipeline.py        # prints two tables
+    python benchmarks/pipeline.py                # the two tables of docs/scale.md
+    python benchmarks/pipeline.py --rate 300     # those of processes that decode 300 images a second
 
 A discrete-event simulation with SimPy. A worker decodes a batch, puts it into a queue of two batches for each worker, and waits
 while the queue is full; the device takes batches from it. The time of a batch is lognormal, with a standard deviation of a
@@ -10,8 +11,11 @@ rate. A worker that fails loses the part of the embeddings that it had not finis
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,5 +113,12 @@ def tables(decode_rate: float) -> str:
     return "\n".join(lines)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    measured = json.loads(Path(__file__).with_name("rates.json").read_text("utf-8"))["decode"]
+    parser.add_argument("--rate", type=float, default=measured, help="images that a process decodes in a second")
+    print(tables(parser.parse_args().rate))
+
+
 if __name__ == "__main__":
-    print(tables(300))
+    main()

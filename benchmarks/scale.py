@@ -1,8 +1,8 @@
 """Plan for data past one machine: what it costs to embed, store, index and search 1e6, 1e8 and 1e9 photographs.
 
-    python benchmarks/scale.py --measure     # rates of one core of this machine, written to benchmarks/rates.json
-    python benchmarks/scale.py               # the tables of docs/scale.md, from those rates
-    python benchmarks/scale.py --write       # writes them into docs/scale.md
+    AEKIT_DATA=... python benchmarks/scale.py --measure   # rates of one core of this machine, to benchmarks/rates.json
+    python benchmarks/scale.py                            # the tables of docs/scale.md, from those rates
+    python benchmarks/scale.py --write                    # writes them into docs/scale.md
 
 Rates are counted in processor seconds on one thread, so that other work on the machine disturbs them little.
 """
@@ -223,6 +223,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the tables into docs/scale.md")
     arguments = parser.parse_args()
     if arguments.measure:
+        if "AEKIT_DATA" not in os.environ:
+            parser.error("--measure: set AEKIT_DATA to a folder with weights/efficientnet_lite0_in1k.safetensors")
         RATES.write_text(json.dumps(measure(), indent=2) + "\n", "utf-8")
     parts = tables(json.loads(RATES.read_text("utf-8")))
     if arguments.write:

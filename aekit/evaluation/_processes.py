@@ -77,7 +77,7 @@ class EvaluatorProcesses:
             return here(plugin, features, values, split, settings)
         try:
             has_features = self._features.get(id(child)) is features
-            child.connection.send((plugin, None if has_features else features, values, split, settings))
+            child.send((plugin, None if has_features else features, values, split, settings))
             self._features[id(child)] = features
             outcome, said = _read(child)
         except (EOFError, OSError) as error:

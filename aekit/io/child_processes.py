@@ -17,14 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import IO, NoReturn, Protocol
+from multiprocessing.reduction import ForkingPickler
+from typing import IO, Any, NoReturn, Protocol
 
 from aekit._lazy import QuickImports
 from aekit.errors import AekitError, printable
 from aekit.io.threads import limited_threads
 
 STALL = "AEKIT_MESSAGE_SECONDS"
-"""Environment variable with the seconds within which the next byte of a message of a child has to come."""
+"""Environment variable with the seconds within which the next byte of a message has to come from a child, or be taken by it."""
 STALL_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 """Time between two looks at whether a forked process has ended."""
@@ -65,7 +66,26 @@ class Child:
         seconds = _stall_seconds()
         with socket.socket(fileno=os.dup(self.connection.fileno())) as end:
             timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                end.setsockopt(socket.SOL_SOCKET, option, timeout)
+
+    def send(self, message: Any) -> None:
+        """Send an object, which the child reads by `Connection.recv`; see `send_bytes`."""
+        self.send_bytes(ForkingPickler.dumps(message))
+
+    def send_bytes(self, content: bytes | memoryview) -> None:
+        """Send a message: a short one waits in the system until the child reads it, a long one only while the child reads.
+
+        Raises:
+            ConnectionError: the process has ended.
+            TimeoutError: the child takes no further byte for `STALL_SECONDS`; the rest of the message is not sent.
+        """
+        try:
+            self.connection.send_bytes(content)
+        except BlockingIOError:
+            raise TimeoutError(
+                f"half a message to it, of which it has read no further byte within {_stall_seconds():g} s ({STALL})"
+            ) from None
 
     def receive(self, limit: int) -> bytes:
         """Wait for a message, which may take any time to begin, and return it.

@@ -106,7 +106,7 @@ class _Supervisor:
         threads, descriptors = max(1, usable_cores() // self._count), [self._listening.fileno()]
         child = start_child(WORKER, threads, logged=False, descriptors=descriptors)
         self._workers.append(_Worker(child))
-        child.connection.send_bytes(self._setup)
+        child.send_bytes(self._setup)
 
     def _receive(self, worker: _Worker) -> None:
         try:

@@ -275,41 +275,6 @@ def test_what_is_no_array_is_an_error_of_the_message() -> None:
             arrays_from_bytes(content)
 
 
-def test_a_worker_that_is_silent_in_the_middle_of_a_message_is_replaced(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that computes for longer is waited for."""
-    np.save(tmp_path / "data.npy", np.zeros((9, 1, 8, 8), np.uint8))
-    monkeypatch.setenv("AEKIT_MESSAGE_SECONDS", "0.3")
-    stops = tmp_path / "stops.py"
-    stops.write_text(
-        "import os, sys, time\n"
-        "from multiprocessing.connection import Connection\n"
-        "from pathlib import Path\n"
-        "from aekit.encoder._embedding_worker import Worker\n"
-        "with Connection(int(sys.argv[1])) as parent:\n"
-        "    worker, first = Worker(parent.recv_bytes()), Path(__file__).with_suffix('.first')\n"
-        "    parent.send_bytes(b'ready')\n"
-        "    while True:\n"
-        "        answer = worker.work(parent.recv_bytes())\n"
-        "        time.sleep(0.5)\n"
-        "        if not first.exists():\n"
-        "            first.touch()\n"
-        "            os.write(parent.fileno(), len(answer).to_bytes(4, 'big') + answer[:9])\n"
-        "            time.sleep(600)\n"
-        "        parent.send_bytes(answer)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(embedding, "WORKER", "stops")
-    said = Said()
-    rows = aekit.embed(run, tmp_path / "data.npy", engine="processes", workers=1, progress=said)
-    assert len(rows) == 9
-    assert "half a message, and no further byte within 0.3 s (AEKIT_MESSAGE_SECONDS)" in said
-    monkeypatch.setenv("AEKIT_MESSAGE_SECONDS", "soon")
-    with pytest.raises(AekitError, match=r"AEKIT_MESSAGE_SECONDS = 'soon': expected seconds"):
-        aekit.embed(run, tmp_path / "data.npy", engine="processes", workers=1)
-
-
 @pytest.mark.parametrize(
     "error, text",
     [

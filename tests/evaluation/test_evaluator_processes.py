@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +90,21 @@ def test_evaluators_go_on_without_a_process_that_ended(one: tuple[EvaluatorProce
     for _ in range(2):
         assert processes.run(lambda *_: here, plugin("warn"), *data(), {}) is here
     assert len(lines) == 1 and "it was ended by signal 9" in lines[0] and not processes.children
+
+
+def test_evaluators_go_on_without_a_process_that_stops_reading(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("AEKIT_MESSAGE_SECONDS", "0.3")
+    processes, lines = request.getfixturevalue("one")
+    os.kill(processes.children[0].process.pid, signal.SIGSTOP)
+    rows, labels = np.zeros((4000, 500), np.float32), np.repeat(["cat", "dog"], 2000)
+    split, here = make_split(labels, None, seed=0), Result({"here": Metric(1.0)})
+    for _ in range(2):
+        assert processes.run(lambda *_: here, plugin("warn"), rows, labels, split, {}) is here
+    problem = "half a message to it, of which it has read no further byte within 0.3 s (AEKIT_MESSAGE_SECONDS)"
+    assert lines == [f"a process of evaluators has ended, which run in this one instead: {problem}"]
+    assert not processes.children
 
 
 def test_an_evaluation_is_the_same_with_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,22 @@ print(json.dumps(can_fork()))
 sys.stdout.flush()
 os._exit(0)
 """
+STOPPED = """
+import time
+os.environ["AEKIT_MESSAGE_SECONDS"] = "0.3"
+child = fork_child(lambda parent: parent.recv(), 1)
+os.kill(child.process.pid, signal.SIGSTOP)
+start = time.monotonic()
+try:
+    child.send(bytes(5_000_000))
+except TimeoutError as error:
+    print(json.dumps([str(error), time.monotonic() - start]))
+print(json.dumps(child.end()))
+slow = fork_child(lambda parent: [time.sleep(0.1), parent.send(len(parent.recv())), parent.recv()], 1)
+slow.send(bytes(5_000_000))
+print(json.dumps(slow.connection.recv()))
+end_children([slow])
+"""
 EVALUATION = """
 import numpy as np
 import torch
@@ -83,6 +99,15 @@ def test_a_copy_has_nothing_of_the_process_but_its_connection() -> None:
     assert failed[2] is None  # the end of one copy is not that of another
     assert closed == [1, 1] and killed == -9  # it ends when the other end of its connection is closed
     assert with_thread is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
+def test_a_copy_that_stops_reading_is_not_waited_for() -> None:
+    (problem, seconds), ended, received = lines(STOPPED)
+    assert problem == "half a message to it, of which it has read no further byte within 0.3 s (AEKIT_MESSAGE_SECONDS)"
+    assert 0.25 < seconds < 60
+    assert ended.startswith("it was ended by signal 9")
+    assert received == 5_000_000  # one that reads in time gets all
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")

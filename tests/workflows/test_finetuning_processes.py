@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchrun import TORCHRUN, finished, rank, started
+from torchrun import TORCHRUN, Gate, finished, rank, started
 
 import aekit
 from aekit.data.shared_samples import SharedSamples
@@ -25,7 +25,7 @@ from aekit.progress import SILENT
 from aekit.testing.ranks import run_ranks
 from aekit.workflows.finetuning import _steps
 from aekit.workflows.finetuning._steps import Finetuning
-from aekit.workflows.finetuning.classifier import FinetuneResult
+from aekit.workflows.finetuning.classifier import Classifier, FinetuneResult
 
 SETTINGS: dict[str, Any] = {
     "epochs": 3,
@@ -63,11 +63,8 @@ def encoder(images: tuple[np.ndarray, np.ndarray]) -> aekit.Encoder:
     return aekit.fit(images[0], dim=6, epochs=2, overrides=settings)
 
 
-def assert_same_weights(shared: FinetuneResult, alone: FinetuneResult) -> None:
-    for module, expected in (
-        (shared.encoder, alone.encoder),
-        (shared.classifier.linear, alone.classifier.linear),
-    ):
+def assert_same_weights(shared: Classifier, alone: Classifier) -> None:
+    for module, expected in ((shared.encoder, alone.encoder), (shared.linear, alone.linear)):
         for name, tensor in expected.state_dict().items():
             assert torch.allclose(module.state_dict()[name], tensor, rtol=1e-5, atol=1e-5), name
 
@@ -105,7 +102,7 @@ def test_two_processes_fine_tune_as_one_does(
         shutil.rmtree(tmp_path / "shared", ignore_errors=True)
         read[:2] = set(), set()
         for result in run_ranks(lambda ranks: tune(ranks.rank, ranks)):
-            assert_same_weights(result, alone)
+            assert_same_weights(result.classifier, alone.classifier)
             assert result.accuracy == alone.accuracy
             chosen, expected = (dict(one.results["chosen"]["finetuned"]) for one in (result, alone))
             assert chosen.pop("selected_on") == expected.pop("selected_on")
@@ -145,17 +142,27 @@ def test_a_process_whose_whole_share_is_unreadable_fine_tunes_with_the_others(
     ).batches.samples.rows[1::2]
     alone = tune(None)
     for shared in run_ranks(tune):
-        assert_same_weights(shared, alone)
+        assert_same_weights(shared.classifier, alone.classifier)
         assert shared.accuracy == alone.accuracy
 
 
-def test_processes_of_this_machine_fine_tune_as_one_does(encoder: aekit.Encoder, data: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def together(encoder: aekit.Encoder, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fine-tuning in two processes that nothing has disturbed, into ``out``, of an encoder in ``encoder``."""
+    folder = tmp_path_factory.mktemp("together")
+    encoder.save(folder / "encoder")
+    aekit.finetune(folder / "encoder", data, out=folder / "out", processes=2, **SETTINGS)
+    return folder
+
+
+def test_processes_of_this_machine_fine_tune_as_one_does(encoder: aekit.Encoder, data: Path, together: Path) -> None:
     alone = aekit.finetune(encoder, data, **SETTINGS)
-    shared = aekit.finetune(encoder, data, out=tmp_path / "out", processes=2, **SETTINGS)
-    assert_same_weights(shared, alone)
+    shared = aekit.load_classifier(together / "out")
+    assert_same_weights(shared, alone.classifier)
+    results = json.loads((together / "out" / "results.json").read_text())
     for name in ("accuracy", "gains", "counts", "split", "notes", "base_encoder"):
-        assert shared.results[name] == alone.results[name], name
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        assert results[name] == alone.results[name], name
+    assert sorted(path.name for path in (together / "out").iterdir()) == [
         "classifier.json",
         "classifier.safetensors",
         "encoder",
@@ -180,31 +187,35 @@ def test_what_other_processes_cannot_open_is_refused(
     assert not out.exists()
 
 
-@pytest.mark.slow
-def test_a_killed_process_comes_back_and_only_the_first_speaks(
-    encoder: aekit.Encoder, data: Path, tmp_path: Path
-) -> None:
-    encoder.save(tmp_path / "encoder")
-    settings = SETTINGS | {"epochs": 25}
-    words = [word for name, value in settings.items() for word in ("--set", f"train.{name}={value}")]
-    tune = ["-m", "aekit", "finetune", tmp_path / "encoder", data, "--patience", 0]
-    together = aekit.finetune(encoder, data, patience=0, out=tmp_path / "together", processes=2, **settings)
-    run = tmp_path / "run"
+def command(data: Path, together: Path, run: Path) -> list[object]:
+    words = [word for name, value in SETTINGS.items() for word in ("--set", f"train.{name}={value}")]
+    return ["-m", "aekit", "finetune", together / "encoder", data, "-o", run, *words]
 
-    process = started(sys.executable, *tune, "-o", run, "--processes", 2, *words)
-    os.kill(rank(1, run, process, "finetuned"), signal.SIGINT)
-    code, said = finished(process)
-    assert code == 130 and "Traceback" not in said and said.count("stopped at step") == 1, said
 
-    process = started(*TORCHRUN, "--max-restarts", 1, *tune, "-o", run, "--resume", *words)
-    os.kill(rank(1, run, process, "random"), signal.SIGKILL)
+def test_a_killed_process_comes_back(data: Path, together: Path, tmp_path: Path) -> None:
+    run, gate = tmp_path / "run", Gate(tmp_path / "gate", "random")
+    process = started(*TORCHRUN, "--max-restarts", 1, *command(data, together, run), **gate.variables)
+    with gate.closed(process):
+        os.kill(rank(1, run), signal.SIGKILL)
     code, said = finished(process)
     assert code == 0, said
-    assert said.count("resuming after step") == 3, said  # fine-tuned twice, the second time at its end
-    assert aekit.load(run).digest == together.encoder.digest
-    assert (run / "log.jsonl").read_text() == (tmp_path / "together" / "log.jsonl").read_text()
+    assert said.count("resuming after step") == 2, said  # fine-tuned, which had ended, and from random weights
+    assert aekit.load(run).digest == aekit.load(together / "out").digest
+    assert (run / "log.jsonl").read_text() == (together / "out" / "log.jsonl").read_text()
     assert not (run / "checkpoint").exists()
 
-    process = started(sys.executable, *tune, "-o", run, "--resume", "--processes", 2, *words)
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_and_only_the_first_process_speaks(data: Path, together: Path, tmp_path: Path) -> None:
+    run, gate = tmp_path / "run", Gate(tmp_path / "gate", "finetuned")
+    tune = [sys.executable, *command(data, together, run), "--processes", 2]
+    process = started(*tune, **gate.variables)
+    with gate.closed(process):
+        os.kill(rank(1, run), signal.SIGINT)
     code, said = finished(process)
+    assert code == 130 and "Traceback" not in said and said.count("stopped at step") == 1, said
+    code, said = finished(started(*tune, "--resume"))
+    assert code == 0 and said.count("resuming after step") == 1, said
+    assert aekit.load(run).digest == aekit.load(together / "out").digest
+    code, said = finished(started(*tune, "--resume"))
     assert code == 0 and said.count("is already finished") == 1, said

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchrun import TORCHRUN, finished, rank, started
+from torchrun import TORCHRUN, Gate, finished, rank, started
 
 import aekit
 from aekit.errors import RecipeError, TrainingError
@@ -33,6 +33,7 @@ FIT: dict[str, Any] = {
     "train.checkpoint_seconds": 0.0,
     "evaluate.evaluators": [],
 }
+SHARED: dict[str, Any] = {"train.sharding": "full"}
 
 
 @pytest.fixture(scope="module")
@@ -53,44 +54,67 @@ def close(actual: aekit.Encoder, expected: aekit.Encoder) -> None:
         assert torch.allclose(actual.state_dict()[name], tensor, rtol=1e-5, atol=1e-5), name
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.slow)])
-def test_shared_weights_are_those_of_a_single_process(optimizer: str, data: Path, tmp_path: Path) -> None:
-    settings = {"train.optimizer": optimizer}
-    alone = fit(data, tmp_path / "alone", overrides=settings)
-    shared = fit(data, tmp_path / "shared", overrides=settings | {"train.sharding": "full"}, processes=2)
-    close(shared, alone)
-    assert shared.record["metrics"]["loss"] == pytest.approx(alone.record["metrics"]["loss"], rel=1e-5)
+@pytest.fixture(scope="module")
+def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in two processes that share weights, and that nothing has disturbed."""
+    run = tmp_path_factory.mktemp("together") / "run"
+    fit(data, run, overrides=SHARED, processes=2)
+    return run
+
+
+def assert_same_run(shared: Path, alone: Path) -> None:
+    encoder, expected = aekit.load(shared), aekit.load(alone)
+    close(encoder, expected)
+    assert encoder.record["metrics"]["loss"] == pytest.approx(expected.record["metrics"]["loss"], rel=1e-5)
     for name in ("encoder", "decoder"):
-        files = [sorted(path.name for path in (tmp_path / run / name).iterdir()) for run in ("shared", "alone")]
+        files = [sorted(path.name for path in (run / name).iterdir()) for run in (shared, alone)]
         assert files[0] == files[1]
 
 
+def test_shared_weights_are_those_of_a_single_process(data: Path, together: Path, tmp_path: Path) -> None:
+    fit(data, tmp_path / "alone")
+    assert_same_run(together, tmp_path / "alone")
+
+
 @pytest.mark.slow
-def test_a_killed_process_comes_back_from_a_checkpoint_of_whole_weights(data: Path, tmp_path: Path) -> None:
-    settings = {"train.sharding": "full", "train.epochs": 30}
-    together = fit(data, tmp_path / "together", overrides=settings, processes=2)
-    words = [
-        word
-        for name, value in (FIT | CONV | settings).items()
-        for word in ("--set", f"{name}={value}".replace("'", '"'))
-    ]
-    run = tmp_path / "run"
-    process = started(*TORCHRUN, "--max-restarts", 1, "-m", "aekit", "fit", data, "-o", run, "--no-report", *words)
-    os.kill(rank(1, run, process), signal.SIGKILL)
+def test_shared_weights_are_those_of_a_single_process_with_sgd(data: Path, tmp_path: Path) -> None:
+    settings = {"train.optimizer": "sgd"}
+    fit(data, tmp_path / "alone", overrides=settings)
+    fit(data, tmp_path / "shared", overrides=settings | SHARED, processes=2)
+    assert_same_run(tmp_path / "shared", tmp_path / "alone")
+
+
+def command(data: Path, run: Path) -> list[object]:
+    words = [f"{name}={value}".replace("'", '"') for name, value in (FIT | CONV | SHARED).items()]
+    return ["-m", "aekit", "fit", data, "-o", run, "--no-report", *(part for word in words for part in ("--set", word))]
+
+
+def test_a_killed_process_comes_back_from_a_checkpoint_of_whole_weights(
+    data: Path, together: Path, tmp_path: Path
+) -> None:
+    run, gate = tmp_path / "run", Gate(tmp_path / "gate")
+    process = started(*TORCHRUN, "--max-restarts", 1, *command(data, run), **gate.variables)
+    with gate.closed(process):
+        os.kill(rank(1, run), signal.SIGKILL)
     code, said = finished(process)
     assert code == 0 and said.count("resuming after step") == 1, said
-    assert aekit.load(run).digest == together.digest
+    assert aekit.load(run).digest == aekit.load(together).digest
 
-    run = tmp_path / "stopped"
-    process = started(sys.executable, "-m", "aekit", "fit", data, "-o", run, "--no-report", "--processes", 2, *words)
-    os.kill(rank(1, run, process), signal.SIGINT)
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_in_any_number_of_processes(data: Path, together: Path, tmp_path: Path) -> None:
+    run, gate = tmp_path / "run", Gate(tmp_path / "gate")
+    process = started(sys.executable, *command(data, run), "--processes", 2, **gate.variables)
+    with gate.closed(process):
+        os.kill(rank(1, run), signal.SIGINT)
     code, said = finished(process)
     assert code == 130 and said.count("stopped at step") == 1, said
     shutil.copytree(run, tmp_path / "kept")
-    assert fit(data, run, overrides=settings, resume=True, processes=2).digest == together.digest
+    expected = aekit.load(together)
+    assert fit(data, run, overrides=SHARED, resume=True, processes=2).digest == expected.digest
     for number in (1, 3):
         kept = shutil.copytree(tmp_path / "kept", tmp_path / f"of {number}")
-        close(fit(data, kept, overrides=settings, resume=True, processes=number), together)
+        close(fit(data, kept, overrides=SHARED, resume=True, processes=number), expected)
 
 
 @pytest.mark.slow
@@ -117,7 +141,7 @@ def test_a_vision_transformer_of_timm(settings: dict[str, Any], tmp_path: Path) 
         fit(data, tmp_path / "before", overrides=vit | plain | {"objective.pretexts": ["rotation"]})
         settings["encoder.weights"] = str(tmp_path / "before")
     alone = fit(data, tmp_path / "alone", overrides=settings)
-    close(fit(data, tmp_path / "shared", overrides=settings | {"train.sharding": "full"}, processes=2), alone)
+    close(fit(data, tmp_path / "shared", overrides=settings | SHARED, processes=2), alone)
 
 
 def test_a_single_process_has_all_weights(data: Path, tmp_path: Path) -> None:
@@ -157,4 +181,4 @@ def test_fine_tuning_refuses_to_share_weights(data: Path, tmp_path: Path) -> Non
 )
 def test_what_needs_whole_weights_is_one_line(settings: dict[str, Any], data: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"^train.sharding = 'full': "):
-        fit(data, tmp_path / "run", overrides=settings | {"train.sharding": "full"}, processes=2)
+        fit(data, tmp_path / "run", overrides=settings | SHARED, processes=2)

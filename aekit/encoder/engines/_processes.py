@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from multiprocessing.connection import wait
@@ -24,6 +24,8 @@ WORKER_BYTES = 2**30
 """Free memory for each worker of those that are started unasked."""
 UNITS_AT_HAND = 2
 """Units that a worker is given at a time, so that it need not wait for the next one."""
+MOST_WAITING_BYTES = 2**16
+"""Most bytes of a unit that is sent to a worker that computes another one: the system keeps as many until it reads them."""
 AHEAD = 4
 """Units for each worker that may be computed before the next one to yield: the most that memory holds."""
 ATTEMPTS = 3
@@ -125,14 +127,24 @@ class ProcessPool:
     def _hand_out(self, end: int) -> None:
         """Give units below the number `end` to workers that are ready."""
         for level in range(UNITS_AT_HAND):
-            for worker in self.workers:
-                with suppress(OSError):  # it has ended, which receiving from it tells
+            for worker in list(self.workers):
+                try:
                     if not worker.told:
-                        worker.child.connection.send_bytes(self._setup_of(worker.number).to_bytes())
+                        worker.child.send_bytes(self._setup_of(worker.number).to_bytes())
                         worker.told = True
-                    if worker.ready and len(worker.units) <= level and self._waiting and self._waiting[0] < end:
+                    if worker.ready and len(worker.units) <= level and self._is_next(end, at_once=level == 0):
                         worker.units.append(heappop(self._waiting))
-                        worker.child.connection.send_bytes(self._units[worker.units[-1]])
+                        worker.child.send_bytes(self._units[worker.units[-1]])
+                except TimeoutError as error:
+                    self._replace(worker, str(error))
+                except OSError:  # it has ended, which receiving from it tells
+                    continue
+
+    def _is_next(self, end: int, *, at_once: bool) -> bool:
+        """Return whether a unit below the number `end` waits, for a worker that reads at once or after what it computes."""
+        if not self._waiting or self._waiting[0] >= end:
+            return False
+        return at_once or len(self._units[self._waiting[0]]) <= MOST_WAITING_BYTES
 
     def _setup_of(self, number: int) -> Setup:
         """Return the setup of a worker, which names one of the GPUs in turn."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
 import weakref
 from collections.abc import Iterable
@@ -22,6 +23,9 @@ MOST_EXPLORED = 4096
 MOST_COMPARED = 10_000
 """Most rows whose vectors are fetched to compare them."""
 CONNECT_SECONDS = 30
+STRONG_SECONDS = 10
+"""Time after a write, and after an index is opened, in which each search waits until a server has taken in all that was written
+before ("Strong": some tenths of a second). Afterwards it need not: it sees what is older than 5 seconds ("Bounded")."""
 
 
 class Milvus(DatabaseIndex):
@@ -42,6 +46,7 @@ class Milvus(DatabaseIndex):
     def __init__(self, **graph: Unpack[GraphOptions]) -> None:
         self.set_options(graph)
         self._client: Any = None
+        self._strong_until = 0.0
 
     def kept_digest(self) -> str | None:
         match = re.fullmatch(self.pattern, self.name)
@@ -86,6 +91,7 @@ class Milvus(DatabaseIndex):
             first += len(batch)
         client.flush(self.name)
         client.load_collection(self.name)
+        self._strong_until = time.monotonic() + STRONG_SECONDS
 
     def add(self, vectors: np.ndarray) -> None:
         with self.explained():
@@ -123,13 +129,12 @@ class Milvus(DatabaseIndex):
         scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         parameters = {"params": {"ef": min(max(explored, self.explored, k), MOST_EXPLORED)}} if self.explored else {}
+        options: dict[str, Any] = {"limit": k, "search_params": parameters, "output_fields": ["number"]}
+        options["consistency_level"] = "Strong" if time.monotonic() < self._strong_until else "Bounded"
         with self.explained():
             client = self._connected()
             for start in range(0, len(queries), TOGETHER):
-                part = queries[start : start + TOGETHER].tolist()
-                hits = client.search(
-                    self.name, part, condition, limit=k, search_params=parameters, output_fields=["number"]
-                )
+                hits = client.search(self.name, queries[start : start + TOGETHER].tolist(), condition, **options)
                 for query, nearest in enumerate(hits, start):
                     rows[query, : len(nearest)] = [hit["number"] for hit in nearest]
                     scores[query, : len(nearest)] = [hit["distance"] for hit in nearest]
@@ -159,6 +164,7 @@ class Milvus(DatabaseIndex):
             if not self._connected().has_collection(self.name):
                 raise self.missing(path)
             self._connected().load_collection(self.name)
+        self._strong_until = time.monotonic() + STRONG_SECONDS
 
     def new_name(self) -> str:
         return f"aekit_{self.digest}_{uuid.uuid4().hex}"

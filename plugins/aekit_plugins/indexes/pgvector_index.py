@@ -36,6 +36,10 @@ MOST_EXPLORED = 1000
 """pgvector's limit on ``hnsw.ef_search``, and with it on the neighbors that a graph returns."""
 _OPERATORS = {"cosine": ("<#>", "ip"), "ip": ("<#>", "ip"), "l2": ("<->", "l2")}
 """Metric -> pgvector's operator, and the name of its class of operators. Vectors of the cosine have length 1."""
+_GRAPH_MEMORY = """
+    SELECT set_config('maintenance_work_mem', greatest(allowed, 2^30)::bigint / 1024 || 'kB', false)
+    FROM pg_size_bytes(current_setting('maintenance_work_mem')) AS allowed"""
+"""Allow a graph 1 GB of memory, or what the server allows if that is more: one that outgrows it is built much slower."""
 _COPY_HEADER, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
@@ -79,7 +83,7 @@ class PgVector(DatabaseIndex):
             connection.execute(f"ALTER TABLE {self.name} ADD PRIMARY KEY (number)")
             if use_graph:
                 options = f"m = {self.links}, ef_construction = {max(self.candidates, 2 * self.links)}"
-                connection.execute("SET maintenance_work_mem = '1GB'")
+                connection.execute(_GRAPH_MEMORY)
                 connection.execute(f"CREATE INDEX ON {self.name} USING hnsw (vector {operator_class}) WITH ({options})")
                 self.explored = 40
             connection.execute(f"ANALYZE {self.name}")

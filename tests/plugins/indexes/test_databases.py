@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,32 @@ def test_a_graph_is_tuned_to_its_recall(postgres: str, tmp_path: Path) -> None:
     index.search(rows[:1], 3)
     assert any("Index Scan" in line for (line,) in plan.fetchall())
     assert (index.search(rows[:2], 1500).rows >= 0).all(), "more neighbors than a graph returns are all compared"
+
+
+@pytest.mark.parametrize("allowed, used", [("64MB", "1GB"), ("1500MB", "1500MB")])
+def test_a_graph_may_use_the_memory_that_the_server_allows(
+    allowed: str, used: str, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", f"-c maintenance_work_mem={allowed}")
+    index = aekit.build_index(vectors(50), tmp_path / "index", engine="pgvector", options={"kind": "hnsw"})
+    assert index.engine._connection().execute("SHOW maintenance_work_mem").fetchone() == (used,)
+
+
+def test_a_server_of_milvus_is_waited_for_only_after_a_write(
+    milvus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = aekit.build_index(vectors(50), tmp_path / "index", engine="milvus").engine
+    client, levels = engine._connected(), list[str]()
+    search = client.search
+    monkeypatch.setattr(client, "search", lambda *a, **o: levels.append(o["consistency_level"]) or search(*a, **o))
+    engine.search(vectors(2), 3)
+    engine._strong_until = time.monotonic()  # as if the time were over
+    engine.search(vectors(2), 3)
+    opened = aekit.open_index(tmp_path / "index").engine  # to which another process may have added rows just now
+    assert opened._strong_until > time.monotonic()
+    engine.add(vectors(10))
+    engine.search(vectors(2), 3)
+    assert levels == ["Strong", "Bounded", "Strong"]
 
 
 def test_growing_adds_rows_and_a_rebuild_drops_the_old_table(engine: str, tmp_path: Path) -> None:
