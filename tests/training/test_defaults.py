@@ -101,7 +101,9 @@ def test_vectors_get_a_denoising_autoencoder_on_a_wide_layer_that_is_the_embeddi
     summary = registry().get("variant", "denoising").entry.summary
     assert f"objective: denoising ({summary}); variants=['plain'] (--variant plain) adds no noise" in messages
     assert "network: hidden = [64], activation = tanh; to denoise vectors" in messages
-    assert "dim: 0, so that the features of the network are the embedding; dim=N (--dim N) gives N dimensions" in messages
+    assert (
+        "dim: 0, so that the features of the network are the embedding; dim=N (--dim N) gives N dimensions" in messages
+    )
 
 
 def test_a_resolved_recipe_of_vectors_does_not_change() -> None:

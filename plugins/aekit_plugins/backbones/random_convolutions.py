@@ -34,14 +34,15 @@ class RandomConvolutionsBackbone(ModuleBackbone):
         kernels: Annotated[int, Field(ge=1, description="number of kernels; each gives two features")] = KERNELS,
     ) -> None:
         channels, steps = spec.shape
-        convolutions, scale = RandomConvolutions(channels, steps, kernels), _Standardization(2 * kernels)
-        super().__init__(nn.Sequential(convolutions, scale), spec)
+        layers = RandomConvolutions(channels, steps, kernels), _Standardization(2 * kernels)
+        super().__init__(nn.Sequential(*layers), spec)
         self.note = f"{kernels:,} kernels, drawn from the seed and not trained; dense layers decode their features"
 
     def start(self, samples: Samples, preprocess: Preprocess) -> None:
-        convolutions, scale = self.stages[0]
+        convolutions, standardization = self.stages[0].children()
         with torch.no_grad():
-            scale.fit([convolutions(preprocess(chunk)) for chunk in samples.chunks(max_samples=MAX_SAMPLES)])
+            features = [convolutions(preprocess(chunk)) for chunk in samples.chunks(max_samples=MAX_SAMPLES)]
+        standardization.fit(features)  # type: ignore[operator]
 
 
 class _Standardization(nn.Module):
