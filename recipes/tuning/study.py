@@ -33,7 +33,10 @@ RECIPES = Path(__file__).resolve().parents[1]
 WIDE = ["--variant", "denoising", "--dim", "0", "--set", "encoder.mlp.hidden=[512,256]"]
 PICKS = {
     "Fashion-MNIST": ["--pretext", "simclr", "--dim", "0"],
-    "caltech10": [],  # recipes/caltech10-transfer: the pretrained network at its own size
+    "caltech10": [  # a pretrained network at its own size
+        *("--set", f"data.source={DATA}/caltech10/index.csv"),
+        *("--set", f"encoder.weights={DATA}/weights/efficientnet_lite0_in1k.safetensors"),
+    ],
     "OSULeaf": ["--pretext", "simclr", "--dim", "0"],
     "plants": WIDE,  # modeldata's leaf_id_flavia: 50 measurements of 1,907 leaves of 32 plants
     "digits": WIDE,  # scikit-learn's, as 64 columns
@@ -54,8 +57,8 @@ def main() -> None:
         for minutes in arguments.minutes:
             search(data, arguments.out / f"{name}-{minutes:g}-{arguments.seed}", minutes, arguments.seed)
         fit(data, arguments.out / f"{name}-default-{arguments.seed}", arguments.seed, [])
-        picked = [str(RECIPES / "caltech10-transfer" / "recipe.toml")] if name == "caltech10" else [data, *PICKS[name]]
-        fit(picked[0], arguments.out / f"{name}-picked-{arguments.seed}", arguments.seed, picked[1:])
+        recipe = str(RECIPES / "caltech10-transfer" / "recipe.toml") if name == "caltech10" else data
+        fit(recipe, arguments.out / f"{name}-picked-{arguments.seed}", arguments.seed, PICKS[name])
     print_table(arguments)
 
 

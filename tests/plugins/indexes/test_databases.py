@@ -259,7 +259,7 @@ def test_recall_among_few_and_many_rows(kind: str, engine: str, tmp_path: Path) 
     index = aekit.build_index(rows, tmp_path / "index", engine=engine, metric="l2", options=options)
     drawn = np.random.default_rng(2).random(len(rows))
     ordered = np.arange(len(rows))
-    for mask in (drawn < 0.01, drawn < 0.1, drawn < 0.5, ordered < 30, ordered >= 1250, ordered == 7):
+    for mask in (drawn < 0.01, drawn < 0.1, drawn < 0.5, drawn < 0.9, ordered < 30, ordered >= 1250, ordered == 7):
         among = np.flatnonzero(mask)
         k = min(10, len(among))
         distances = ((queries[:, None] - rows[among]) ** 2).sum(2)
