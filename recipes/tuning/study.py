@@ -135,7 +135,7 @@ def print_table(arguments: argparse.Namespace) -> None:
             folder = arguments.out / f"{name}-{minutes:g}-{arguments.seed}"
             if not (folder / "tune.json").exists():
                 continue
-            told = json.loads((folder / "tune.json").read_text())
+            told = json.loads((folder / "tune.json").read_text())["result"]
             winner = correct(name, arguments.out, folder / ("best" if (folder / "best").is_dir() else "default"))
             cells = [name, f"{minutes:g}", f"{float(Path(f'{folder}.seconds').read_text()):,.0f} s"]
             cells += [str(len(told["candidates"])), told["winner"], f"{winner.mean():.3f}"]

@@ -290,6 +290,19 @@ def _(folder: Path, listener: Listener) -> None:
     listener.lines += source.notes
 
 
+@AREA.changed("a single column of text that may be the label", "if 'species' is the label, y = 'species' says so")
+def _(folder: Path, listener: Listener) -> None:
+    species = [f"{number % 11},{number % 7},{'oak' if number % 3 else 'elm'}" for number in range(30)]
+    source = opened(folder, "h,w,species\n" + "\n".join(species) + "\n")
+    assert source.labels is None
+    listener.lines += source.notes
+    labeled = opened(folder, "h,w,species\n" + "\n".join(species) + "\n", y="species")
+    assert labeled.labels is not None and labeled.labels[0] == "elm" and labeled.spec.size == 2
+    names = opened(folder, "h,w,name\n" + "".join(f"{number},{number % 7},n{number // 2}\n" for number in range(30)))
+    two = opened(folder, "h,w,city,kind\n" + "".join(f"{n},{n % 7},{'ab'[n % 2]},{'cd'[n % 2]}\n" for n in range(30)))
+    assert not any("is the label" in note for note in [*names.notes, *two.notes])
+
+
 @AREA.changed("word vectors of GloVe: a word and its numbers a line", "word vectors: the words are ids, e.g. 'the'")
 def _(folder: Path, listener: Listener) -> None:
     path = written(folder, text(([word, *row] for word, row in zip(WORDS, NOISE)), delimiter=" "), "glove.txt")

@@ -110,6 +110,10 @@ def find_splits(
         raise DataError(f"{error}; choose columns by x where it means something else") from None
 
 
+_PER_CLASS = 5
+"""Rows for each value, in the mean, from which a column of text may be the label."""
+
+
 def find_unnamed_label(
     table: pa.Table, candidates: Sequence[str], splits: np.ndarray | None, like: SampleSpec | None
 ) -> tuple[str | None, list[str]]:
@@ -130,9 +134,13 @@ def find_unnamed_label(
     declared = tables.declared_label(table)
     if declared in candidates and declared not in known:
         return declared, [f"column {declared!r} is the label, by the file's format; y = 'none' uses it as a feature"]
-    if not tables.is_headerless(table) or len(candidates) < 2:
+    if len(candidates) < 2:
         return None, []
     texts = [name for name in candidates if tables.is_text(table[name]) and not is_time(table[name])]
+    if not tables.is_headerless(table):
+        alone = texts[0] if len(texts) == 1 and like is None else ""
+        repeats = alone and 2 <= len(pc.unique(table[alone])) <= len(table) // _PER_CLASS
+        return None, [f"if {alone!r} is the label, y = {alone!r} says so"] if repeats else []
     for name in (candidates[-1], candidates[0]):
         if name in known:
             continue
