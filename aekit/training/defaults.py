@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from aekit.data.samples import Samples
 from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone
+from aekit.encoder.loading import load
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import RecipeError
 from aekit.registry.discovery import Plugin, registry
@@ -47,6 +49,7 @@ def resolve_defaults(
     """
     spec, count = samples.spec, len(samples)
     needs = _needs_of(recipe.objective.variants)
+    recipe = _as_pretrained(recipe, say)
     recipe = _with_backbone(recipe, spec, needs, say)
     recipe = _without_training(recipe, say)
     denoising = None if targets is not None else _denoising(recipe, spec)
@@ -84,6 +87,22 @@ def _needs_of(variants: Sequence[str]) -> dict[str, Any]:
     for name in variants:
         needs |= registry().get("variant", name, required_by="objective.variants").load().requires
     return needs
+
+
+def _as_pretrained(recipe: Recipe, say: Say) -> Recipe:
+    """Take the network of the encoder whose weights the recipe names, where the recipe does not describe it."""
+    section = recipe.encoder
+    if not section.weights or not Path(section.weights).is_dir():
+        return recipe
+    architecture = load(section.weights).architecture
+    name = architecture["backbone"]["name"]
+    if section.backbone not in ("auto", name) or recipe.options_of("encoder", name):
+        return recipe
+    say(f"backbone: {name}, as in {section.weights}")
+    recipe = recipe.with_encoder(backbone=name).with_options("encoder", name, architecture["backbone"]["options"])
+    # Layers above frozen ones are new.
+    takes_dim = "dim" not in section.model_fields_set and not section.frozen
+    return recipe.with_encoder(dim=architecture["dim"]) if takes_dim else recipe
 
 
 def _with_backbone(recipe: Recipe, spec: SampleSpec, needs: dict[str, Any], say: Say) -> Recipe:

@@ -733,7 +733,7 @@ def test_the_whole_workflow_on_the_command_line(
     x = generator.normal(size=(150, 6)) + 2.0 * (y == "warm")[:, None]
     np.savez("data.npz", X=x.astype(np.float32), y=y)
     fast = ("--set", "train.precision=fp32", "--epochs", 9, "-q")
-    command.ok("fit", "data.npz", "-o", "run", "--dim", 4, *fast)
+    command.ok("fit", "data.npz", "-o", "run", "--variant", "plain", "--dim", 4, *fast)
     same = ("finetune", "run", "data.npz", "-o", "tuned", "--per-class", 20, "--lr", 0.02, *fast)
     outcome = command(*same)
     assert outcome.code == 0 and outcome.err == "", outcome.err

@@ -51,7 +51,7 @@ class Comparison:
         ... )
         >>> comparison = aekit.compare("runs")
         >>> comparison.headline
-        'autoencoder is not significantly better than every baseline on knn accuracy and reconstruction explained.'
+        'denoising is not significantly better than every baseline on knn accuracy and reconstruction explained.'
         >>> comparison.csv().splitlines()[0].split(",")[:5]
         ['data', 'name', 'is_baseline', 'seeds', 'knn accuracy']
     """
@@ -134,7 +134,7 @@ def compare(paths: str | Path | Iterable[str | Path], *, sort: str | None = None
         ...     _ = aekit.fit("pets.npz", dim=2, out=f"runs/seed-{seed}", overrides=settings)
         >>> comparison = aekit.compare("runs")
         >>> sorted((row.name, row.seeds) for row in comparison.tables[0].rows)
-        [('autoencoder', [0, 1]), ('pca-2', [0, 1]), ('random', [0, 1]), ('raw', [0, 1])]
+        [('denoising', [0, 1]), ('pca-2', [0, 1]), ('random', [0, 1]), ('raw', [0, 1])]
     """
     given_paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
     folders = list(dict.fromkeys(folder for path in given_paths for folder in find_runs(local_path(path))))

@@ -162,6 +162,6 @@ def test_checking_the_network_keeps_its_modes(digits: np.ndarray) -> None:
 
 def test_variant_and_backbone_of_that_name_on_the_command_line(command: Any, tmp_path: Path) -> None:
     run = ("fit", "sklearn:digits", "--variant", "linear", "--dim", "5", "--epochs", "1")
-    assert "--backbone linear" in command(*run, "-o", tmp_path / "refused", "--backbone", "mlp").error
+    assert "set encoder.backbone to 'linear'" in command(*run, "-o", tmp_path / "refused", "--backbone", "mlp").error
     chosen = ("--backbone", "linear", "--set", "objective.loss=mse", "--set", "objective.linear.init=pca")
     command.ok(*run, "-o", tmp_path / "run", *chosen)
