@@ -235,27 +235,23 @@ def _page(embeddings: Embeddings, result: Clusters) -> SamplePage:
         if not len(rows):
             continue
         total = int((result.clusters == number).sum())
-        some = f"{len(rows)} of {total:,} samples, " if len(rows) < total else ""
-        where = (
-            f"{some}the nearest to the center first." if number >= 0 else f"{some}the farthest from all centers first."
-        )
+        title, order = f"Cluster {number}", "nearest to the center first."
+        if number < 0:
+            title, order = "In no cluster", "farthest from all centers first."
+        remark = f"{len(rows)} of {total:,} samples, the {order}" if len(rows) < total else f"The {order}"
         labels = [""] * len(rows) if result.labels is None else label_texts(result.labels[rows]).tolist()
         captions = [f"distance {distance:.3g}" for distance in result.distances[rows]]
-        title = f"Cluster {number}: {total:,} samples" if number >= 0 else f"In no cluster: {total:,} samples"
         samples = shown_samples(embeddings, rows.tolist(), labels, captions)
-        sections.append(Section(title=title, remark=where[0].upper() + where[1:], samples=samples))
+        sections.append(Section(title=f"{title}: {total:,} samples", remark=remark, samples=samples))
         parts.append(rows)
-    some = (
-        f"The {IMAGE_ROWS} largest of {len(result.centers)} are shown above."
-        if len(result.centers) > IMAGE_ROWS
-        else ""
-    )
+    has_more = len(result.centers) > IMAGE_ROWS
+    remark = f"The {IMAGE_ROWS} largest of {len(result.centers)} are shown above." if has_more else ""
     return SamplePage(
         title="Clusters",
         conclusion=f"{result.conclusion()}.",
         severity="good" if result.silhouette >= min(STRUCTURE) else "notice",
         encoder=result.digest,
-        sections=[*sections, Section(title="All clusters", remark=some, table=result.rows())],
+        sections=[*sections, Section(title="All clusters", remark=remark, table=result.rows())],
         thumbnails=embedded_thumbnails(*((embeddings, rows) for rows in parts)),
     )
 

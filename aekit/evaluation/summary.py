@@ -37,6 +37,7 @@ _THAN_SUBJECTS = {
 }
 
 _CONVOLUTIONS = "; the backbone random-convolutions makes an encoder of these"
+"""What is said of a baseline of random convolutions that is better, as it can be had."""
 
 
 def primary_metric(result: Result) -> tuple[str, Metric]:

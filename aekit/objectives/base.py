@@ -235,6 +235,11 @@ class Objective(nn.Module):
     def start(self, samples: Samples) -> None:
         """Receive the training samples once before the first step."""
 
+    def start_backbone(self, samples: Samples) -> None:
+        """Let the backbone receive the training samples, unless its weights are pretrained and hold what it took from others."""
+        if "weights" not in self.encoder.record:
+            self.encoder.backbone.start(samples, self.encoder.preprocess)
+
     def set_display(self, display: Progress) -> None:
         """Receive where `start` reports its progress."""
 
@@ -277,7 +282,7 @@ class Untrained(Objective):
         self.encoder = encoder
 
     def start(self, samples: Samples) -> None:
-        self.encoder.backbone.start(samples, self.encoder.preprocess)
+        self.start_backbone(samples)
 
 
 class PretextObjective(Objective):

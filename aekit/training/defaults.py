@@ -11,7 +11,7 @@ import torch
 from aekit.data.samples import Samples
 from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone
-from aekit.encoder.loading import load
+from aekit.encoder.identity import find_encoder_folder, read_description
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import RecipeError
 from aekit.registry.discovery import Plugin, registry
@@ -94,7 +94,7 @@ def _as_pretrained(recipe: Recipe, say: Say) -> Recipe:
     section = recipe.encoder
     if not section.weights or not Path(section.weights).is_dir():
         return recipe
-    architecture = load(section.weights).architecture
+    architecture = read_description(find_encoder_folder(section.weights))["architecture"]
     name = architecture["backbone"]["name"]
     if section.backbone not in ("auto", name) or recipe.options_of("encoder", name):
         return recipe
@@ -122,17 +122,22 @@ def _with_backbone(recipe: Recipe, spec: SampleSpec, needs: dict[str, Any], say:
     return recipe.with_encoder(backbone=name)
 
 
+def _backbone_of(recipe: Recipe) -> Plugin:
+    return registry().get("backbone", recipe.encoder.backbone, required_by="encoder.backbone")
+
+
 def _without_training(recipe: Recipe, say: Say) -> Recipe:
     """Make the features the embedding, without epochs, if training does not change the backbone, and the recipe asks for none."""
     section, layerwise = recipe.objective, recipe.layerwise
     asked_for = section.variants or section.pretexts or layerwise.epochs or layerwise.layers
     if asked_for or "dim" in recipe.encoder.model_fields_set or "epochs" in recipe.train.model_fields_set:
         return recipe
-    name = recipe.encoder.backbone
-    factory = registry().get("backbone", name, required_by="encoder.backbone").load()
-    if getattr(factory, "trains", True):
+    backbone = _backbone_of(recipe)
+    if getattr(backbone.load(), "trains", True):
         return recipe
-    say(f"epochs: 0, as training does not change {name}; its features are the embedding, unless encoder.dim is set")
+    say(
+        f"epochs: 0, as training does not change {backbone.name}; its features are the embedding, unless encoder.dim is set"
+    )
     return recipe.with_encoder(dim=0).with_train(epochs=0)
 
 
@@ -146,12 +151,12 @@ def _denoising(recipe: Recipe, spec: SampleSpec) -> Plugin | None:
         return None
     section = recipe.objective
     fits = section.variants == [variant.name] or "variants" not in section.model_fields_set
-    return variant if fits and _wide_options(recipe.encoder.backbone, spec) else None
+    return variant if fits and _wide_options(recipe, spec) else None
 
 
-def _wide_options(backbone: str, spec: SampleSpec) -> dict[str, Any]:
-    """Return the options that a backbone names for denoising vectors, {} if none, without building it."""
-    factory: Any = registry().get("backbone", backbone, required_by="encoder.backbone").load()
+def _wide_options(recipe: Recipe, spec: SampleSpec) -> dict[str, Any]:
+    """Return the options that the backbone names for denoising vectors, {} if none, without building it."""
+    factory: Any = _backbone_of(recipe).load()
     return dict(getattr(factory, "wide_options", Backbone.wide_options)(spec))
 
 
@@ -166,7 +171,7 @@ def _with_denoising(recipe: Recipe, spec: SampleSpec, variant: Plugin, say: Say)
     section, name = recipe.encoder, recipe.encoder.backbone
     if section.hidden or section.weights or recipe.options_of("encoder", name):
         return recipe
-    options = _wide_options(name, spec)
+    options = _wide_options(recipe, spec)
     written = ", ".join(f"{option} = {value}" for option, value in options.items())
     say(f"network: {written}; to denoise vectors")
     recipe = recipe.with_options("encoder", name, options)
@@ -200,7 +205,7 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
     plain = _default_plugin("variant", "default")
     if task is None or plain is None:
         return recipe
-    if not _decodes(registry().get("backbone", recipe.encoder.backbone, required_by="encoder.backbone")):
+    if not _decodes(_backbone_of(recipe)):
         say(f"objective: {task.name} ({task.entry.summary}), as the backbone has no decoder")
         return recipe.with_objective(pretexts=[task.name])
     weights = {"autoencoder": float(f"{AUTOENCODER_WEIGHT / spec.size:.2g}")} | section.weights

@@ -140,8 +140,7 @@ def train_phases(
                 continue
             phase.objective.set_display(progress)
             if number == 0:
-                encoder = phases[-1].objective.encoder
-                encoder.backbone.start(phase.batches.samples, encoder.preprocess)
+                phases[-1].objective.start_backbone(phase.batches.samples)
             with training_precision(phase.objective, phase.settings):
                 phase.objective.start(phase.batches.samples)
             _check(phase)  # after start, when the objective knows the network and the data

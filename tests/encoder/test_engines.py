@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import FAST, Command, Said
+from commands import Command, Said
 from embedded_folders import check_same, write_images
 from PIL import Image
 from worker_pools import Here, Killing
@@ -41,14 +41,6 @@ from aekit.errors import AekitError, DataError, IdentityError, OutOfMemoryError,
 from aekit.io.threads import limited_threads, usable_cores
 from aekit.progress import SILENT
 from aekit.workflows.finetuning.classifier import Classifier
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("engines") / "run"
-    images = np.random.default_rng(0).integers(0, 256, (300, 1, 8, 8), dtype=np.uint8)
-    aekit.fit(images, dim=6, overrides=FAST, out=folder)
-    return folder
 
 
 def test_worker_processes_make_the_parts_of_a_single_process(

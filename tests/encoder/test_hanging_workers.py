@@ -6,21 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import FAST, Said
+from commands import Said
 
 import aekit
 from aekit.encoder import embedding
 from aekit.encoder.engines._processes import Processes
 from aekit.encoder.engines.units import Setup, encode_positions
 from aekit.errors import AekitError
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hanging") / "run"
-    images = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)
-    aekit.fit(images, dim=6, overrides=FAST, out=folder)
-    return folder
 
 
 def test_a_worker_that_is_silent_in_the_middle_of_a_message_is_replaced(

@@ -130,6 +130,11 @@ def test_it_is_not_trained_unless_a_dimension_is_asked_for(
 
     trained = aekit.fit(waves[0], backbone=NAME, dim=4, epochs=2, progress=False)
     assert trained.dim == 4 and trained.record["trained"]["samples"] == 120
+    weights = {"encoder.weights": str(tmp_path / "run")}
+    same = aekit.fit(waves[0][::3], epochs=0, overrides=weights, progress=False)
+    assert same.digest == aekit.load(tmp_path / "run").digest, (
+        "its features stay standardized by its own training samples"
+    )
     again = aekit.load(tmp_path / "run")
     assert again.dim == 2000 and "trained" not in again.record
 

@@ -34,7 +34,7 @@ from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
 TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".vec")
-"""Endings of text tables, which may be gzipped; the last four are those of other files, too."""
+"""Endings of text tables, which may be gzipped; the last five are those of other files, too."""
 HEAD, FIRST_LINES = 1 << 20, 20
 """Bytes from which the form of a file is guessed, and the fewest lines."""
 LABEL = b"aekit.label"

@@ -217,23 +217,24 @@ def _fitting(kind: str, spec: SampleSpec) -> Iterator[tuple[str, Plugin]]:
 
 def _is_zoo(plugin: Plugin) -> bool:
     """Return whether a backbone competes with pretrained weights alone."""
-    try:
-        factory = plugin.load()
-    except AekitError:
-        return False
-    function = getattr(factory, "pretrained_at_hand", None)
+    function = getattr(_factory(plugin), "pretrained_at_hand", None)
     inherited: Any = Backbone.pretrained_at_hand
     return function is not None and getattr(function, "__func__", None) is not inherited.__func__
 
 
 def _untrained(plugin: Plugin, title: str) -> dict[str, dict[str, Any]]:
     """Return the candidate of a backbone that training does not change: name -> settings; none for other backbones."""
-    try:
-        trains = getattr(plugin.load(), "trains", True)
-    except AekitError:
+    if getattr(_factory(plugin), "trains", True):
         return {}
-    settings = {"encoder.backbone": title, DIM: 0, "train.epochs": 0}
-    return {} if trains else {f"untrained {title}": settings}
+    return {f"untrained {title}": {"encoder.backbone": title, DIM: 0, "train.epochs": 0}}
+
+
+def _factory(plugin: Plugin) -> Any:
+    """Return the code of a plugin, or None if it is broken: the candidate that uses it says so."""
+    try:
+        return plugin.load()
+    except AekitError:
+        return None
 
 
 def _pretrained(plugin: Plugin, title: str, spec: SampleSpec) -> dict[str, dict[str, Any]]:
