@@ -97,8 +97,8 @@ class SavedRun:
         write_results(self.folder, results)
         self.progress.show_result(evaluation.text())
 
-    def report(self) -> None:
-        """Write ``report.html``, and add its findings to ``results.json`` and to the model card."""
+    def report(self, *, thorough: bool = False) -> None:
+        """Write ``report.html``, `thorough` as in `make_report`; add its findings to ``results.json`` and the model card."""
         results = self.results
         # Predictions may be removed, but not changed.
         lacking = {FILE} - {path.name for path in self.folder.glob(FILE)}
@@ -119,6 +119,7 @@ class SavedRun:
             targets=self.targets,
             evaluation=evaluation,
             rows=rows,
+            thorough=thorough,
             progress=self.progress,
         )
         write_results(self.folder, results | {"findings": [list(finding) for finding in page.findings]})
@@ -154,13 +155,17 @@ class SavedRun:
 
 
 @checked_arguments
-def make_report(run: str | Path, *, device: str | None = None, progress: ProgressOption = None) -> Path:
+def make_report(
+    run: str | Path, *, thorough: bool = False, device: str | None = None, progress: ProgressOption = None
+) -> Path:
     """Rebuild the report of a run from its folder and its data.
 
     The evaluators of the recipe run only if ``results.json`` has no evaluation.
 
     Args:
         run: folder of a run.
+        thorough: whether the report of a short run has what that of a long one has: a map by t-SNE, clusters, and, where
+            there are labels, a comparison with raw input, PCA and random weights. By default it costs about a tenth of the run.
         device: name of a device; by default that of the recipe.
         progress: shows messages and bars, as in `aekit.fit`.
 
@@ -184,7 +189,7 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
         saved = reopened(folder, device=device, progress=progress)
         if "evaluation" in missing(folder):
             saved._try("evaluation", saved.evaluate)
-        saved.report()
+        saved.report(thorough=thorough)
     return folder / PAGE
 
 
