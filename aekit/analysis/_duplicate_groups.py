@@ -42,6 +42,7 @@ class Collection:
         images: source and (M,) positions of each data set, if its samples are images that can be read; else empty.
         vectors: (N, D) embeddings, or None.
         files: path of each sample that is an image file.
+        embedded: the embeddings of each data set, if `vectors` are theirs; else empty.
         notes: remarks on what is compared.
     """
 
@@ -51,6 +52,7 @@ class Collection:
     images: list[tuple[Source, np.ndarray]]
     vectors: np.ndarray | None
     files: dict[int, Path]
+    embedded: list[Embeddings] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _sizes: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
@@ -150,7 +152,7 @@ def open_collection(
                 "only exact duplicates were searched: near duplicates need images, or embeddings of the samples"
             )
     is_other = np.arange(len(ids)) >= len(parts[0]) if len(parts) == 2 else None
-    return Collection(ids, hashes, is_other, images, vectors, files, notes)
+    return Collection(ids, hashes, is_other, images, vectors, files, [] if vectors is None else embedded, notes)
 
 
 def _open(data: Any, options: dict[str, Any] | None, device: str | None, progress: Progress) -> Embeddings | Source:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aekit.data.source import read_valid
+from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.loading import encoder_of
 from aekit.visualization.image_grid import draw_grid
@@ -65,8 +65,11 @@ def embedded_thumbnails(*parts: tuple[Embeddings, np.ndarray]) -> Thumbnails | N
     if encoder is None or not count:
         return None
     builder, cells = SpriteSheetBuilder(encoder), []
+    sources: dict[int, tuple[Source, np.ndarray] | None] = {}
     for embeddings, rows in parts:
-        available = embeddings.source()
+        if id(embeddings) not in sources:
+            sources[id(embeddings)] = embeddings.source()
+        available = sources[id(embeddings)]
         if available is None:
             return None
         source, positions = available

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from aekit.analysis._duplicate_groups import Collection, group_pairs, near_embed
 from aekit.analysis._duplicate_pairs import Pair, look_at, similar_pairs
 from aekit.analysis._perceptual_hash import SYMMETRIES
 from aekit.analysis._results import AnalysisResult
+from aekit.analysis._samples_image import embedded_thumbnails
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.source import read_valid
 from aekit.io.remote import optional_folder
@@ -246,11 +248,24 @@ def _page(collection: Collection, groups: list[list[int]], result: Duplicates) -
         severity="notice" if groups else "good",
         notes=notes,
         sections=sections,
-        thumbnails=_thumbnails(collection, shown) if collection.images and shown else None,
+        thumbnails=_thumbnails(collection, shown),
     )
 
 
-def _thumbnails(collection: Collection, rows: list[int]) -> Thumbnails:
+def _thumbnails(collection: Collection, rows: list[int]) -> Thumbnails | None:
+    """Draw whole images in their proportions, or other samples that are embedded; return None if they are not available."""
+    if collection.images and rows:
+        return _image_thumbnails(collection, rows)
+    if not collection.embedded or not rows:
+        return None
+    first = len(collection.embedded[0])
+    sides = groupby(rows, key=lambda row: row >= first)
+    return embedded_thumbnails(
+        *((collection.embedded[side], np.array(list(part)) - first * side) for side, part in sides)
+    )
+
+
+def _image_thumbnails(collection: Collection, rows: list[int]) -> Thumbnails:
     """Draw whole images in their proportions, on a transparent ground."""
     cells = np.zeros((len(rows), LARGEST, LARGEST, 4), np.uint8)
     for cell, row in zip(cells, rows):

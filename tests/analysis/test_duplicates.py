@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ import aekit
 from aekit.analysis._perceptual_hash import SIDE, SYMMETRIES, gray_thumbnails, lay, window_hashes
 from aekit.data.readers.folders import is_output
 from aekit.errors import AekitError, DataError
+from aekit.visualization.sample_page import NumericThumbnails
 
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
@@ -136,6 +138,26 @@ def test_vectors_are_compared_by_distance_and_tables_by_content(tmp_path: Path) 
     assert between.groups == [["20", "5"]], "row 60 is row 5 of the others; 10 and 50 are both of the first"
     table = aekit.find_duplicates(vectors)
     assert table.groups == [["10", "50"]] and "near duplicates need images, or embeddings" in table.text()
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 40)])
+def test_the_page_draws_embedded_series_and_vectors(shape: tuple[int, ...], tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).normal(size=(30, *shape)).astype(np.float32)
+    samples[7], samples[20] = samples[3], samples[3]
+    np.save(tmp_path / "old.npy", samples)
+    np.save(tmp_path / "new.npy", samples[[3, 5]])
+    encoder = aekit.fit(tmp_path / "old.npy", dim=2, epochs=1, out=tmp_path / "run", report=False)
+    old, new = (encoder.embed(tmp_path / f"{name}.npy", out=tmp_path / name) for name in ("old", "new"))
+    page = aekit.find_duplicates(old).page
+    assert page is not None and page.thumbnails is not None and len(page.sections[0].samples) == 3
+    between = aekit.find_duplicates(old, new).page
+    assert between is not None and between.thumbnails is not None
+    assert [len(section.samples) for section in between.sections] == [4, 2]
+    drawn = between.thumbnails
+    assert isinstance(drawn, NumericThumbnails)
+    assert len(base64.b64decode(drawn.values)) == 6 * drawn.channels * drawn.points
+    bare = aekit.find_duplicates(np.asarray(old)).page
+    assert bare is not None and bare.thumbnails is None
 
 
 def test_embeddings_of_images_add_candidates_and_pixels_decide(album: Path, tmp_path: Path) -> None:
