@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from aekit.errors import DataError, OutOfMemoryError, RecipeError
+from aekit.io._cgroups import unused_memory
 
 VARIABLE = "AEKIT_MEMORY"
 SMALL = 2**26
@@ -37,8 +38,11 @@ def stated_bytes(variable: str) -> int | None:
 
 
 def free_memory() -> int:
-    """Return the bytes of main memory that this process can still get."""
+    """Return the bytes of main memory that this process can still get, also in a container and under ``ulimit -v``."""
     free = _unused_memory()
+    allowed_by_group = unused_memory()
+    if allowed_by_group is not None:
+        free = min(free, allowed_by_group)
     try:
         import resource
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
+from aekit.io._cgroups import ROOT, cpu_quota
+
 VARIABLE = "AEKIT_THREADS"
 """Environment variable with the number of threads that a worker process may run, set by the process that starts it."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -17,18 +17,18 @@ thread that is waited for, where other processes are busy: training a small netw
 machine, this count costs less than the noise, and a tenth of it a fifth for small networks."""
 
 
-def share_cores(environment: MutableMapping[str, str] = os.environ, cgroup: Path = CGROUP) -> None:
+def share_cores(environment: MutableMapping[str, str] = os.environ, cgroups: Path = ROOT) -> None:
     """Set environment variables that OpenMP and OpenBLAS read when they are loaded; what the user has set stays.
 
     Results do not depend on how threads wait, but on their number, which is lowered only to a container's quota.
 
     Args:
         environment: the variables.
-        cgroup: where Linux describes the quota of this process.
+        cgroups: where Linux describes the quota of this process.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(environment):
         environment["GOMP_SPINCOUNT"] = SPIN_COUNT
-    quota = cpu_quota(cgroup)
+    quota = cpu_quota(cgroups)
     if quota is not None and quota < _allowed_cores():
         for name in COUNTS:
             environment.setdefault(name, str(quota))
@@ -52,19 +52,3 @@ def limited_threads(threads: int) -> dict[str, str]:
 
 def _allowed_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cpu_quota(cgroup: Path = CGROUP) -> int | None:
-    """Return the number of cores that a container may use, rounded up; None: as many as there are.
-
-    Args:
-        cgroup: where Linux describes the quota, in either version of its control groups.
-    """
-    try:
-        if (limits := cgroup / "cpu.max").exists():
-            quota, period = limits.read_text("utf-8").split()
-        else:
-            quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text("utf-8") for name in ("quota", "period"))
-        return max(1, math.ceil(int(quota) / int(period))) if int(quota) > 0 else None
-    except (OSError, ValueError, ZeroDivisionError):  # "max", or no control groups
-        return None

@@ -9,25 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aekit.io.threads import SPIN_COUNT, cpu_quota, share_cores
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("200000 100000\n", 2), ("50000 100000\n", 1), ("150000 100000", 2), ("max 100000\n", None), ("?", None)],
-)
-def test_quota_of_a_container(tmp_path: Path, text: str, cores: int | None) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    assert cpu_quota(tmp_path) == cores
-
-
-@pytest.mark.parametrize(("quota", "cores"), [("300000", 3), ("-1", None)])
-def test_quota_of_the_older_control_groups(tmp_path: Path, quota: str, cores: int | None) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota)
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert cpu_quota(tmp_path) == cores
-    assert cpu_quota(tmp_path / "cpu") is None
+from aekit.io.threads import SPIN_COUNT, share_cores
 
 
 def test_threads_are_lowered_to_the_quota_unless_the_user_has_chosen(
