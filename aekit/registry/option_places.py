@@ -42,13 +42,15 @@ def with_places(line: str, section: str, plugin: Plugin) -> str:
     """Complete the names of a plugin's options in a line: ``y = 'a'`` becomes ``data.arrays.y = 'a'``."""
 
     def complete(match: re.Match[str]) -> str:
-        known = match[1] in options_model(plugin.load()).model_fields
+        known = match["name"] in options_model(plugin.load()).model_fields
         return f"{section}.{plugin.name}.{match[0]}" if known else match[0]
 
     return _ASSIGNMENT.sub(complete, line)
 
 
-_ASSIGNMENT = re.compile(r"(?<![\w.'\"])([a-z_]+) = (?=\S)")
+_QUOTED = r"(?<!\w)'[^']*'|(?<!\w)\"[^\"]*\""
+_ASSIGNMENT = re.compile(rf"{_QUOTED}|(?<![\w.])(?P<name>[a-z_]+) = (?=\S)")
+"""Text from data in quotes, which stays as it is, or the name of an option."""
 
 
 def _has_option(plugin: Plugin, option: str) -> bool:

@@ -17,10 +17,9 @@ SPECIES = pd.DataFrame(
 
 def test_options_of_the_plugin_are_completed_and_nothing_else():
     arrays = registry().get("source", "arrays")
-    line = "'y = 1' and data.arrays.x = 'a' stay, as shape = 3 does; y = 'b' and missing = 'median' do not"
-    assert with_places(line, "data", arrays) == (
-        "'y = 1' and data.arrays.x = 'a' stay, as shape = 3 does; data.arrays.y = 'b' and data.arrays.missing = 'median' do not"
-    )
+    line = "'a y = 1' and data.arrays.x = 'a' stay, as shape = 3 does; by the file's format, y = 'b' and missing = 'median' do not"
+    completed = line.replace("format, y", "format, data.arrays.y").replace("missing", "data.arrays.missing")
+    assert with_places(line, "data", arrays) == completed
 
 
 @pytest.mark.parametrize(
