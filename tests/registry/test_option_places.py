@@ -17,8 +17,8 @@ SPECIES = pd.DataFrame(
 
 def test_options_of_the_plugin_are_completed_and_nothing_else():
     arrays = registry().get("source", "arrays")
-    line = "'a y = 1' and data.arrays.x = 'a' stay, as shape = 3 does; by the file's format, y = 'b' and missing = 'median' do not"
-    completed = line.replace("format, y", "format, data.arrays.y").replace("missing", "data.arrays.missing")
+    line = "'a y = 1' and data.arrays.x = 'a' stay, as shape = 3 does; by a file's rules, y = 'b' and missing = 'median' do not"
+    completed = line.replace("rules, y", "rules, data.arrays.y").replace("missing", "data.arrays.missing")
     assert with_places(line, "data", arrays) == completed
 
 
