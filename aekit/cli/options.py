@@ -15,6 +15,11 @@ from aekit.progress_display import open_progress
 from aekit.registry.overrides import nest, parse_override
 
 
+def examples(*commands: str) -> str:
+    """Return the epilog of a command's help text: calls of it, each without ``aekit``."""
+    return "\n".join(["\b", "Examples:", *(f"  aekit {command}" for command in commands)])
+
+
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--quiet``, which the command receives as ``progress``."""
     return click.option(
@@ -125,6 +130,7 @@ __all__ = [
     "device_option",
     "drawing_options",
     "engine_options",
+    "examples",
     "groups_option",
     "json_option",
     "labels_option",
@@ -171,12 +177,12 @@ def choice_option(name: str, choices: Sequence[str], use: str, parameter: str | 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--engine``, ``--workers`` and ``--address``, which the command receives as of `aekit.embed`."""
     engines = ["single", "processes", "ray"]
-    use = "Worker processes, or actors of Ray; by default as many as there are cores, or GPUs."
-    running = "Running Ray cluster, such as auto; by default one is started here."
+    use = "Worker processes, or Ray actors; by default one per GPU, or per core."
+    running = "Address of a running Ray cluster, such as auto; by default a local one is started."
     for add in (
-        click.option("--address", metavar="ADDRESS", help=running),
+        click.option("--address", help=running),
         click.option("--workers", "-n", type=click.IntRange(min=1), help=use),
-        choice_option("--engine", engines, "What computes: this process, several of this machine, or a Ray cluster."),
+        choice_option("--engine", engines, "Compute in this process, in several on this machine, or on Ray."),
     ):
         command = add(command)
     return command
@@ -184,9 +190,11 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def processes_option(command: str, more: str = "") -> Callable[..., Any]:
     """Add ``--processes`` to a command that trains; `more` is added to its help text."""
-    use = "Processes that share each batch, on the CPUs or one a GPU"
-    several = f"for several machines: torchrun -m aekit {command}.{more}"
-    return click.option("--processes", type=click.IntRange(min=1), default=1, help=f"{use}; {several}")
+    use = "Processes that share each batch, on the CPUs or one per GPU"
+    several = f"on several machines: torchrun -m aekit {command}.{more}"
+    return click.option(
+        "--processes", type=click.IntRange(min=1), default=1, show_default=True, help=f"{use}; {several}"
+    )
 
 
 def projection_option(use: str) -> Callable[..., Any]:
@@ -218,7 +226,7 @@ def baselines_option(use: str) -> Callable[..., Any]:
 
 def labels_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--labels``, which the command receives as ``labels``, the path of a file that `read_labels` reads."""
-    columns = "Table with an id column and labels, targets, or columns of 0 and 1; or .npy."
+    columns = "Table with a column of ids and one of labels or targets, or columns of 0 and 1; or .npy."
     return click.option("--labels", metavar="FILE", help=columns)(command)
 
 

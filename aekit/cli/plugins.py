@@ -16,7 +16,7 @@ FAILED = 1
 """Exit code if the conformance kit fails."""
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_kind_option = click.option("--kind", type=click.Choice(KINDS), help="Use only plugins of this kind.")
+_kind_option = click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
 
 
 @click.group(invoke_without_command=True)
@@ -45,7 +45,7 @@ def plugins(ctx: click.Context, as_json: bool, kind: str | None) -> None:
 @click.argument("kind_and_name", nargs=-1, required=True, metavar="[KIND] NAME")
 @_json_option
 def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
-    """Show every option of a plugin, with its type, range, default and description."""
+    """Show the options of a plugin: type, range, default and description."""
     from aekit.registry.options import describe_options
 
     if len(kind_and_name) > 2:
@@ -72,7 +72,7 @@ def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
 @click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="Test with this option; repeatable.")
 @_json_option
 def test(name: str, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
-    """Test a plugin against its contract with the conformance kit. Exit code 1 if a check fails or could not run."""
+    """Test a plugin against its contract with the conformance kit. The exit code is 1 if a check fails or cannot run."""
     plugin = find(name, kind)
 
     from aekit.registry.overrides import parse_override
@@ -94,11 +94,15 @@ def test(name: str, kind: str | None, options: tuple[str, ...], as_json: bool) -
 @plugins.command()
 @click.argument("name")
 @click.option(
-    "--kind", type=click.Choice([kind for kind in KINDS if kind != "command"]), default="variant", show_default=True
+    "--kind",
+    type=click.Choice([kind for kind in KINDS if kind != "command"]),
+    default="variant",
+    show_default=True,
+    help="Kind of the plugin.",
 )
 @click.option("-o", "--out", type=click.Path(), help="Folder to write  [default: aekit-NAME]")
 def new(name: str, kind: str, out: str | None) -> None:
-    """Create a plugin package that works and has a test."""
+    """Create a plugin package that works, with a test."""
     from aekit.registry.scaffold import new_plugin
 
     folder = new_plugin(name, kind, out)
