@@ -211,7 +211,7 @@ class Detector:
         check_same_encoder(encoder.digest, self.digest, what="the run", maker=f"{owner} was fitted to embeddings")
 
     def save(self, folder: Path, *, patches: bool = False) -> None:
-        """Write ``detector.json`` and ``detector.safetensors`` into an existing folder, beside a memory of patches or not."""
+        """Write ``detector.json`` and ``detector.safetensors`` into an existing folder, with or without a patch memory."""
         save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / FORMAT.tensors)
         record = {"encoder": self.digest, "scores": self.names, "weights": self.weights, "patches": patches}
         FORMAT.write(folder, record)

@@ -132,7 +132,7 @@ class HeatMapper:
         """
         if folder is None:
             mapper = cls(encoder, autoencoder, {}, None, {})
-            mapper.notes.append("no heat maps of patches: the detector was saved without a memory of patches")
+            mapper.notes.append("no heat maps of patches: the detector was saved without a patch memory")
             return mapper
         memory, levels = PatchMemory.load(folder, encoder)
         return cls(encoder, autoencoder, {PATCHES: memory}, None, levels)
@@ -296,7 +296,7 @@ def check_heat_maps(spec: SampleSpec, count: int | None, patches: bool | None, m
         masks: masks that were given, or None.
 
     Raises:
-        DataError: the samples are no images, and something was asked for that needs them; masks without heat maps; a negative
+        DataError: the samples are not images, and something was asked for that needs them; masks without heat maps; a negative
             count.
     """
     if count is not None and count < 0:
@@ -307,7 +307,7 @@ def check_heat_maps(spec: SampleSpec, count: int | None, patches: bool | None, m
             raise DataError(f"{wanted[0]}: needs images; the encoder takes {spec}")
         return False
     if count == 0 and masks is not None:
-        raise DataError("masks: evaluate heat maps, of which heatmaps = 0 makes none; leave one of the two out")
+        raise DataError("masks: need heat maps, but heatmaps = 0 draws none; leave one of them out")
     return count != 0 or bool(patches)
 
 

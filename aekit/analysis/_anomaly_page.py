@@ -1,4 +1,4 @@
-"""Show the result of a search for anomalies as a page: the most anomalous samples, images beside their heat maps."""
+"""Show the result of a search for anomalies as a page: the most anomalous samples, images next to their heat maps."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _explanation(heatmaps: HeatMaps) -> str:
 
 
 def _pairs(heatmaps: HeatMaps) -> Thumbnails:
-    """Draw images beside their heat maps, the smaller the more they are."""
+    """Draw images next to their heat maps, smaller if there are more of them."""
     count, height, width, _ = heatmaps.pixels.shape
     scale = min(1.0, math.sqrt(PIXELS / (2 * count * height * width)))
     size = max(1, round(scale * width)), max(1, round(scale * height))

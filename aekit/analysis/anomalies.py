@@ -80,7 +80,7 @@ def find_anomalies(
         heatmaps: number of heat maps, of the most anomalous images; default: 24 for images.
         patches: score every image by its most anomalous patch too; default: if there are masks, or few images.
         masks: masks of the anomalies in images, to evaluate the heat maps by: a folder, or an array (N, H, W); default: a folder
-            ``ground_truth`` beside the images, if there is one.
+            ``ground_truth`` next to the images, if there is one.
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
         seed: seed of the isolation forest and the bootstrap.
         device: device to compute on, such as ``cuda``.
@@ -95,7 +95,7 @@ def find_anomalies(
     Raises:
         DataError: unusable data, an unknown label or split, nothing to fit a detector on, or too few held-out normal samples
             for the threshold; masks that do not fit their images.
-        RecipeError: a threshold that is no probability; there is no such engine, or it does not take these options.
+        RecipeError: a threshold that is not a probability; there is no such engine, or it does not take these options.
         IdentityError: the detector belongs to another encoder.
         OutputError: `out` exists already.
 
@@ -113,7 +113,7 @@ def find_anomalies(
     if threshold is not None:
         check_rate(threshold)
     elif calibration is not None:
-        raise DataError("calibration: sets a threshold; pass threshold (--threshold) too")
+        raise DataError("calibration: needs a threshold; pass threshold (--threshold) too")
     run = local_if_remote(run)
     with optional_folder(out) as folder:
         encoder, autoencoder, notes = _open_run(run, device)

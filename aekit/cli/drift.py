@@ -1,4 +1,4 @@
-"""`aekit drift`: test whether new data still is what an encoder knows."""
+"""`aekit drift`: test whether new data still looks like the data of an encoder."""
 
 from __future__ import annotations
 

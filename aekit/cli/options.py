@@ -54,7 +54,7 @@ def batch_size_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_device_option(default: str) -> Callable[..., Any]:
-    """Add ``--device`` to a command with a default of its own, which `default` describes; None stands for it."""
+    """Add ``--device`` to a command whose own default, for which it receives None, `default` describes."""
     return click.option(
         "--device",
         metavar="NAME",
@@ -69,7 +69,7 @@ def json_option(what: str) -> Callable[..., Any]:
 
 
 def without_results(progress: Progress, as_json: bool) -> Progress:
-    """Keep results that are shown on the way out of standard output, where JSON is asked for."""
+    """Keep intermediate results off standard output when JSON is requested."""
     return NestedProgress(progress) if as_json else progress
 
 
@@ -175,7 +175,7 @@ def choice_option(name: str, choices: Sequence[str], use: str, parameter: str | 
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--engine``, ``--workers`` and ``--address``, which the command receives as of `aekit.embed`."""
+    """Add ``--engine``, ``--workers`` and ``--address``, which the command receives as `aekit.embed` takes them."""
     engines = ["single", "processes", "ray"]
     use = "Worker processes, or Ray actors; by default one per GPU, or per core."
     running = "Address of a running Ray cluster, such as auto; by default a local one is started."
@@ -203,7 +203,7 @@ def projection_option(use: str) -> Callable[..., Any]:
 
 
 def drawing_options(method: str, action: str, seeds: str) -> Callable[..., Any]:
-    """Add the options of what draws samples in the plane, which the command receives as ``**drawing``.
+    """Add the options of commands that draw samples in the plane, which the command receives as ``**drawing``.
 
     Args:
         method: help text of ``--method``.

@@ -148,7 +148,7 @@ class ArraySource(Source):
             raise DataError(f"array of shape {array.shape}: its samples hold no values; expected at least one each")
         labels = None if labels is None else to_label_array(labels)
         if labels is not None and len(labels) != len(array):
-            raise DataError(f"{len(labels)} labels for {len(array)} samples: expected as many")
+            raise DataError(f"{len(labels)} labels for {len(array)} samples: expected one each")
         if labels is not None and labels.ndim > 1:
             if labels.size != len(labels):
                 raise DataError(f"labels of shape {labels.shape}: expected one for each of {len(array)} samples")

@@ -178,11 +178,11 @@ def _vectors_of(result: Result, dim: int) -> tuple[np.ndarray, Sequence[str]]:
     vectors, hashes = result.columns.get("vector"), result.columns.get("hash")
     are_vectors = isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.ndim == 2
     if not are_vectors or not isinstance(hashes, list) or not all(isinstance(stamp, str) for stamp in hashes):
-        raise MessageError("a worker has sent what are no vectors and content hashes")
+        raise MessageError("a worker sent invalid vectors or content hashes")
     assert isinstance(vectors, np.ndarray)
     stamps: Sequence[Any] = hashes
     if vectors.shape[1] != dim:
-        raise MessageError(f"a worker has sent vectors of {vectors.shape[1]} dimensions, not {dim}")
+        raise MessageError(f"a worker sent vectors of {vectors.shape[1]} dimensions, not {dim}")
     return vectors, stamps
 
 

@@ -317,7 +317,7 @@ def _build_backbone(spec: SampleSpec, architecture: dict[str, Any], plugin: Plug
     trunk: Any = plugin.load()(spec, **options)
     if not isinstance(trunk, Backbone):
         if not isinstance(trunk, nn.Module):
-            raise ValueError(f"it gave {type(trunk).__name__}; expected an nn.Module")
+            raise ValueError(f"it returned {type(trunk).__name__}; expected an nn.Module")
         trunk = ModuleBackbone(trunk, spec)
     return BackboneWithDense(trunk, architecture["hidden"]) if architecture.get("hidden") else trunk
 

@@ -133,7 +133,7 @@ def evaluate(
     kinds = _baseline_kinds(baselines)
     if targets is not None and not targets.has_target.all():
         missing = int((~targets.has_target).sum())
-        warn(f"evaluate: {missing} of {len(vectors)} samples have no label, and take no part in the evaluation")
+        warn(f"evaluate: {missing} of {len(vectors)} samples have no label and are left out of the evaluation")
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
     selected = select_evaluators(evaluators, targets, options or {}, seed, notes)
@@ -161,7 +161,7 @@ def evaluate(
         values = None if targets is None else targets.values[rows]
         compared = provenance if baselines else None
         if not compared and str(pretrained) not in (AUTO, NONE):
-            notes.append(f"{pretrained} is not compared with, as there are no baselines")
+            notes.append(f"not compared with {pretrained}, as there are no baselines")
         queue = EvaluatorQueue(selected, values, inner, processes)
 
         def subjects() -> Iterator[Baseline | Subject]:

@@ -49,7 +49,7 @@ class DatabaseIndex(Index):
         explored: candidates of the graph that a search visits; 0 without a graph.
         metric, dim: similarity and dimensions of the vectors.
         name: name of the table or collection.
-        digest: digest of the encoder, which is kept beside the vectors.
+        digest: digest of the encoder, which is kept with the vectors.
     """
 
     external = True

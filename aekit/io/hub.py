@@ -96,7 +96,7 @@ def push_folder(
         for name in present:
             if name not in contents and not (_OF_THE_HUB.fullmatch(name)):
                 raise OutputError(
-                    f"{place.shown}: holds {name!r}, which is no part of {folder}; choose another repository, or remove it there"
+                    f"{place.shown}: holds {name!r}, which is not part of {folder}; choose another repository, or remove it there"
                 )
         after = repository.commit(contents, before, message or f"Push with aekit {__version__}")
         now = repository.files(after)

@@ -25,7 +25,7 @@ def stated_bytes(variable: str) -> int | None:
     """Return the bytes that an environment variable states, such as ``2GB``, ``512MiB`` or ``1000000``; None if it is not set.
 
     Raises:
-        RecipeError: it is no size.
+        RecipeError: it is not a size.
     """
     text = os.environ.get(variable)
     if text is None:

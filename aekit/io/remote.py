@@ -122,7 +122,9 @@ def output_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
             there = {file.name: (file, key) for file, key in listing}
             if not work.exists() or not _left_by_us(work, there, log):
                 if work.exists():
-                    progress.say(f"{place.shown}: has changed since it was interrupted; goes on from what is there")
+                    progress.say(
+                        f"{place.shown}: has changed since the interruption; continuing from its present content"
+                    )
                 shutil.rmtree(work, ignore_errors=True)
                 work.mkdir()
                 if there:

@@ -1,4 +1,4 @@
-"""Tell files from pipes, sockets and devices, of which reading may never end."""
+"""Tell files from pipes, sockets and devices, whose reading may never end."""
 
 from __future__ import annotations
 

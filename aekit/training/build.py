@@ -121,11 +121,11 @@ def _made(plugin: Plugin, kind: type[Part], /, *args: Any, **options: Any) -> Pa
             raise
         line = (str(error).strip().splitlines() or [""])[0]
         raise RecipeError(
-            [f"{plugin.kind} {plugin.name!r} of this session cannot be made: {type(error).__name__}: {line}"]
+            [f"{plugin.kind} {plugin.name!r} of this session cannot be built: {type(error).__name__}: {line}"]
         ) from error
     if not isinstance(part, kind):
         expected = f"an aekit.plugin.{kind.__name__}"
-        raise RecipeError([f"{plugin.kind} {plugin.name!r} gave {type(part).__name__}; expected {expected}"])
+        raise RecipeError([f"{plugin.kind} {plugin.name!r} returned {type(part).__name__}; expected {expected}"])
     return part
 
 

@@ -84,7 +84,7 @@ def _train_by_batch(state: State, batches: Batches, settings: Settings, say: Cal
             good.restore(state)
             state.check_finite()
             state.in_fp32 = True
-            say(f"{error.problem} in bf16; repeating it in fp32, in which training goes on")
+            say(f"{error.problem} in bf16; repeating it and continuing in fp32")
 
 
 def _steps(

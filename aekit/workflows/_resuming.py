@@ -130,7 +130,7 @@ def check_finished_recipe(folder: Path, recipe: Recipe, set_fields: Collection[s
         longer = now["train"]["epochs"] > before["train"]["epochs"]
         hint = f"; encoder.weights = {str(folder)!r} starts from its weights" if longer else ""
         raise TrainingError(
-            f"{folder}: finished, cannot resume with other settings: {'; '.join(changed)}; "
+            f"{folder}: is finished and cannot resume with other settings: {'; '.join(changed)}; "
             f"choose another folder as out (-o){hint}"
         )
 

@@ -427,7 +427,7 @@ def test_arrays_of_masks_that_do_not_fit(folder: Path, recwarn: pytest.WarningsR
         find_masks(source, rows, np.zeros((2, 64, 64)))
     with pytest.raises(DataError, match="masks of 3 values"):
         find_masks(source, rows, np.arange(3)[:, None, None] * np.ones((3, 64, 64)))
-    with pytest.raises(DataError, match="the images are no files; pass masks as an array"):
+    with pytest.raises(DataError, match="the images are not files; pass masks as an array"):
         find_masks(source, rows, folder / "ground_truth")
     assert find_masks(source, rows) is None
 

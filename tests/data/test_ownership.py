@@ -56,7 +56,7 @@ def test_the_data_of_own_artifacts_is_opened(project: Path, tmp_path: Path) -> N
 def test_the_data_of_foreign_artifacts_is_not(
     stranger: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    said = "images' is named by an artifact that was not made here, and is not opened; if you trust it, aekit --open-origins"
+    said = "images' is not opened, because the artifact that names it was made elsewhere; if you trust it, aekit --open-origins"
     with pytest.warns(DataWarning, match=said):
         assert aekit.Embeddings.open(stranger / "embeddings").source() is None
     with pytest.warns(DataWarning, match=said):

@@ -617,7 +617,7 @@ def _(folder: Path, listener: Listener) -> None:
     listener.lines += aekit.find_anomalies("run", "x.npz").text().splitlines()
 
 
-@AREA.changed("a class folder without images", "folders without a sample, which are no classes: c")
+@AREA.changed("a class folder without images", "folders without a sample, which are not classes: c")
 def _(folder: Path, listener: Listener) -> None:
     for name in "abc":
         Path("data", name).mkdir(parents=True)
@@ -626,7 +626,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert sorted(set(aekit.open_data("data").labels.tolist())) == ["a", "b"]
 
 
-@AREA.changed("a class folder without images inside a split", "folders without a sample, which are no classes: c")
+@AREA.changed("a class folder without images inside a split", "folders without a sample, which are not classes: c")
 def _(folder: Path, listener: Listener) -> None:
     for split in ("train", "test"):
         for name in "abc":

@@ -160,7 +160,7 @@ class ProcessPool:
                 results[unit] = Result.from_bytes(content, decode_positions(self._units[unit]))
                 worker.units.popleft()
             elif worker.ready or content != b"ready":
-                raise MessageError("a worker has spoken out of turn")
+                raise MessageError("a worker sent a message out of turn")
             else:
                 worker.ready, self._failed_starts = True, 0
         except (EOFError, ConnectionError):
@@ -168,7 +168,7 @@ class ProcessPool:
         except MessageError as error:
             self._replace(worker, str(error))
         except OSError as error:
-            self._replace(worker, f"a worker has sent what is no message: {first_line(error)}")
+            self._replace(worker, f"a worker sent an invalid message: {first_line(error)}")
 
     def _replace(self, worker: _Worker, reason: str = "") -> None:
         """Start another worker in place of one that has ended, or is ended for a reason, and take back its units.
@@ -194,5 +194,5 @@ class ProcessPool:
                 )
         for number in worker.units:
             heappush(self._waiting, number)
-        self.progress.say(f"a worker process has ended and is started again: {reason}")
+        self.progress.say(f"a worker process ended and is started again: {reason}")
         self._start(worker.number)

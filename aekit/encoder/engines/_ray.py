@@ -167,7 +167,7 @@ class _RayPool:
             context.execution_options.preserve_order, context.enable_progress_bars = kept
 
     def _actors(self, device: str) -> tuple[int, float | None]:
-        """Return how many actors the cluster has room for, beside a CPU for other tasks, and the GPUs of each.
+        """Return how many actors the cluster has room for, besides a CPU for other tasks, and the GPUs of each.
 
         Raises:
             AekitError: the encoder is on a GPU, and the cluster has none.

@@ -35,7 +35,7 @@ class Work:
         device: of the networks.
         batch: number of samples of a batch; workers get whole batches.
         folder: with the files that workers need, which are there once `settings` is called.
-        settings: returns what they are told beside, as JSON expresses it; called while they start.
+        settings: returns further settings of theirs, as JSON expresses them; called while they start.
         progress: receives lines.
     """
 
@@ -125,7 +125,7 @@ class Engine:
 
 
 def _take(source: Source, unit: np.ndarray, result: Result) -> None:
-    """Report what a worker says beside what it has computed.
+    """Report the notes and warnings of a worker.
 
     Raises:
         DataError: it has opened other data than this process, or as the worker says.

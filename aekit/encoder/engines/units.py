@@ -27,7 +27,7 @@ Column = np.ndarray | list[str] | list[bytes]
 
 
 class MessageError(AekitError):
-    """A message of a worker that cannot be read, or is no answer to its unit."""
+    """A message of a worker that cannot be read, or is not an answer to its unit."""
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def reading(what: str) -> Iterator[None]:
     except MessageError:
         raise
     except Exception as error:
-        raise MessageError(f"a worker has sent what is no {what}: {first_line(error)}") from error
+        raise MessageError(f"a worker sent an invalid {what}: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Result:
             result = cls(table["position"].to_numpy(), columns, **header)
             is_answer = result._answers(unit)
         if not is_answer:
-            raise MessageError("a worker has sent what is no result of the samples that it was given")
+            raise MessageError("a worker sent a result that does not belong to its samples")
         return result
 
     def _answers(self, unit: np.ndarray) -> bool:

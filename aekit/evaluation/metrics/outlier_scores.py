@@ -47,7 +47,7 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
 def _shrunk_distances(centered: np.ndarray, values: np.ndarray, axes: np.ndarray, variance: float) -> np.ndarray:
     """Return the Mahalanobis distances (N,) of rows (N, D) by the covariance with these eigenvalues (K,) and axes (D, K), shrunk.
 
-    All directions beside the axes have the variance that shrinking gives them, so that no (D, D) matrix is needed.
+    All directions besides the axes have the variance that shrinking gives them, so that no (D, D) matrix is needed.
     """
     least = SHRINKAGE * variance
     along = np.square(centered @ axes)

@@ -92,7 +92,7 @@ class Budget:
         return self.left - self.final(growth, scoring, trains=trains) >= seconds
 
     def check_enough(self, step: float, epoch: float, scoring: float, growth: float) -> None:
-        """Refuse a budget that is too small for a single candidate beside the default recipe.
+        """Refuse a budget that is too small for a single candidate besides the default recipe.
 
         Args:
             step: seconds of a step.

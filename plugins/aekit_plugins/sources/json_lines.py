@@ -18,7 +18,7 @@ def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[R
     Samples are lists of numbers, images whose paths are relative to the file, or vectors of the keys with numbers.
 
     Raises:
-        DataError: a line is no record, a key has values of different types, or nothing can be used as samples.
+        DataError: a line is not a record, a key has values of different types, or nothing can be used as samples.
     """
     path = Path(where)
     return open_records(TableRecords(read_json_lines(path)), where, like, "json-lines", options, base=path.parent)
