@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.objectives.base import Pretext
 from aekit.objectives.losses import LOSSES
 from aekit.objectives.masking import FillOption, MaskFill, masked_mean
 from aekit.objectives.patch_tokens import PatchDecoder, PatchGrid
-from aekit.plugin import Encoder, Field, Samples
+from aekit.plugin import Encoder, Field, Pretext, Samples
 
 Side = Annotated[int, Field(ge=1)]
 _PATCH = Field(

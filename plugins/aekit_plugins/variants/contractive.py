@@ -19,8 +19,7 @@ from aekit.nn.jacobian import (
     unit_probes,
     vector_jacobian_products,
 )
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Encoder, Field, RecipeError, Samples
+from aekit.plugin import Encoder, Field, RecipeError, Samples, Step, Variant
 
 MAX_EXACT_DIM = 3
 """Largest code for which ``auto`` computes the exact Jacobian, with one backward pass per dimension."""

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.nn.gather import gather
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Encoder, Field, RecipeError, Samples, eval_mode
+from aekit.plugin import Encoder, Field, RecipeError, Samples, Step, Variant, eval_mode
 
 BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 """Activation function -> its smallest and largest value."""
