@@ -68,7 +68,7 @@ _NAMES_OF_COPIES: dict[str, str] = {}
 
 
 def name_copy(path: str, name: str) -> None:
-    """Let messages name what a file or folder is a copy of, such as ``s3://bucket/photos``, instead of the copy.
+    """Let messages name the original of a local copy, such as ``s3://bucket/photos``, instead of the copy.
 
     Args:
         path: of the copy.

@@ -237,7 +237,7 @@ class Detector:
         return detector
 
     def _check_tensors(self, dim: int, size: int) -> None:
-        """Raise a `ValueError` if the tensors are not those of the scores, of embeddings and samples of these dimensions."""
+        """Raise a `ValueError` if a tensor of a score is missing, or does not fit embeddings and samples of these dimensions."""
         shapes: dict[str, tuple[int | None, ...]] = {"mean": (dim,), "scale": (dim,), "codes": (None, dim)}
         shapes |= {"whitening": (dim, None)} if "code" in self.names else {}
         if set(RAW_SCORES) & set(self.names):

@@ -57,7 +57,7 @@ class HeatMaps:
 
     @property
     def shown(self) -> str:
-        """Name of the map that is shown where there is room for one."""
+        """Name of the map to show where there is room for one only."""
         return list(self.maps)[-1]
 
     def overlay(self, rank: int, name: str = "") -> np.ndarray:

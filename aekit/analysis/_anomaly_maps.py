@@ -181,7 +181,7 @@ class HeatMapper:
         return names + ([] if self.mean is None else [MEAN_IMAGE]) + [n for n in self.memories if n == RAW_PATCHES]
 
     def evaluate_with(self, masks: Masks | None, patches: bool | None, count: int) -> None:
-        """Set what the maps are evaluated by, and whether all images are scored.
+        """Set the masks to evaluate the maps by, and whether to score all images.
 
         Args:
             masks: which pixels are anomalous, or None.
@@ -223,7 +223,7 @@ class HeatMapper:
         return {PATCHES: np.concatenate(scores).astype(np.float64)} if self.scores_all else {}, pixels
 
     def add_pixels(self, pixels: Pixels) -> None:
-        """Add the counts of images, as `score` returns them, to what the maps are evaluated by."""
+        """Add the counts of pixels that `score` returned to those that evaluate the maps."""
         for name, by_image in pixels.items():
             for counts in by_image:
                 if counts is not None:
@@ -312,7 +312,7 @@ def check_heat_maps(spec: SampleSpec, count: int | None, patches: bool | None, m
 
 
 def _images(samples: Samples, chosen: np.ndarray) -> Iterator[Tensor]:
-    """Yield batches of those of up to 512 evenly spaced images that are chosen, (N,) bool."""
+    """Yield batches of up to 512 evenly spaced images, of the chosen ones, (N,) bool, among them."""
     start = 0
     for raw in samples.chunks(size=_BATCH, max_samples=MAX_IMAGES):
         part = chosen[start : start + len(raw)]

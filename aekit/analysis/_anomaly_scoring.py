@@ -1,4 +1,4 @@
-"""Score samples in this process, or in the workers of an engine, which load what scores them from a folder."""
+"""Score samples in this process, or in the workers of an engine, which load the scorer from a folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCORE, _PIXELS = "score ", "pixels "
 
 @dataclass
 class Scorer:
-    """What scores samples.
+    """An encoder with everything that scores its samples.
 
     Attributes:
         encoder: trained encoder.
@@ -51,7 +51,7 @@ class Scorer:
     baselines: BaselineDetectors | None
 
     def score(self, positions: np.ndarray, raw: Tensor) -> tuple[dict[str, np.ndarray], Pixels]:
-        """Score raw samples (B, *shape) at (B,) positions: name -> (B,), and counts of pixels as of `HeatMapper.score`."""
+        """Score raw samples (B, *shape) at (B,) positions: name -> (B,), and pixel counts as in `HeatMapper.score`."""
         scores = self.detector.scores(self.encoder, self.autoencoder, raw)
         of_patches, pixels = ({}, Pixels()) if self.mapper is None else self.mapper.score(positions, raw)
         return scores | of_patches | (self.baselines.scores(raw) if self.baselines else {}), pixels

@@ -1,4 +1,4 @@
-"""Open what is searched for duplicates, and form groups of them."""
+"""Open the data to search for duplicates, and group the duplicates."""
 
 from __future__ import annotations
 

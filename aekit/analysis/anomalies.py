@@ -122,24 +122,15 @@ def find_anomalies(
             chosen.check(source)
         warn_if_inside(out, data)
         rows = source.rows_of(split)
-        mapper, needs_mapper = None, check_heat_maps(encoder.spec, heatmaps, patches, masks)
-        found_masks = find_masks(source, rows, masks) if needs_mapper and heatmaps != 0 else None
-        if found_masks is not None:
-            known = find_anomalous(
-                None if source.labels is None else source.labels[rows], normal, found_masks, rows, []
-            )
-            notes += [] if known is None else found_masks.compare_with_labels(rows, known, source.ids)
+        has_maps = check_heat_maps(encoder.spec, heatmaps, patches, masks)
+        pixel_masks = find_masks(source, rows, masks) if has_maps and heatmaps != 0 else None
+        if pixel_masks is not None:
+            labels = None if source.labels is None else source.labels[rows]
+            known = find_anomalous(labels, normal, pixel_masks, rows, [])
+            notes += [] if known is None else pixel_masks.compare_with_labels(rows, known, source.ids)
         if detector is not None:
-            fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)
-            fitted.check(encoder)
-            baseline_detectors = None
-            if baselines:
-                notes.append("no baselines: the detector was fitted in an earlier run")
-            if needs_mapper:
-                folder_of_detector = (
-                    None if isinstance(detector, Detector) or not fitted.has_patches else local_path(detector)
-                )
-                mapper = HeatMapper.load(folder_of_detector, encoder, autoencoder)
+            notes += ["no baselines: the detector was fitted in an earlier run"] if baselines else []
+            scorer = _saved_scorer(detector, encoder, autoencoder, has_maps=has_maps)
         else:
             samples, held_out = _normal_samples(run, encoder, reference, options, progress), None
             contaminated = may_be_contaminated(source, rows, samples, notes)
@@ -155,25 +146,28 @@ def find_anomalies(
                 calibrate(fitted, encoder, autoencoder, held_out)
             baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
             notes += [baseline_detectors.note] if baseline_detectors and baseline_detectors.note else []
-            if needs_mapper:
-                pixel_baselines = baselines and found_masks is not None
+            mapper = None
+            if has_maps:
+                pixel_baselines = baselines and pixel_masks is not None
                 mapper = HeatMapper.fit(encoder, autoencoder, samples, seed, baselines=pixel_baselines)
-        if mapper is not None:
-            mapper.evaluate_with(found_masks, patches, len(rows))
-            notes += mapper.notes
+            scorer = Scorer(encoder, autoencoder, fitted, mapper, baseline_detectors)
+        if scorer.mapper is not None:
+            scorer.mapper.evaluate_with(pixel_masks, patches, len(rows))
+            notes += scorer.mapper.notes
         if calibration is not None:
-            calibrate(fitted, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
-        scorer = Scorer(encoder, autoencoder, fitted, mapper, baseline_detectors)
+            calibrate(scorer.detector, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
         positions, scores = score_samples(scorer, source, rows, chosen, progress)
         source.warn_of_skipped(beside(out, "skipped.csv") if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
-        anomalous = find_anomalous(labels, normal, found_masks, positions, notes)
+        anomalous = find_anomalous(labels, normal, pixel_masks, positions, notes)
         metrics: dict[str, dict[str, Metric]] = {}
         if anomalous is not None:
             notes += training_overlap(run, encoder, source, positions, anomalous)
             metrics = detection_metrics_by_score(scores, anomalous, seed=seed)
         shown = positions[: DEFAULT_COUNT if heatmaps is None else heatmaps]
-        maps = None if mapper is None else mapper.top(source, shown, seed)
+        maps = None if scorer.mapper is None else scorer.mapper.top(source, shown, seed)
+        combined = scores["combined"]
+        alarms = None if threshold is None else raise_alarms(scorer.detector, combined, threshold, anomalous, seed)
         result = Anomalies(
             digest=encoder.digest,
             ids=[source.ids[int(row)] for row in positions],
@@ -182,16 +176,14 @@ def find_anomalies(
             anomalous=anomalous,
             metrics=metrics,
             notes=notes,
-            image=anomalies_image(encoder, autoencoder, source, positions, scores["combined"], labels, anomalous, maps),
-            detector=fitted,
+            image=anomalies_image(encoder, autoencoder, source, positions, combined, labels, anomalous, maps),
+            detector=scorer.detector,
             skipped=dict(source.skipped),
-            alarms=None if threshold is None else raise_alarms(fitted, scores["combined"], threshold, anomalous, seed),
+            alarms=alarms,
             heatmaps=maps,
         )
-        combined, conclusion = scores["combined"], result.text(0).splitlines()[0]
-        page = anomalies_page(
-            conclusion, notes, encoder, source, positions, combined, labels, result.alarms, metrics, maps
-        )
+        conclusion = result.text(0).splitlines()[0]
+        page = anomalies_page(conclusion, notes, encoder, source, positions, combined, labels, alarms, metrics, maps)
         result = replace(result, page=page)
         if folder is not None:
             result.save(folder)
@@ -207,6 +199,18 @@ def _open_run(run: str | Path | Autoencoder | Encoder, device: str) -> tuple[Enc
         return autoencoder.encoder, autoencoder, []
     name = "the run" if isinstance(run, (str, Path)) else "the encoder"
     return open_encoder(run, device=device), None, [f"no reconstruction error: {name} has no decoder"]
+
+
+def _saved_scorer(
+    detector: str | Path | Detector, encoder: Encoder, autoencoder: Autoencoder | None, *, has_maps: bool
+) -> Scorer:
+    """Return a scorer with a detector that was fitted before, and with the patch memory of its folder if maps are drawn."""
+    fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)
+    fitted.check(encoder)
+    if not has_maps:
+        return Scorer(encoder, autoencoder, fitted, None, None)
+    memory = None if isinstance(detector, Detector) or not fitted.has_patches else local_path(detector)
+    return Scorer(encoder, autoencoder, fitted, HeatMapper.load(memory, encoder, autoencoder), None)
 
 
 def _normal_samples(

@@ -1,4 +1,4 @@
-"""Open what the functions of this package take: embeddings, a run, or arrays, each as a path or an object."""
+"""Open the inputs of analyses: embeddings, a run, or arrays, each as a path or an object."""
 
 from __future__ import annotations
 

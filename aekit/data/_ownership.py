@@ -36,7 +36,7 @@ def marked(origin: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unmarked(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an origin from a file without its mark; one that this user did not make is told by the entry `FOREIGN`."""
+    """Return an origin from a file without its mark; one that this user did not make has the entry `FOREIGN`."""
     record = {name: value for name, value in origin.items() if name not in (MARK, FOREIGN)}
     mark, expected = origin.get(MARK), _mark(record, create=False)
     is_own = isinstance(mark, str) and expected is not None and hmac.compare_digest(mark.encode(), expected.encode())

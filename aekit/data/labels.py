@@ -157,7 +157,7 @@ def ids_in_index(data: Any) -> list[str] | None:
 
 
 def is_missing(label: Any) -> bool:
-    """Return whether a label stands for none: None, NaN, "", or pandas' NA or NaT."""
+    """Return whether a label is missing: None, NaN, "", or pandas' NA or NaT."""
     if label is None or (isinstance(label, str) and not label):
         return True
     try:

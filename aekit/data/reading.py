@@ -60,7 +60,7 @@ def reason_of(error: BaseException, complaint: str = "damaged") -> str:
 
 
 def refuse_special(path: str | Path) -> None:
-    """Refuse pipes, sockets and devices, whose reading may never end.
+    """Refuse pipes, sockets and devices: reading them may never end.
 
     Raises:
         DataError: it is one.

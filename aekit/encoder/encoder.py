@@ -220,8 +220,8 @@ class Encoder(nn.Module):
         return folder
 
     def copy_to(self, folder: Path) -> None:
-        """Put it next to what it made: copy the folder that it was loaded from, whose card includes the evaluation of the run,
-        or save it where there is no such folder or the encoder has changed since."""
+        """Store the encoder with an artifact that it made: copy the folder that it was loaded from, whose model card includes the
+        evaluation, or save it if there is no such folder or the encoder has changed since."""
         if self.folder is not None and self._is_saved_in(self.folder):
             copy_encoder(self.folder, folder)
         elif not folder.exists():

@@ -118,7 +118,7 @@ def _read(child: Child) -> tuple[Result | AekitError, list[tuple[str, type[Warni
 def evaluator_processes(
     samples: int, width: int, evaluators: int, subjects: int, say: Callable[[str], None]
 ) -> Iterator[EvaluatorProcesses]:
-    """Start processes where there are cores, memory and work for them; they end with the context.
+    """Start processes if there are cores, memory and work for them; they end with the context.
 
     Args:
         samples: number of embeddings.

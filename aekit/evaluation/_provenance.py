@@ -48,7 +48,7 @@ def find_provenance(stored: Embeddings | None, notes: list[str]) -> Provenance |
 
 
 def training_overlap_notes(stored: Embeddings | None, provenance: Provenance | None) -> list[str]:
-    """Return notes on what the encoder has seen in training of the samples that it is evaluated on."""
+    """Return notes on the evaluated samples that the encoder has already seen in training."""
     if stored is None or provenance is None:
         return []
     notes, record = [], provenance.encoder.record

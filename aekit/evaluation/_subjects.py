@@ -1,4 +1,4 @@
-"""The subjects of an evaluation: the embeddings themselves, and what they are compared with."""
+"""The subjects of an evaluation: the embeddings themselves, and those to compare them with."""
 
 from __future__ import annotations
 

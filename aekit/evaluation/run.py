@@ -259,7 +259,7 @@ def split_for_targets(
 def _sampled(
     split: Split, targets: Targets | None, seed: int, notes: list[str], progress: Progress
 ) -> tuple[Split, Mode]:
-    """Return the part of a split that a quick evaluation uses, and whether it leaves anything out, which is said and noted."""
+    """Return the part of a split that a quick evaluation uses, and whether it leaves any out; a line and a note report it."""
     strata = targets.values if targets is not None and targets.kind == "classes" else None
     sample = stratified_cap(split, QUICK_SAMPLES, strata, seed)
     if sample is split:

@@ -1,4 +1,4 @@
-"""Base of the engines that keep vectors in a database: what the folder holds, and what is said when the database fails."""
+"""Base of the engines that keep vectors in a database: the content of the folder, and messages when the database fails."""
 
 from __future__ import annotations
 

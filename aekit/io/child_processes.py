@@ -198,7 +198,7 @@ def fork_child(work: Callable[[Connection], None], threads: int) -> Child:
 def _run_copy(
     work: Callable[[Connection], None], connection: Connection, log: IO[bytes], threads: int, mask: set[int]
 ) -> NoReturn:
-    """Run a function in the process that was just forked, and end it without what the other process does at its end."""
+    """Run a function in the process that was just forked, and end it without the exit handlers of the other process."""
     from threadpoolctl import threadpool_limits
 
     code = 1

@@ -114,7 +114,7 @@ def push_folder(
 
 
 def _contents(folder: Path, shown: str) -> dict[str, str | bytes]:
-    """Return what is to be at each name: the path of a local file, or the bytes of the card.
+    """Return the content for each name: the path of a local file, or the bytes of the card.
 
     A run has the card of its encoder.
     """

@@ -1,4 +1,4 @@
-"""Limit the memory that data takes: to what ``AEKIT_MEMORY`` says, or to a part of what is free."""
+"""Limit the memory that data takes to ``AEKIT_MEMORY``, or to a part of the free memory."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def _left_by_us(work: Path, there: dict[str, tuple[RemoteFile, str]], log: _Log)
 
 
 class _Log:
-    """What should be at a remote place, by what was there and what this program has done since: name -> key."""
+    """The expected content of a remote place, after the changes that this program has made: name -> key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -248,7 +248,7 @@ def _is_same(local: Path, file: RemoteFile, key: str) -> bool:
 
 @contextmanager
 def optional_folder(out: str | os.PathLike[str] | None) -> Iterator[Path | None]:
-    """Yield a temporary folder that becomes `out` when it is complete, or None where no folder is asked for.
+    """Yield a temporary folder that becomes `out` when it is complete, or None if no folder is requested.
 
     Raises:
         OutputError: there is something already, or it cannot be written.

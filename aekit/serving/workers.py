@@ -92,7 +92,7 @@ class _Supervisor:
         ).encode()
 
     def run(self) -> None:
-        """Start workers, and replace those that end, for ever."""
+        """Start workers, and replace those that end, forever."""
         while True:
             while len(self._workers) < self._count:
                 self._start()

@@ -37,7 +37,7 @@ class DataFacts(Manifest):
 
 
 def resumes_unfinished(folder: Path, resume: bool) -> bool:
-    """Return whether a run goes on with an unfinished one in its folder.
+    """Return whether a run continues an unfinished one in its folder.
 
     Args:
         folder: of the run, without a trained encoder; it may not exist.

@@ -101,9 +101,9 @@ class SavedRun:
         """Write ``report.html``, and add its findings to ``results.json`` and to the model card."""
         results = self.results
         # Predictions may be removed, but not changed.
-        lacking = {FILE} - {path.name for path in self.folder.glob(FILE)}
-        known = {name: digest for name, digest in results["sha256"].items() if name not in lacking}
-        needed = {FILE} - lacking if "evaluation" in results else ()
+        removed = {FILE} - {path.name for path in self.folder.glob(FILE)}
+        known = {name: digest for name, digest in results["sha256"].items() if name not in removed}
+        needed = {FILE} - removed if "evaluation" in results else ()
         check_files(self.folder, known, "fit the run again", needed=needed, manifest=RESULTS)
         evaluation, rows = None, None
         if "evaluation" in results:

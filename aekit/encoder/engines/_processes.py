@@ -66,14 +66,14 @@ class _Worker:
         number: of the worker, counted from 0.
         child: its process.
         units: numbers of the units that it has, in their order.
-        told: whether it has its setup.
+        has_setup: whether the setup was sent to it.
         ready: whether it has opened what it needs.
     """
 
     number: int
     child: Child
     units: deque[int] = field(default_factory=deque)
-    told: bool = False
+    has_setup: bool = False
     ready: bool = False
 
 
@@ -129,9 +129,9 @@ class ProcessPool:
         for level in range(UNITS_AT_HAND):
             for worker in list(self.workers):
                 try:
-                    if not worker.told:
+                    if not worker.has_setup:
                         worker.child.send_bytes(self._setup_of(worker.number).to_bytes())
-                        worker.told = True
+                        worker.has_setup = True
                     if worker.ready and len(worker.units) <= level and self._is_next(end, at_once=level == 0):
                         worker.units.append(heappop(self._waiting))
                         worker.child.send_bytes(self._units[worker.units[-1]])
@@ -171,7 +171,7 @@ class ProcessPool:
             self._replace(worker, f"a worker sent an invalid message: {first_line(error)}")
 
     def _replace(self, worker: _Worker, reason: str = "") -> None:
-        """Start another worker in place of one that has ended, or is ended for a reason, and take back its units.
+        """Replace a worker that has ended, or that is ended for a reason, and take back its units.
 
         Raises:
             WorkerError: workers have ended too often.

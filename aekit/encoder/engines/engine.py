@@ -1,4 +1,4 @@
-"""Share samples among workers that compute on them, and put together what they return."""
+"""Distribute samples to workers that compute on them, and combine their results."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Engine:
         raise NotImplementedError
 
     def default_workers(self, device: torch.device) -> int:
-        """Return the number of workers where none is asked for, for networks on a device."""
+        """Return the default number of workers, for networks on a device."""
         raise NotImplementedError
 
     def check(self, source: Source) -> None:

@@ -51,5 +51,5 @@ def _shrunk_distances(centered: np.ndarray, values: np.ndarray, axes: np.ndarray
     """
     least = SHRINKAGE * variance
     along = np.square(centered @ axes)
-    beside = np.maximum(np.square(centered).sum(axis=1) - along.sum(axis=1), 0)
-    return np.sqrt(along @ (1 / ((1 - SHRINKAGE) * values + least)) + beside / least)
+    residual = np.maximum(np.square(centered).sum(axis=1) - along.sum(axis=1), 0)
+    return np.sqrt(along @ (1 / ((1 - SHRINKAGE) * values + least)) + residual / least)

@@ -1,4 +1,4 @@
-"""Keep a search within its minutes: what was spent, and what the end still needs."""
+"""Keep a search within its time budget: the time spent, and the time that the final runs need."""
 
 from __future__ import annotations
 

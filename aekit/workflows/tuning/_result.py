@@ -71,7 +71,7 @@ class Tuning:
 
     @property
     def run(self) -> Path:
-        """Folder of the refitted winner, a run as of `aekit.fit`."""
+        """Folder of the refitted winner, a run of `aekit.fit`."""
         return self.folder / (DEFAULT_RUN if self.is_default else BEST)
 
     @property

@@ -189,9 +189,9 @@ class _Tuner:
             measured |= {"epochs": epochs, "default_epochs": default.recipe.train.epochs, "dim": default.encoder.dim}
             measured |= {"longest": LONGER * epoch * default.recipe.train.epochs}
             if epochs < default.recipe.train.epochs:
-                usual = default.recipe.train.epochs
                 self.progress.say(
-                    f"the default recipe gets {epochs} of its {usual} epochs, as each candidate gets the same time"
+                    f"the default recipe gets {epochs} of its {default.recipe.train.epochs} epochs, as each candidate gets "
+                    f"the same time"
                 )
         self.budget.training, self.budget.refit = measured["training"], measured["refit"]
         self.budget.evaluation = measured.get("evaluation", 0.0)

@@ -30,7 +30,7 @@ def claims(path: Path) -> bool:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     lines = [
         json.dumps({"id": f"r{row}", "vector": [row + 1, row / 2, row % 5], "label": "ab"[row % 2]})
         for row in range(12)

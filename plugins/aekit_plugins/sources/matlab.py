@@ -110,7 +110,7 @@ def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     from scipy.io import savemat
 
     samples = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)

@@ -51,7 +51,7 @@ def claims(path: Path) -> bool:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
