@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from aekit.cli.options import examples
 from aekit.errors import PluginError, closest_name
 from aekit.io.shell import argument, quoted
 from aekit.registry.discovery import KINDS, Plugin, registry
@@ -19,14 +20,34 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 _kind_option = click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    epilog=examples(
+        "plugins list --kind variant", "plugins show variant denoising", "plugins new my-noise", "plugins test my-noise"
+    ),
+)
 @_json_option
 @_kind_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, kind: str | None) -> None:
+    """List, show, test and create plugins; without a command, list them."""
+    if ctx.invoked_subcommand is None:
+        _print_list(kind, as_json=as_json)
+    elif as_json or kind:
+        raise click.UsageError(
+            f"--json and --kind belong after the command: aekit plugins {ctx.invoked_subcommand} ..."
+        )
+
+
+@plugins.command("list")
+@_json_option
+@_kind_option
+def list_plugins(as_json: bool, kind: str | None) -> None:
     """List plugins: kind, name, distribution, version, summary. Problems are printed below."""
-    if ctx.invoked_subcommand:
-        return
+    _print_list(kind, as_json=as_json)
+
+
+def _print_list(kind: str | None, *, as_json: bool) -> None:
     shown = [plugin for each in ([kind] if kind else KINDS) for plugin in registry().by_kind(each)]
     problems = [*map(str, registry().problems), *_shadowed_commands()]
     if as_json:

@@ -272,8 +272,19 @@ def test_the_examples_in_the_help_of_a_command_parse(
     command = group.get_command(click.Context(group), name)
     assert command is not None
     examples = [line.strip() for line in (command.epilog or "").splitlines() if line.startswith("  ")]
-    assert examples or name in ("plugins", "demo")
+    assert examples
     for example in examples:
         program, called, *arguments = shlex.split(example)
         assert (program, called) == ("aekit", name) and len(example) <= 76
-        command.make_context(name, arguments)
+        context = command.make_context(name, arguments)
+        if isinstance(command, click.Group):
+            _, subcommand, rest = command.resolve_command(context, arguments)
+            assert subcommand is not None
+            subcommand.make_context(arguments[0], rest, parent=context)
+
+
+def test_plugins_are_listed_with_and_without_the_command(command: Command) -> None:
+    listed = json.loads(command.ok("plugins", "list", "--kind", "index", "--json"))
+    assert listed == json.loads(command.ok("plugins", "--kind", "index", "--json"))
+    assert {plugin["kind"] for plugin in listed["plugins"]} == {"index"}
+    assert "belong after the command" in command("plugins", "--json", "show", "denoising").error
