@@ -28,9 +28,7 @@ PURPOSES = ["retrieval", "classification", "clustering", "anomalies", "reconstru
 
 
 @click.command(
-    epilog=examples(
-        "tune photos/ -o search --minutes 20", "tune photos/ -o search --minutes 60 --labels labels.csv --for retrieval"
-    )
+    epilog=examples("tune photos/ -o search --minutes 20", "tune photos/ -o search --minutes 60 --for retrieval")
 )
 @click.argument("data")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
