@@ -68,7 +68,7 @@ class Collection:
             *(np.concatenate([getattr(part, n) for part in parts]) for n in ("thumbnails", "hashes", "usable"))
         )
 
-    def equal_pairs(self, progress: Progress) -> list[tuple[int, int]]:
+    def equal_pairs(self) -> list[tuple[int, int]]:
         """Return pairs that link the samples of equal content."""
         first: dict[tuple[str, bool], int] = {}
         pairs = []
@@ -183,9 +183,7 @@ def _contents(part: Embeddings | Source, progress: Progress) -> list[str]:
     return hashes
 
 
-def near_embeddings(
-    collection: Collection, progress: Progress
-) -> tuple[np.ndarray | None, list[tuple[int, int, float]]]:
+def near_embeddings(collection: Collection) -> tuple[np.ndarray | None, list[tuple[int, int, float]]]:
     """Return (N, K) rows of the nearest embeddings, and nearly equal pairs with their fraction of the typical distance.
 
     The neighbors come from an index of FAISS. As in the check for leakage, a pair is nearly equal at a tenth of the median

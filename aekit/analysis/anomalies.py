@@ -105,8 +105,8 @@ def find_anomalies(
         >>> normal = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
         >>> encoder = aekit.fit(normal, dim=2, epochs=1)
         >>> samples = np.concatenate([normal[:5], np.full((1, 4), 50, "float32")])
-        >>> found = aekit.find_anomalies(encoder, samples, reference=normal, baselines=False)
-        >>> found.ids[0]  # the row of the most anomalous sample
+        >>> anomalies = aekit.find_anomalies(encoder, samples, reference=normal, baselines=False)
+        >>> anomalies.ids[0]  # the row of the most anomalous sample
         '5'
     """
     progress, chosen = open_progress(progress), choose_engine(engine, workers, address)

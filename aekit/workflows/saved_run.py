@@ -138,10 +138,14 @@ class SavedRun:
         Args:
             report: whether to write the report.
         """
-        if "evaluation" in missing(self.folder, report=report):
-            self._try("evaluation", self.evaluate)
+        self.add_evaluation()
         if not report or not self._try("report", self.report):
             self._try("model card", self.write_card)
+
+    def add_evaluation(self) -> None:
+        """Run the evaluators of the recipe if ``results.json`` lacks their results. If they fail, a warning says so."""
+        if "evaluation" in missing(self.folder):
+            self._try("evaluation", self.evaluate)
 
     def _try(self, name: str, step: Callable[[], None]) -> bool:
         try:
@@ -182,8 +186,7 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
     _check_trained(folder)
     with folder_lock(folder):
         saved = reopened(folder, device=device, progress=progress)
-        if "evaluation" in missing(folder):
-            saved._try("evaluation", saved.evaluate)
+        saved.add_evaluation()
         saved.report()
     return folder / PAGE
 

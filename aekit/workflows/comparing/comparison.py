@@ -81,7 +81,7 @@ class Comparison:
 
     def csv(self) -> str:
         """Return a line for each row, with all digits."""
-        return as_csv(self.tables, self.skipped)
+        return as_csv(self.tables)
 
     def markdown(self) -> str:
         """Return the tables and the sentences as Markdown."""
