@@ -36,7 +36,7 @@ class Source:
         slow: whether reading costs more than copying, as decoding files does, so that samples should be kept once read.
         origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.
         notes: lines about choices that opening it made.
-        losses: lines about data that opening it left out or changed, which `open_data` issues as warnings.
+        losses: lines about data that opening it left out or changed, which `aekit.open_data` issues as warnings.
         takes_arrays: whether it also opens a numpy array (N, ...) or a pyarrow table, passed in place of the path.
     """
 

@@ -88,7 +88,7 @@ def evaluate(
         groups: (N,) group of each sample; a group stays in one part of the split, such as the images of one patient.
         label_names: (L,) names of several labels per sample.
         target_type: ``classes`` or ``numbers``; ``auto`` takes fractions as numbers, and so whole numbers with many different
-            values and gaps (see `is_classes`).
+            values and gaps (see `aekit.evaluation.splits.is_classes`).
         seed: seed of the split, the random encoder and the evaluators.
         device: device that the encoder is moved to, for the baselines and the reconstruction; default: where it is.
         options: evaluator -> its options.

@@ -34,7 +34,9 @@ class GraphOptions(TypedDict, total=False):
 
     kind: Annotated[Literal["auto", "hnsw", "exact"], Field(default="auto", description=_KIND)]
     links: Annotated[int, Field(default=16, ge=2, le=64, description="links of a node in a layer of the graph")]
-    candidates: Annotated[int, Field(default=128, ge=8, le=512, description="candidates while the graph is built")]
+    candidates: Annotated[
+        int, Field(default=128, ge=8, le=512, description="candidates considered while the graph is built")
+    ]
     target_recall: Annotated[
         float, Field(default=0.95, gt=0, le=1, description="recall of the ten nearest neighbors to reach")
     ]

@@ -148,7 +148,7 @@ def _steps(
 def _train_full_batch(
     state: State, batches: Batches, settings: Settings, say: Callable[[str], None]
 ) -> Iterator[Record]:
-    """Yield a record for each epoch, which is up to `LBFGS_ITERATIONS` iterations over all samples.
+    """Yield a record for each epoch, which is up to `aekit.training.optimizer.LBFGS_ITERATIONS` iterations over all samples.
 
     Batches only limit how many samples are in memory, unless the objective compares the samples of a batch.
     """

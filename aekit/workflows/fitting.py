@@ -89,7 +89,7 @@ def fit(
         variants: variants, the recipe's ``objective.variants``: a name or a class derived from `aekit.plugin.Variant`, or a list.
         pretexts: pretext tasks, the recipe's ``objective.pretexts``: likewise, of `aekit.plugin.Pretext`.
         backbone: the recipe's ``encoder.backbone``: a name; an ``nn.Module``, of which a copy is trained from its weights; or a
-            class or function that returns one, called with the `SampleSpec` if it takes an argument.
+            class or function that returns one, called with the `aekit.plugin.SampleSpec` if it takes an argument.
         evaluators: evaluators to run after training, the recipe's ``evaluate.evaluators``: a name, a function of embeddings,
             labels and split, or a list.
         dim: dimensions of the embedding, the recipe's ``encoder.dim``.

@@ -24,7 +24,7 @@ ROUNDING = 1e-5
 _TEACHER = Field(
     min_length=1,
     description="timm:MODEL, timm:MODEL@FILE with its weights, or the folder of an encoder; initial: the encoder itself with its "
-    "initial weights; auto: for images a pretrained network at hand, else initial",
+    "initial weights; auto: for images a pretrained network on this machine, else initial",
 )
 _SIZE = Field(
     ge=8,

@@ -58,7 +58,7 @@ _MISSING = Field(
 )
 _ENCODING = Field(description="encoding of a text table, such as cp1252; auto: UTF-8 or UTF-16, else cp1252")
 _DELIMITER = Field(
-    description="one to three characters between the cells of a text table, tab or blanks; auto: found out"
+    description="one to three characters between the cells of a text table, tab or blanks; auto: detected"
 )
 _DECIMAL = Field(description="decimal separator of a text table; auto: a comma where numbers allow nothing else")
 _HEADER = Field(description="whether line 1 of a text table holds names; auto: by comparing it with the lines below")
