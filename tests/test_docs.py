@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from importlib import import_module
@@ -175,6 +176,29 @@ def test_names_that_docstrings_and_documents_refer_to_exist() -> None:
     assert len(named) > 100
     assert not [(file, name) for file, name in named if not exists(name)]
     assert not exists("aekit.Backbone.encode_visible") and not exists("aekit.no_module.name")
+
+
+def literals() -> str:
+    """Return the texts in the code, a line each, with gaps where values are formatted."""
+    texts = []
+    for path in (*(ROOT / "aekit").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("...".join(v.value for v in node.values if isinstance(v, ast.Constant)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_the_page_of_error_messages_quotes_real_ones() -> None:
+    composed = {"holds a finished run", "loss is nan", "a weight is inf"}  # of parts that differ from case to case
+    rows = re.findall(r"^\| (`.*?`) \| ", (ROOT / "docs" / "faq.md").read_text("utf-8"), re.M)
+    messages = [message for row in rows for message in re.findall("`([^`]+)`", row)]
+    texts = literals()
+    assert len(messages) > 30
+    for message in messages:
+        for part in re.split(r"\.\.\.|[';:]|\b[NAB]\b|\d+", message):
+            assert len(part.strip()) < 4 or part.strip() in composed or part.strip() in texts, (message, part)
 
 
 def test_built_in_plugins_are_in_the_changelog() -> None:
