@@ -411,7 +411,7 @@ def test_masks_that_do_not_fit_are_refused_in_one_line(command: Command, run: Pa
         path.rename(path.with_name(f"x{path.name}"))
     masks = ("--masks", copy / "ground_truth")
     error = command("anomalies", run, copy, *masks, "--split", "test", "-o", tmp_path / "out", "-q").error
-    assert "none belongs to one of 12 images; expected names such as good/000_mask.png" in error
+    assert "none belongs to any of the 12 images; expected names such as good/000_mask.png" in error
     error = command("anomalies", run, copy, "--masks", tmp_path / "none", "-o", tmp_path / "out", "-q").error
     assert f"masks = {tmp_path / 'none'}: no such folder" in error
     # One mask for two images: folders are missing.
