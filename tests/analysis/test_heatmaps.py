@@ -335,7 +335,7 @@ def test_options_that_need_images(run: Path, folder: Path) -> None:
     assert aekit.find_anomalies(encoder, rows, reference=rows, baselines=False).heatmaps is None
     with pytest.raises(DataError, match="heatmaps = -1: expected the number of images"):
         aekit.find_anomalies(run, folder, heatmaps=-1)
-    with pytest.raises(DataError, match="heatmaps = 0 makes none"):
+    with pytest.raises(DataError, match="heatmaps = 0 draws none"):
         aekit.find_anomalies(run, folder, heatmaps=0, masks=folder / "ground_truth")
 
 

@@ -416,14 +416,14 @@ def _train(objective: Objective, said: list[str]) -> Iterator[dict[str, float]]:
     yield from train(State.start(objective, settings), Batches(samples, 10, 0), settings, said.append)
 
 
-@AREA.changed("a loss that is not finite in bf16", "step 2: loss is nan in bf16; repeating it in fp32")
+@AREA.changed("a loss that is not finite in bf16", "step 2: loss is nan in bf16; repeating it and continuing in fp32")
 def _(folder: Path, listener: Listener) -> None:
     records = list(_train(Fragile((torch.bfloat16,)), listener.lines))
     assert [record["step"] for record in records] == list(range(1, 9))
     assert all(np.isfinite(record["loss"]) for record in records)
 
 
-@AREA.changed("a gradient that is not finite in bf16", "step 2: a gradient is nan in bf16; repeating it in fp32")
+@AREA.changed("a gradient that is not finite in bf16", "step 2: a gradient is nan in bf16; repeating it and continuing in fp32")
 def _(folder: Path, listener: Listener) -> None:
     objective = Fragile((torch.bfloat16,), weights=True)
     assert len(list(_train(objective, listener.lines))) == 8

@@ -708,7 +708,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert any("trained, without labels, on the same samples" in note for note in evaluation.notes)
 
 
-@AREA.refused("a run whose data can be at two places", "pass the data that is meant")
+@AREA.refused("a run whose data can be at two places", "pass one of them")
 def _(folder: Path, listener: Listener) -> None:
     np.savez(folder / "rows.npz", x=ROWS)
     aekit.fit(folder / "rows.npz", dim=2, epochs=1, backbone="linear", out=folder / "runs" / "1", report=False)
