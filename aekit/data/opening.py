@@ -17,6 +17,7 @@ import torch
 
 from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, to_numbers, unmask
+from aekit.data._checking import check_source
 from aekit.data._containers import unwrap
 from aekit.data._ownership import check_own
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data, place_of_data
@@ -32,11 +33,11 @@ from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.reading import reason_of, refuse_special
-from aekit.data.source import ArraySource, RowIds, Source, TextIds
+from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, RecipeError
-from aekit.progress import warn
 from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, prints_to_stderr, registry
+from aekit.registry.option_places import misplaced_options, with_places
 from aekit.registry.options import validate_options
 
 
@@ -76,10 +77,10 @@ def open_data(
     if isinstance(data, Source):
         if options:
             raise RecipeError(f"data.{name}: options do not apply to a source that is already open" for name in options)
-        return _checked(data, "the source", like)
+        return check_source(data, "the source", like, "")
     contents = unwrap(data)
     if contents is not None:
-        return _checked(_open_contents_with(contents, options or {}, like), contents.place, like)
+        return _open_contents(contents, options or {}, like)
     if isinstance(data, (list, tuple)):
         data = stack_rows(data)
     if isinstance(data, torch.Tensor):
@@ -90,16 +91,16 @@ def open_data(
     if hasattr(data, "__arrow_c_stream__"):
         table = to_table(data)
         if (contents := unwrap(table)) is not None:
-            return _checked(_open_contents_with(contents, options or {}, like), contents.place, like)
+            return _open_contents(contents, options or {}, like)
         source = _open_in_memory(table, options, like) if options else from_table(table, like=like)
-        return _checked(source, "the table", like)
+        return check_source(source, "the table", like, "arrays")
     if not isinstance(data, np.ndarray):
         expected = "a path, SOURCE:NAME, an array, a table or a Source"
         raise DataError(f"data of type {type(data).__name__}: expected {expected}")
     data, losses = unmask(data)
     source = _open_in_memory(data, options, like) if options else from_array(data, like=like)
     source.losses = (*losses, *source.losses)
-    return _checked(source, "the array", like)
+    return check_source(source, "the array", like, "arrays")
 
 
 def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None, *, near: Path | None = None) -> Source:
@@ -244,13 +245,19 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
     names = {plugin.name, plugin.qualified}
     others = [other for other in options if other not in names]
     if others:
-        raise RecipeError(f"data.{other}: {text} is opened by source {plugin.name!r}, not this one" for other in others)
+        misplaced = misplaced_options("data", others, [plugin])
+        raise RecipeError(
+            misplaced.get(other) or f"data.{other}: {text} is opened by source {plugin.name!r}, not this one"
+            for other in others
+        )
     source_options = next((values for other, values in options.items() if other in names), {})
     return _open(plugin, where, text, source_options, like)
 
 
 def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleSpec | None) -> Source:
     """Open an array or a table by the one source that `options` name, which must take data in memory."""
+    if misplaced := misplaced_options("data", options, registry().named("source", "arrays")):
+        raise RecipeError(misplaced.values())
     if len(options) > 1:
         raise RecipeError([f"data: options of {' and '.join(sorted(options))}; expected those of one source"])
     ((name, source_options),) = options.items()
@@ -258,6 +265,12 @@ def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleS
     if not getattr(plugin.load(), "takes_arrays", False):
         raise RecipeError([f"data.{name}: source {name!r} does not open data in memory; expected options of 'arrays'"])
     return plugin.load()(data, like, **_validate(plugin, source_options))
+
+
+def _open_contents(contents: Contents, options: Options, like: SampleSpec | None) -> Source:
+    of_numbers = isinstance(contents.samples, (np.ndarray, pa.Table))
+    source = _open_contents_with(contents, options, like)
+    return check_source(source, contents.place, like, "arrays" if of_numbers else "images")
 
 
 def _open_contents_with(contents: Contents, options: Options, like: SampleSpec | None) -> Source:
@@ -306,6 +319,9 @@ def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, An
             source = plugin.load()(where, like, **values)
     except OSError as error:
         raise DataError(f"{error.filename or text}: {reason_of(error, 'cannot be read')}") from None
+    except DataError as error:
+        error.args = (with_places(str(error), "data", plugin),)
+        raise
     except AekitError:
         raise
     except Exception as error:
@@ -324,27 +340,4 @@ def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, An
         )
         source.losses = (*source.losses, line)
     source.origin = {"data": text, "source": plugin.name, "options": dict(source_options)}
-    return _checked(source, text, like)
-
-
-def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
-    """Check that a source has samples, that their ids are unique, and that they fit `like`."""
-    if not len(source):
-        raise DataError(f"{text}: no samples in it")
-    if not isinstance(source.ids, (RowIds, TextIds)):
-        seen: set[str] = set()
-        for name in source.ids:
-            if name in seen:
-                raise DataError(f"{text}: id {name!r} occurs more than once; ids must be unique")
-            seen.add(name)
-    if like is not None and not _fits(source.spec, like):
-        raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
-    for line in source.losses:
-        warn(f"data: {line}")
-    return source
-
-
-def _fits(spec: SampleSpec, like: SampleSpec) -> bool:
-    # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
-    floats = np.dtype(spec.dtype).kind == np.dtype(like.dtype).kind == "f"
-    return (spec.kind, spec.shape) == (like.kind, like.shape) and (floats or spec.dtype == like.dtype)
+    return check_source(source, text, like, plugin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -37,16 +38,20 @@ class Effort(NamedTuple):
     evaluators: tuple[str, ...]
 
 
-def page_effort(results: Mapping[str, Any], spec: SampleSpec, dim: int, device: str = "cpu") -> Effort:
-    """Choose what the page of a run may compute, so that it costs about a tenth of the run.
+def page_effort(
+    results: Mapping[str, Any], spec: SampleSpec, dim: int, device: str = "cpu", *, thorough: bool = False
+) -> Effort:
+    """Choose what the page of a run may compute, so that it costs about a tenth of the run, unless it is to be thorough.
 
     Args:
         results: the contents of ``results.json``, for the recipe and the number of training samples.
         spec: of the samples.
         dim: D, of an embedding.
         device: type of device of the training.
+        thorough: whether the page may cost what it costs after a long run.
     """
     seconds = estimate_training_seconds(results, spec) / (1.0 if device == "cpu" else ACCELERATION)
+    seconds = math.inf if thorough else seconds
     max_samples = int(min(MAX_SAMPLES, max(MIN_SAMPLES, 20 * seconds)))
     quick = [plugin for plugin in registry().by_kind("evaluator") if "quick" in plugin.entry.tags]
     if dim > MAX_DIM or seconds < NEIGHBORS_SECONDS:

@@ -22,7 +22,7 @@ from aekit.evaluation.run import evaluate
 from aekit.io.manifests import explain_read_errors
 from aekit.objectives.base import Objective
 from aekit.progress import SILENT, Progress
-from aekit.report._effort import page_effort
+from aekit.report._effort import MAX_DIM, page_effort
 from aekit.report._evaluation_cards import LEGEND, evaluation_cards, interval_charts
 from aekit.report._findings import Finding, evaluation_headline, findings, findings_html
 from aekit.report._neighbor_cards import neighbor_cards, top_activating
@@ -36,7 +36,8 @@ from aekit.visualization.page import Page, card, fact_table, headline, metric_ti
 BARS = 64
 PARTS = 9
 """Steps of the progress bar: the samples, their layout, and the seven tabs."""
-_NONE = "The recipe names no evaluators"
+_SHORT = "The run is short, and its page with it; aekit report RUN --thorough compares the encoder with baselines"
+_WIDE = f"The embedding has more than {MAX_DIM:,} dimensions"
 _LACKS = "The evaluation that the recipe asks for is missing; run aekit report RUN"
 _HOW = "To compare an encoder with baselines: aekit embed RUN DATA -o embeddings, then aekit evaluate embeddings."
 
@@ -61,6 +62,7 @@ def run_page(
     targets: Samples | None = None,
     evaluation: Evaluation | None = None,
     rows: np.ndarray | None = None,
+    thorough: bool = False,
     progress: Progress = SILENT,
 ) -> RunReport:
     """Render the page, and collect its findings.
@@ -74,6 +76,7 @@ def run_page(
         targets: what is to be reconstructed from each sample, where that is not the sample.
         evaluation: at the end of the run, if there was one.
         rows: (N,) positions in the source of the embeddings that were evaluated, where they are known.
+        thorough: whether the page of a short run is that of a long one, with an evaluation by each quick evaluator.
         progress: receives a bar.
     """
     encoder = objective.encoder
@@ -81,7 +84,7 @@ def run_page(
     if autoencoder is not None and not autoencoder.reconstructs_samples:
         autoencoder = None
     seed = int(results["recipe"]["train"]["seed"])
-    effort = page_effort(results, encoder.spec, encoder.dim, encoder.device.type)
+    effort = page_effort(results, encoder.spec, encoder.dim, encoder.device.type, thorough=thorough)
     page = Page(folder.name, _summary(encoder, results))
     with progress.task("report", PARTS, "parts") as task:
         snapshot = take_snapshot(
@@ -95,7 +98,8 @@ def run_page(
         with explain_read_errors(folder / "log.jsonl"):
             records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
             terms = _terms(records)
-        without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else _NONE
+        without = _WIDE if encoder.dim > MAX_DIM else _SHORT
+        without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else without
         quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, effort.evaluators, seed, without)
         shown = evaluation or quick
         noticed = findings(results, _last_losses(records), snapshot, shown)

@@ -34,6 +34,7 @@ from aekit.evaluation.groups import expand_groups
 from aekit.evaluation.labels import TargetType
 from aekit.objectives.losses import LOSSES
 from aekit.registry.discovery import registry
+from aekit.registry.option_places import misplaced_options
 from aekit.registry.options import options_model, validate_options, validation_errors
 from aekit.registry.overrides import apply_overrides, read_toml, without_none
 from aekit.training._data_section import DataSection as DataSection
@@ -245,7 +246,9 @@ def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
         settings = {
             key: value for key, value in section.items() if key in model.model_fields or not isinstance(value, Mapping)
         }
-        mistakes = validation_errors(model, settings, name)
+        misplaced = misplaced_options(name, settings.keys() - model.model_fields)
+        settings = {key: value for key, value in settings.items() if key not in misplaced}
+        mistakes = [*misplaced.values(), *validation_errors(model, settings, name)]
         problems += mistakes
         if not mistakes:
             sections[name] = model.model_validate(settings)

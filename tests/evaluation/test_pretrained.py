@@ -145,7 +145,9 @@ def test_what_is_not_compared_with_says_why(
     try:
         said = Said()
         assert MODEL not in evaluation(encoder, photographs, progress=said).results
-        assert any("no weights are on this machine; name one as pretrained (--pretrained)" in line for line in said.lines)
+        assert any(
+            "no weights are on this machine; name one as pretrained (--pretrained)" in line for line in said.lines
+        )
     finally:
         at_hand.with_suffix(".kept").rename(at_hand.with_suffix(".json"))
 

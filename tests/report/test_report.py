@@ -658,8 +658,11 @@ def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: 0.0)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "short", overrides=settings)
     short = (tmp_path / "short" / "report.html").read_text("utf-8")
-    assert "The recipe names no evaluators. To compare" in short and "only principal components" in short
-    assert "Not evaluated: the recipe names no evaluators." in short
+    assert "Not evaluated: the run is short, and its page with it; aekit report RUN --thorough" in short
+    assert "only principal components" in short
+    assert aekit.make_report(tmp_path / "short", thorough=True) == tmp_path / "short" / "report.html"
+    thorough = (tmp_path / "short" / "report.html").read_text("utf-8")
+    assert "this is a quick evaluation of 150 samples" in thorough and "Not evaluated" not in thorough
     monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: np.inf)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "long", overrides=settings)
     long = (tmp_path / "long" / "report.html").read_text("utf-8")
@@ -771,7 +774,7 @@ def test_the_effort_of_a_page_follows_from_recipe_and_data() -> None:
     quick = tuple(plugin.qualified for plugin in registry().by_kind("evaluator") if "quick" in plugin.entry.tags)
     neighbors = tuple(name for name in quick if name.rpartition("/")[2] in NEIGHBOR_EVALUATORS)
     assert len(neighbors) == 2 < len(quick)
-    assert effort(2) == (600, False, ())
+    assert effort(2) == (600, False, ()) and effort(2, thorough=True) == (2000, True, quick)
     assert effort(20) == (600, False, neighbors)
     assert effort(60) == (600, True, neighbors)
     assert effort(200) == (1088, True, neighbors) and effort(200, device="cuda") == (600, False, neighbors)

@@ -16,7 +16,8 @@ LABELS = np.arange(12) % 3
 
 
 @AREA.changed(
-    "a float array (N, H, W) that is square", "read as gray images of 16x16, as they are square; kind = 'series'"
+    "a float array (N, H, W) that is square",
+    "read as gray images of 16x16, as they are square; data.arrays.kind = 'series'",
 )
 def _(folder: Path, listener: Listener) -> None:
     array = RNG.normal(size=(20, 16, 16)).astype(np.float32)

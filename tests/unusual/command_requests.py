@@ -423,7 +423,9 @@ def _(folder: Path, listener: Listener) -> None:
     assert all(np.isfinite(record["loss"]) for record in records)
 
 
-@AREA.changed("a gradient that is not finite in bf16", "step 2: a gradient is nan in bf16; repeating it and continuing in fp32")
+@AREA.changed(
+    "a gradient that is not finite in bf16", "step 2: a gradient is nan in bf16; repeating it and continuing in fp32"
+)
 def _(folder: Path, listener: Listener) -> None:
     objective = Fragile((torch.bfloat16,), weights=True)
     assert len(list(_train(objective, listener.lines))) == 8

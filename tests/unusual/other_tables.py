@@ -94,7 +94,8 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.changed(
-    "a table whose class is the first of its columns, in numbers", "column '0' has 3 different values; y = '0' uses"
+    "a table whose class is the first of its columns, in numbers",
+    "column '0' has 3 different values; data.arrays.y = '0' uses",
 )
 def _(folder: Path, listener: Listener) -> None:
     listener.lines += opened(folder, "wine.data", lines([("abc".index(row[3]) + 1, *row[:3]) for row in ROWS])).notes
@@ -223,7 +224,8 @@ def ods(path: Path, *tables: Sequence[Sequence[Any]]) -> Path:
 
 
 @AREA.changed(
-    "an OpenDocument spreadsheet whose first sheet is empty", "sheet 's1' of 2 is read; sheet = ... reads 's0'"
+    "an OpenDocument spreadsheet whose first sheet is empty",
+    "sheet 's1' of 2 is read; data.arrays.sheet = ... reads 's0'",
 )
 def _(folder: Path, listener: Listener) -> None:
     pytest.importorskip("python_calamine")

@@ -290,7 +290,9 @@ def _(folder: Path, listener: Listener) -> None:
     listener.lines += source.notes
 
 
-@AREA.changed("a single column of text that may be the label", "if 'species' is the label, y = 'species' says so")
+@AREA.changed(
+    "a single column of text that may be the label", "if 'species' is the label, data.arrays.y = 'species' says so"
+)
 def _(folder: Path, listener: Listener) -> None:
     species = [f"{number % 11},{number % 7},{'oak' if number % 3 else 'elm'}" for number in range(30)]
     source = opened(folder, "h,w,species\n" + "\n".join(species) + "\n")
@@ -300,7 +302,8 @@ def _(folder: Path, listener: Listener) -> None:
     assert labeled.labels is not None and labeled.labels[0] == "elm" and labeled.spec.size == 2
     names = opened(folder, "h,w,name\n" + "".join(f"{number},{number % 7},n{number // 2}\n" for number in range(30)))
     two = opened(folder, "h,w,city,kind\n" + "".join(f"{n},{n % 7},{'ab'[n % 2]},{'cd'[n % 2]}\n" for n in range(30)))
-    assert not any("is the label" in note for note in [*names.notes, *two.notes])
+    assert not any("is the label" in note for note in names.notes)
+    assert any("if one of 'city', 'kind' is the label, data.arrays.y = NAME says so" in note for note in two.notes)
 
 
 @AREA.changed("word vectors of GloVe: a word and its numbers a line", "word vectors: the words are ids, e.g. 'the'")
@@ -354,7 +357,9 @@ def _(folder: Path, listener: Listener) -> None:
     assert len(source) == 5 and source.spec.names == ["0: e", "0: p", "1: b", "1: x", "2: s", "2: y"]
 
 
-@AREA.changed("no names, and whole classes in the last column", "column '3' has 2 different values; y = '3' uses it")
+@AREA.changed(
+    "no names, and whole classes in the last column", "column '3' has 2 different values; data.arrays.y = '3' uses it"
+)
 def _(folder: Path, listener: Listener) -> None:
     source = opened(folder, text([*row, n % 2] for n, row in enumerate(NOISE)))
     assert source.labels is None and source.spec.shape == (4,)
@@ -636,7 +641,8 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.changed(
-    "dates and times of day", "columns of dates and times ignored: 'when', 'at'; x = [...] uses them as seconds"
+    "dates and times of day",
+    "columns of dates and times ignored: 'when', 'at'; data.arrays.x = [...] uses them as seconds",
 )
 def _(folder: Path, listener: Listener) -> None:
     rows = ([f"2024-01-0{n % 3 + 1} 10:30", f"{n % 24:02d}:15", h] for n, (h, *_) in enumerate(NOISE))

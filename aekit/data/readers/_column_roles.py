@@ -138,9 +138,13 @@ def find_unnamed_label(
         return None, []
     texts = [name for name in candidates if tables.is_text(table[name]) and not is_time(table[name])]
     if not tables.is_headerless(table):
-        alone = texts[0] if len(texts) == 1 and like is None else ""
-        repeats = alone and 2 <= len(pc.unique(table[alone])) <= len(table) // _PER_CLASS
-        return None, [f"if {alone!r} is the label, y = {alone!r} says so"] if repeats else []
+        if like is not None:
+            return None, []
+        classes = [name for name in texts if 2 <= len(pc.unique(table[name])) <= len(table) // _PER_CLASS]
+        if len(classes) == 1:
+            return None, [f"if {classes[0]!r} is the label, y = {classes[0]!r} says so"]
+        first, more = ", ".join(map(repr, classes[:3])), " ..." if len(classes) > 3 else ""
+        return None, [f"if one of {first}{more} is the label, y = NAME says so"] if classes else []
     for name in (candidates[-1], candidates[0]):
         if name in known:
             continue

@@ -204,7 +204,6 @@ def _header_of(head: bytes, stream: ByteStream, place: str) -> tuple[tuple[int, 
     if any(side < 0 for side in shape):
         raise DataError(f"{place}: damaged (an array of shape {shape})")
     if dtype.hasobject:
-        raise DataError(
-            f"{place}: it holds Python objects, which are never loaded; save numbers, all rows of one shape"
-        )
+        expected = "numbers, all rows of one shape, or text as array.astype(str)"
+        raise DataError(f"{place}: it holds Python objects, which are never loaded; save {expected}")
     return shape, is_fortran, dtype

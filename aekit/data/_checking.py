@@ -1,0 +1,50 @@
+"""Check a source that has been opened, and issue the lines on what it left out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aekit.data.source import RowIds, Source, TextIds
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError
+from aekit.progress import warn
+from aekit.registry.discovery import Plugin, registry
+from aekit.registry.option_places import with_places
+
+
+def check_source(source: Source, text: str, like: SampleSpec | None, plugin: Plugin | str) -> Source:
+    """Check that a source has samples, that their ids are unique, and that they fit `like`; issue its losses as warnings.
+
+    Args:
+        source: the source.
+        text: what was opened, for messages.
+        like: spec of an encoder's input.
+        plugin: the plugin whose options the lines of the source name, or its name.
+
+    Raises:
+        DataError: there are no samples, two have one id, or they do not fit.
+    """
+    if not len(source):
+        raise DataError(f"{text}: no samples in it")
+    if not isinstance(source.ids, (RowIds, TextIds)):
+        seen: set[str] = set()
+        for name in source.ids:
+            if name in seen:
+                raise DataError(f"{text}: id {name!r} occurs more than once; ids must be unique")
+            seen.add(name)
+    if like is not None and not _fits(source.spec, like):
+        raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
+    if isinstance(plugin, str):
+        plugin = next(iter(registry().named("source", plugin)), plugin)
+    if isinstance(plugin, Plugin):
+        source.notes = tuple(with_places(line, "data", plugin) for line in source.notes)
+        source.losses = tuple(with_places(line, "data", plugin) for line in source.losses)
+    for line in source.losses:
+        warn(f"data: {line}")
+    return source
+
+
+def _fits(spec: SampleSpec, like: SampleSpec) -> bool:
+    # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
+    floats = np.dtype(spec.dtype).kind == np.dtype(like.dtype).kind == "f"
+    return (spec.kind, spec.shape) == (like.kind, like.shape) and (floats or spec.dtype == like.dtype)

@@ -1,0 +1,58 @@
+"""Dotted names of plugins' options, ``data.arrays.y``, as recipes and ``--set`` take them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from aekit.errors import AekitError
+from aekit.registry.discovery import Plugin, registry
+from aekit.registry.options import options_model
+
+KINDS_OF_SECTIONS = {"data": ("source",), "encoder": ("backbone",), "objective": ("variant", "pretext")}
+"""Section of a recipe -> kinds of the plugins whose tables of options are in it."""
+LISTED_PLACES = 3
+"""Maximum number of places that a message lists for a misplaced option."""
+
+
+def misplaced_options(section: str, names: Iterable[str], candidates: Sequence[Plugin] | None = None) -> dict[str, str]:
+    """Find the names in a section of a recipe that are options of a plugin.
+
+    Args:
+        section: name of the section.
+        names: names that are no settings of the section.
+        candidates: plugins to look at; None: all of the section.
+
+    Returns:
+        name -> the mistake in one line, with the places where such an option may stand.
+    """
+    if candidates is None:
+        candidates = [plugin for kind in KINDS_OF_SECTIONS.get(section, ()) for plugin in registry().by_kind(kind)]
+    problems = {}
+    for name in names:
+        places = [f"{section}.{plugin.name}.{name}" for plugin in candidates if _has_option(plugin, name)]
+        if places:
+            more = " ..." if len(places) > LISTED_PLACES else ""
+            listed = " or ".join(places[:LISTED_PLACES])
+            problems[name] = f"{section}.{name}: no such option; did you mean {listed}{more}?"
+    return problems
+
+
+def with_places(line: str, section: str, plugin: Plugin) -> str:
+    """Complete the names of a plugin's options in a line: ``y = 'a'`` becomes ``data.arrays.y = 'a'``."""
+
+    def complete(match: re.Match[str]) -> str:
+        known = match[1] in options_model(plugin.load()).model_fields
+        return f"{section}.{plugin.name}.{match[0]}" if known else match[0]
+
+    return _ASSIGNMENT.sub(complete, line)
+
+
+_ASSIGNMENT = re.compile(r"(?<![\w.'\"])([a-z_]+) = (?=\S)")
+
+
+def _has_option(plugin: Plugin, option: str) -> bool:
+    try:
+        return option in options_model(plugin.load()).model_fields
+    except (AekitError, TypeError, NameError):  # a broken plugin says so where it is used
+        return False
