@@ -1,4 +1,4 @@
-"""Find the columns of a table that are not features: those that number or name the rows, splits, and labels without a name."""
+"""Find the columns of a table that are no features: those that number or name the rows, splits, and labels without a name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ID_NAME = re.compile(
 
 
 def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]:
-    """Return the columns that number or name the rows, and so are not features: name -> ``index``, ``row numbers`` or ``ids``.
+    """Return the columns that number or name the rows, and so are no features: name -> ``index``, ``row numbers`` or ``ids``.
 
     These are the index of pandas and of R; whole numbers 0, 1, ... or 1, 2, ..., also shuffled or as a part of a table has them;
     and whole numbers that are all different where the name says that they are ids. Fractions are measurements, whatever they are

@@ -44,7 +44,7 @@ def _missing_code(name: str, values: np.ndarray) -> str:
         distance = others.min() - code if code < others.min() else code - others.max()
         if distance > _ISOLATED * (others.max() - others.min()):
             count = f"{len(known) - len(others):,} of {len(values):,} rows"
-            return f"{name!r} is {code:g} in {count}, far from its other numbers; if it means missing, leave these cells empty"
+            return f"{name!r} is {code:g} in {count}, far from its other numbers; if that means missing, leave these cells empty"
     return ""
 
 

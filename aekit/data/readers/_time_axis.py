@@ -55,7 +55,7 @@ class TimeAxis(NamedTuple):
 
     Attributes:
         parts: the recordings.
-        columns: columns of times and of machines, which are not channels.
+        columns: columns of times and of machines, which are no channels.
         notes: lines about choices.
         losses: lines about rows that are sorted or left out, and gaps.
     """
@@ -221,7 +221,7 @@ def _rises(values: np.ndarray, codes: np.ndarray, strictly: bool = False) -> boo
 def _find_times(
     table: pa.Table, where: str, names: Sequence[str], time: str, groups: np.ndarray, losses: list[str]
 ) -> tuple[_Times | None, list[str]]:
-    """Return the times, and other columns of times that are not channels."""
+    """Return the times, and other columns of times that are no channels."""
     if time == "none":
         return None, [name for name in names if name.strip().lower() in TIME_COLUMNS]
     if time != "auto":
