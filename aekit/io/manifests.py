@@ -128,7 +128,7 @@ def explain_read_errors(place: Path, what_to_do: str = "") -> Iterator[None]:
     except Exception as error:  # damaged content can raise anything
         print_traceback(error)
         if out_of_memory(error):
-            raise OutOfMemoryError(f"{place}: does not fit into free memory") from error
+            raise OutOfMemoryError(f"{place}: does not fit into the memory that is free") from error
         hint = f"; {what_to_do}" if what_to_do else ""
         raise DamagedError(f"{place}: {_reason(error)}{hint}") from error
 

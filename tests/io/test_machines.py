@@ -64,7 +64,7 @@ def test_an_installed_package_that_fails_is_not_to_be_installed(
 )
 def test_an_artifact_that_memory_does_not_hold_is_not_damaged(error: Exception, tmp_path: Path) -> None:
     with (
-        pytest.raises(OutOfMemoryError, match=r"part.parquet: does not fit into free memory$"),
+        pytest.raises(OutOfMemoryError, match=r"part.parquet: does not fit into the memory that is free$"),
         explain_read_errors(tmp_path / "part.parquet", "embed again"),
     ):
         raise error
