@@ -14,6 +14,9 @@ from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import open_progress
 from aekit.registry.overrides import nest, parse_override
 
+SEED = click.IntRange(0, 2**32 - 1)
+"""Seeds that all libraries take."""
+
 
 def examples(*commands: str) -> str:
     """Return the epilog of a command's help text: calls of it, each without ``aekit``."""
@@ -120,36 +123,6 @@ def set_option(example: str) -> Callable[..., Any]:
 def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
     """Turn ``{"data.images.size": 96}`` into options of sources, ``{"images": {"size": 96}}``."""
     return nest({name.removeprefix("data."): value for name, value in overrides.items()})
-
-
-__all__ = [
-    "Progress",
-    "baselines_option",
-    "batch_size_option",
-    "choice_option",
-    "device_option",
-    "drawing_options",
-    "engine_options",
-    "examples",
-    "groups_option",
-    "json_option",
-    "labels_option",
-    "max_samples_option",
-    "print_analysis",
-    "print_json",
-    "processes_option",
-    "projection_option",
-    "quiet_option",
-    "run_device_option",
-    "seed_option",
-    "set_option",
-    "source_options",
-    "without_results",
-]
-
-
-SEED = click.IntRange(0, 2**32 - 1)
-"""Seeds that all libraries take."""
 
 
 def seed_option(seeds: str) -> Callable[..., Any]:
