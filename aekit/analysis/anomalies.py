@@ -182,9 +182,7 @@ def find_anomalies(
             alarms=alarms,
             heatmaps=maps,
         )
-        conclusion = result.text(0).splitlines()[0]
-        page = anomalies_page(conclusion, notes, encoder, source, positions, combined, labels, alarms, metrics, maps)
-        result = replace(result, page=page)
+        result = replace(result, page=anomalies_page(result, encoder, source, positions))
         if folder is not None:
             result.save(folder)
     return result
