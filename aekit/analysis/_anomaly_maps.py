@@ -312,7 +312,7 @@ def check_heat_maps(spec: SampleSpec, count: int | None, patches: bool | None, m
 
 
 def _images(samples: Samples, chosen: np.ndarray) -> Iterator[Tensor]:
-    """Yield batches of up to 512 evenly spaced images, of the chosen ones, (N,) bool, among them."""
+    """Yield batches of up to 512 evenly spaced images among those that are chosen, (N,) bool."""
     start = 0
     for raw in samples.chunks(size=_BATCH, max_samples=MAX_IMAGES):
         part = chosen[start : start + len(raw)]

@@ -49,7 +49,7 @@ def networks_at_hand() -> list[str]:
 
 
 def cached_repositories() -> list[str]:
-    """Return the names of the models in the cache of the Hugging Face hub whose weights are there complete, as safetensors."""
+    """Return the names of the models in the cache of the Hugging Face hub whose weights are complete there, as safetensors."""
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
     except ImportError:  # then there is no cache either

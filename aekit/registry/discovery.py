@@ -170,7 +170,7 @@ class Registry:
         raise PluginError(f"{where}no {kind} {name!r}{closest_name(name, {p.name for p in self.by_kind(kind)})}{hint}")
 
     def require(self, record: dict[str, str], *, required_by: str) -> Plugin:
-        """Return the plugin that a saved artifact names; if it is missing, the error says described to install."""
+        """Return the plugin that a saved artifact names; if it is missing, the error says what to install."""
         kind, name, distribution = record["kind"], record["name"], record["distribution"]
         described = f"{required_by}: {kind} {name!r} of {distribution} {record['version']}"
         qualified = f"{distribution}/{name}"

@@ -138,7 +138,7 @@ def _made(plugin: Plugin, kind: type[Part], /, *args: Any, **options: Any) -> Pa
 
 
 def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObjective, LayerSettings]]:
-    """Build the objectives that train single layers before the autoencoder network, in order; none unless the recipe asks for it.
+    """Build the objectives that train single layers before the whole network, in order; none unless the recipe asks for it.
 
     Raises:
         RecipeError: the objective or the backbone has no layers, or the recipe has settings for more layers than there are.

@@ -134,7 +134,7 @@ class SavedRun:
         write_text(folder / "README.md", model_card(read_description(folder) | card_fields(self.results)))
 
     def finish(self, *, report: bool = True) -> None:
-        """Create the missing evaluation, model card and, with `report`, report. If one fails, a warning names it."""
+        """Create the missing evaluation, the model card and, if asked for, the report. If one fails, a warning names it."""
         self.add_evaluation()
         if not report or not self._try("report", self.report):
             self._try("model card", self.write_card)

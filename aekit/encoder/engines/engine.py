@@ -35,7 +35,7 @@ class Work:
         device: of the networks.
         batch: number of samples of a batch; workers get whole batches.
         folder: with the files that workers need, which are there once `settings` is called.
-        settings: returns further settings of theirs, as JSON expresses them; called while they start.
+        settings: returns further settings for the workers, as plain JSON; called while they start.
         progress: receives lines.
     """
 

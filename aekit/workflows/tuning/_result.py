@@ -154,8 +154,8 @@ class Tuning:
             parts.append(f"twice the training time is expected to change the score by {_signed(self.more_training)}")
         if self.more_candidates is not None:
             parts.append(
-                f"the second half of the candidates changed it by {_signed(self.more_candidates)}, which bounds about what as "
-                f"many more would bring"
+                f"the second half of the candidates changed the score by {_signed(self.more_candidates)}, about the most that "
+                f"as many more would bring"
             )
         if not parts:
             return "What more time would bring is unknown: too few candidates and rungs."
