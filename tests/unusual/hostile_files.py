@@ -409,7 +409,8 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.refused(
-    "a network that does not fit in memory, on the command line", "out of memory: 4,000,000,000,000 bytes more"
+    "a network that does not fit in memory, on the command line",
+    "out of memory: could not allocate 4,000,000,000,000 bytes;",
 )
 def _(folder: Path, listener: Listener) -> None:
     np.save(folder / "x.npy", ROWS)
