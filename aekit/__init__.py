@@ -16,10 +16,10 @@ import sys
 from aekit._lazy import lazy_exports
 from aekit.version import __version__ as __version__
 
-if sys.platform == "win32":  # its files and processes are locked and stopped in other ways
+if sys.platform == "win32":  # which locks files and stops processes in other ways
     raise ImportError("aekit runs on Linux and macOS; on Windows use it in the Windows Subsystem for Linux")
 
-TYPE_CHECKING = False  # type checkers take it for that of `typing`, which takes long to import
+TYPE_CHECKING = False  # to type checkers the same as that of `typing`, whose import is slow
 if TYPE_CHECKING:
     from aekit.analysis.anomalies import find_anomalies as find_anomalies
     from aekit.analysis.clustering import find_clusters as find_clusters

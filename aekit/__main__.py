@@ -12,7 +12,7 @@ def _leave(number: int, frame: object) -> None:
 
 
 def _end(code: object) -> None:
-    """End the process as Python does, except that the interpreter is not taken apart, which takes .7 s with torch.
+    """End the process as Python does, but without tearing down the interpreter, which takes 0.7 s with torch.
 
     Threads are joined, exit handlers called and streams flushed; the system frees the memory. A debugger or profiler that runs
     this program goes on after it.

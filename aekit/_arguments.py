@@ -1,5 +1,4 @@
-"""Check calls of public functions: name the nearest argument where one does not exist, say what an argument is expected to be,
-and say in one line which file failed or that memory was short."""
+"""Check calls of public functions, so that a wrong argument, a file that fails and lack of memory are errors of one line."""
 
 from __future__ import annotations
 
@@ -22,9 +21,10 @@ class ArgumentError(AekitError, TypeError):
 
 
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
-    """Make a public function refuse an unknown keyword argument with the nearest valid name, a call without a required argument
-    or without the name of one that needs it, and a path, text, number or truth value of another type, and say in one line which
-    file failed or that memory is short. Functions that take any keyword arguments check them themselves.
+    """Make a public function check its arguments, and report failures of files and memory in one line.
+
+    It refuses unknown keyword arguments, with the nearest valid name; missing arguments, and arguments that must be named; and
+    paths, texts, numbers and truth values of another type. Functions that take any keyword arguments check them themselves.
 
     Args:
         function: the function.

@@ -17,17 +17,17 @@ from contextlib import contextmanager
 INTERRUPTED = 130
 """Exit code of a command that was stopped."""
 SHOWN, LONGEST = 200, 2000
-"""Most characters of a value from a file that a message shows, and most characters of a message."""
+"""Maximum length of a value from a file in a message, and of a message."""
 
 
 def printable(value: object, longest: int = SHOWN, *, keep: str = "") -> str:
-    """Return a value as text in one line that a terminal shows as it is: the one way of foreign text into messages.
+    """Return a value as text in one line that a terminal shows as it is: foreign text enters messages only this way.
 
     Control characters, line breaks, invisible characters and bytes that are not UTF-8 become escapes; long text is cut.
 
     Args:
         value: the value; anything but a str by its repr.
-        longest: most characters to return.
+        longest: maximum number of characters to return.
         keep: control characters that are left as they are.
 
     Examples:
@@ -68,7 +68,7 @@ _NAMES_OF_COPIES: dict[str, str] = {}
 
 
 def name_copy(path: str, name: str) -> None:
-    """Let messages name what a file or folder is a copy of, such as ``s3://bucket/photos``, instead of the copy.
+    """Let messages name the original of a local copy, such as ``s3://bucket/photos``, instead of the copy.
 
     Args:
         path: of the copy.
@@ -121,11 +121,11 @@ class OutputError(AekitError):
 
 
 class FileError(AekitError, OSError):
-    """A file or folder that the operating system does not open, read or write, or a name that it does not take."""
+    """A file or folder that the operating system cannot open, read or write, or a name that it does not accept."""
 
 
 class OutOfMemoryError(AekitError, MemoryError):
-    """More memory was wanted than there is."""
+    """More memory was requested than is available."""
 
 
 class TrainingError(AekitError):
@@ -133,7 +133,7 @@ class TrainingError(AekitError):
 
 
 class AekitWarning(UserWarning):
-    """Something that aekit changed, left out or could not finish, and went on. All other warnings of aekit are subclasses."""
+    """Something that aekit changed, left out or could not finish. All other warnings of aekit are subclasses."""
 
 
 class DataWarning(AekitWarning):
@@ -177,7 +177,7 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     match = _WANTED.search(text)
     amount = match[1].strip().replace(". ", " ") if match else ""  # NumPy writes "703. KiB"
     amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount
-    wanted = f": {amount} more were wanted" if amount else ""
+    wanted = f": could not allocate {amount}" if amount else ""
     advice = "lower train.batch_size, the width of the network (encoder.dim) or AEKIT_MEMORY, or use less data"
     return OutOfMemoryError(f"out of memory{wanted}; {advice}")
 

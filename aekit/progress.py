@@ -1,4 +1,4 @@
-"""Report progress and losses. What is shown, and where, is decided by `aekit.progress_display`."""
+"""Report progress, results and warnings. `aekit.progress_display` decides what to show, and where."""
 
 from __future__ import annotations
 

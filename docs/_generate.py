@@ -214,8 +214,8 @@ def _options(options: list[dict[str, str]]) -> str:
 def _command_section(command: click.Command, parent: click.Context, name: str, level: int) -> str:
     context = click.Context(command, info_name=name, parent=parent)
     usage = f"{context.command_path} {' '.join(command.collect_usage_pieces(context))}"
-    text = [f"{'#' * level} {context.command_path}", f"```text\n{usage}\n```", _help(command)]
-    text.append(_parameters(command, context))
+    text = [f"{'#' * level} {context.command_path}", f"```text\n{usage}\n```", _help(command.help)]
+    text += [_parameters(command, context), _help(command.epilog)]
     if isinstance(command, click.Group):
         for inner in command.list_commands(context):
             subcommand = command.get_command(context, inner)
@@ -223,8 +223,8 @@ def _command_section(command: click.Command, parent: click.Context, name: str, l
     return "\n\n".join(part for part in text if part)
 
 
-def _help(command: click.Command) -> str:
-    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+def _help(text: str | None) -> str:
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
     return "\n\n".join(
         f"```text\n{part.removeprefix(chr(8)).strip()}\n```" if part.startswith("\b") else _plain(part)
         for part in paragraphs

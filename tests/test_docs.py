@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -19,6 +22,7 @@ from aekit.training.recipe import SECTIONS, make_recipe
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS += sorted((ROOT / "recipes").rglob("*.md"))
+REFERENCE = r"`(aekit(?:_plugins)?(?:\.\w+)+)(?:\(\))?`"
 ids = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
 
@@ -140,6 +144,61 @@ def test_public_names_in_python_examples_exist() -> None:
     for block in re.findall(r"```python\n(.*?)```", text, re.S):
         for name in re.findall(r"\baekit\.(\w+)\b", block):
             assert hasattr(aekit, name) or name in ("digest", "plugin", "testing", "errors"), name
+
+
+def exists(name: str) -> bool:
+    """Return whether a dotted name is a module, or an attribute, field or option in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        if find_spec_or_none(".".join(parts[:count])) is None:
+            continue
+        place = import_module(".".join(parts[:count]))
+        for part in parts[count:]:
+            if part in getattr(place, "__annotations__", {}):  # a field without a default
+                return True
+            if not hasattr(place, part):
+                return False
+            place = getattr(place, part)
+        return True
+    return False
+
+
+def find_spec_or_none(module: str) -> ModuleSpec | None:
+    try:
+        return find_spec(module)
+    except ModuleNotFoundError:  # what is before the last dot is not a package
+        return None
+
+
+def test_names_that_docstrings_and_documents_refer_to_exist() -> None:
+    files = [*DOCUMENTS, *(ROOT / "aekit").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    named = [(path.name, name) for path in files for name in re.findall(REFERENCE, path.read_text("utf-8"))]
+    assert len(named) > 100
+    assert not [(file, name) for file, name in named if not exists(name)]
+    assert not exists("aekit.Backbone.encode_visible") and not exists("aekit.no_module.name")
+
+
+def literals() -> str:
+    """Return the texts in the code, a line each, with gaps where values are formatted."""
+    texts = []
+    for path in (*(ROOT / "aekit").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("...".join(v.value for v in node.values if isinstance(v, ast.Constant)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_the_page_of_error_messages_quotes_real_ones() -> None:
+    composed = {"holds a finished run", "loss is nan", "a weight is inf"}  # of parts that differ from case to case
+    rows = re.findall(r"^\| (`.*?`) \| ", (ROOT / "docs" / "faq.md").read_text("utf-8"), re.M)
+    messages = [message for row in rows for message in re.findall("`([^`]+)`", row)]
+    texts = literals()
+    assert len(messages) > 30
+    for message in messages:
+        for part in re.split(r"\.\.\.|[';:]|\b[NAB]\b|\d+", message):
+            assert len(part.strip()) < 4 or part.strip() in composed or part.strip() in texts, (message, part)
 
 
 def test_built_in_plugins_are_in_the_changelog() -> None:

@@ -211,7 +211,7 @@ class Detector:
         check_same_encoder(encoder.digest, self.digest, what="the run", maker=f"{owner} was fitted to embeddings")
 
     def save(self, folder: Path, *, patches: bool = False) -> None:
-        """Write ``detector.json`` and ``detector.safetensors`` into an existing folder, beside a memory of patches or not."""
+        """Write ``detector.json`` and ``detector.safetensors`` into an existing folder, with or without a patch memory."""
         save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / FORMAT.tensors)
         record = {"encoder": self.digest, "scores": self.names, "weights": self.weights, "patches": patches}
         FORMAT.write(folder, record)
@@ -237,7 +237,7 @@ class Detector:
         return detector
 
     def _check_tensors(self, dim: int, size: int) -> None:
-        """Raise a `ValueError` if the tensors are not those of the scores, of embeddings and samples of these dimensions."""
+        """Raise a `ValueError` if a tensor of a score is missing, or does not fit embeddings and samples of these dimensions."""
         shapes: dict[str, tuple[int | None, ...]] = {"mean": (dim,), "scale": (dim,), "codes": (None, dim)}
         shapes |= {"whitening": (dim, None)} if "code" in self.names else {}
         if set(RAW_SCORES) & set(self.names):

@@ -57,7 +57,7 @@ class HeatMaps:
 
     @property
     def shown(self) -> str:
-        """Name of the map that is shown where there is room for one."""
+        """Name of the map to show where there is room for one only."""
         return list(self.maps)[-1]
 
     def overlay(self, rank: int, name: str = "") -> np.ndarray:
@@ -71,7 +71,7 @@ class HeatMaps:
         return overlay(self.pixels[rank], self.scales[name].to_unit(self.maps[name][rank]))
 
     def draw(self, rank: int) -> Image.Image:
-        """Draw an image beside its heat maps with their color scales; `rank` counts from 0."""
+        """Draw an image next to its heat maps with their color scales; `rank` counts from 0."""
         maps = {name: heat[rank] for name, heat in self.maps.items()}
         title = f"{rank + 1}: {self.ids[rank]}"
         return draw_heat_maps(self.pixels[rank], maps, self.scales, title=title, mask=self.masks[rank])

@@ -55,7 +55,7 @@ def anomalies_by_label(labels: np.ndarray | None, normal: Sequence[str] | None, 
     names = label_texts(labels)
     if unlabeled := int((names == "").sum()):
         notes.append(
-            f"no metrics: {unlabeled} of {len(names)} samples have no label, so that they may be anomalies or not"
+            f"no metrics: {unlabeled} of {len(names)} samples have no label, so it is unknown whether they are anomalies"
         )
         return None
     if normal:

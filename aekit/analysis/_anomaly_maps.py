@@ -132,7 +132,7 @@ class HeatMapper:
         """
         if folder is None:
             mapper = cls(encoder, autoencoder, {}, None, {})
-            mapper.notes.append("no heat maps of patches: the detector was saved without a memory of patches")
+            mapper.notes.append("no heat maps of patches: the detector was saved without a patch memory")
             return mapper
         memory, levels = PatchMemory.load(folder, encoder)
         return cls(encoder, autoencoder, {PATCHES: memory}, None, levels)
@@ -181,7 +181,7 @@ class HeatMapper:
         return names + ([] if self.mean is None else [MEAN_IMAGE]) + [n for n in self.memories if n == RAW_PATCHES]
 
     def evaluate_with(self, masks: Masks | None, patches: bool | None, count: int) -> None:
-        """Set what the maps are evaluated by, and whether all images are scored.
+        """Set the masks to evaluate the maps by, and whether to score all images.
 
         Args:
             masks: which pixels are anomalous, or None.
@@ -223,7 +223,7 @@ class HeatMapper:
         return {PATCHES: np.concatenate(scores).astype(np.float64)} if self.scores_all else {}, pixels
 
     def add_pixels(self, pixels: Pixels) -> None:
-        """Add the counts of images, as `score` returns them, to what the maps are evaluated by."""
+        """Add the counts of pixels that `score` returned to those that evaluate the maps."""
         for name, by_image in pixels.items():
             for counts in by_image:
                 if counts is not None:
@@ -296,7 +296,7 @@ def check_heat_maps(spec: SampleSpec, count: int | None, patches: bool | None, m
         masks: masks that were given, or None.
 
     Raises:
-        DataError: the samples are no images, and something was asked for that needs them; masks without heat maps; a negative
+        DataError: the samples are not images, and something was asked for that needs them; masks without heat maps; a negative
             count.
     """
     if count is not None and count < 0:
@@ -307,12 +307,12 @@ def check_heat_maps(spec: SampleSpec, count: int | None, patches: bool | None, m
             raise DataError(f"{wanted[0]}: needs images; the encoder takes {spec}")
         return False
     if count == 0 and masks is not None:
-        raise DataError("masks: evaluate heat maps, of which heatmaps = 0 makes none; leave one of the two out")
+        raise DataError("masks: need heat maps, but heatmaps = 0 draws none; leave one of them out")
     return count != 0 or bool(patches)
 
 
 def _images(samples: Samples, chosen: np.ndarray) -> Iterator[Tensor]:
-    """Yield batches of those of up to 512 evenly spaced images that are chosen, (N,) bool."""
+    """Yield batches of up to 512 evenly spaced images among those that are chosen, (N,) bool."""
     start = 0
     for raw in samples.chunks(size=_BATCH, max_samples=MAX_IMAGES):
         part = chosen[start : start + len(raw)]

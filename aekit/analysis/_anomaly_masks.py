@@ -79,7 +79,7 @@ def find_masks(source: Source, rows: np.ndarray, masks: Any = None) -> Masks | N
     Args:
         source: source of images.
         rows: (N,) positions of the images that are scored.
-        masks: folder of masks, or an array (N, H, W) of masks of the images at `rows`; None: a folder ``ground_truth`` beside
+        masks: folder of masks, or an array (N, H, W) of masks of the images at `rows`; None: a folder ``ground_truth`` next to
             the folders of the images, if there is one.
 
     Raises:
@@ -90,7 +90,7 @@ def find_masks(source: Source, rows: np.ndarray, masks: Any = None) -> Masks | N
     paths: Sequence[Path] = getattr(source, "paths", ())
     if not len(paths):
         if masks is not None:
-            raise DataError(f"masks = {masks}: the images are no files; pass masks as an array (N, H, W)")
+            raise DataError(f"masks = {masks}: the images are not files; pass masks as an array (N, H, W)")
         return None
     if masks is not None and not Path(masks).is_dir():
         raise DataError(f"masks = {masks}: no such folder; expected one with masks such as crack/000{ENDING}.png")
@@ -104,7 +104,7 @@ def find_masks(source: Source, rows: np.ndarray, masks: Any = None) -> Masks | N
     if not mask_of and masks is not None:
         expected = _example(paths[rows[0]])
         raise DataError(
-            f"masks = {masks}: none belongs to one of {len(rows)} images; expected names such as {expected}"
+            f"masks = {masks}: none belongs to any of the {len(rows)} images; expected names such as {expected}"
         )
     if not mask_of:
         return None
@@ -123,7 +123,7 @@ def _of_array(masks: np.ndarray, source: Source, rows: np.ndarray) -> Masks:
 
 
 def _folder_beside(path: Path) -> Path | None:
-    """Return the folder of masks of an image, which lies beside a folder above the image, or None."""
+    """Return the folder of masks of an image, which lies next to a folder above the image, or None."""
     return next((above / FOLDER for above in path.parents[1:_LEVELS] if (above / FOLDER).is_dir()), None)
 
 

@@ -1,18 +1,16 @@
-"""Show the result of a search for anomalies as a page: the most anomalous samples, images beside their heat maps."""
+"""Show the result of a search for anomalies as a page: the most anomalous samples, images next to their heat maps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from aekit.analysis._anomaly_heatmaps import HeatMaps
-from aekit.analysis._anomaly_threshold import Alarms
+from aekit.analysis._anomaly_results import Anomalies
 from aekit.data.source import Source, read_valid
 from aekit.encoder.encoder import Encoder
-from aekit.evaluation.results import Metric
 from aekit.visualization.sample_page import SamplePage, Section, ShownSample, Thumbnails, thumbnails_of
 from aekit.visualization.sprite_sheets import PIXELS, SpriteSheetBuilder, image_sprite_sheet
 
@@ -21,32 +19,17 @@ COUNT = 60
 _GAP = 2
 
 
-def anomalies_page(
-    conclusion: str,
-    notes: Sequence[str],
-    encoder: Encoder,
-    source: Source,
-    positions: np.ndarray,
-    scores: np.ndarray,
-    labels: np.ndarray | None,
-    alarms: Alarms | None,
-    metrics: dict[str, dict[str, Metric]],
-    heatmaps: HeatMaps | None,
-) -> SamplePage:
-    """Return the page.
+def anomalies_page(result: Anomalies, encoder: Encoder, source: Source, positions: np.ndarray) -> SamplePage:
+    """Return the page of a result: its conclusion on top, or if samples are flagged as anomalies, their number.
 
     Args:
-        conclusion: the sentence at its top, unless samples are called anomalies: that comes first.
-        notes: remarks below it.
+        result: the scores, without a page.
         encoder: encoder of the samples.
         source: source of the samples.
         positions: (N,) positions in it, the most anomalous sample first.
-        scores: (N,) combined scores.
-        labels: (N,) labels, or None.
-        alarms: which samples are called anomalies, or None.
-        metrics: name of a score -> metrics; empty without labels.
-        heatmaps: heat maps of the first samples, or None.
     """
+    scores, labels, alarms, heatmaps = result.scores["combined"], result.labels, result.alarms, result.heatmaps
+    conclusion = result.text(0).splitlines()[0]
     has_maps = heatmaps is not None and len(heatmaps.ids) > 0
     count = min(len(positions), len(heatmaps.ids) if heatmaps is not None and has_maps else COUNT)
     hashes, samples = source.fingerprints(positions[:count]), []
@@ -70,17 +53,18 @@ def anomalies_page(
     sections = [Section(title=title, remark=remark, samples=samples)]
     if heatmaps is not None and heatmaps.metrics:
         sections.append(Section(title="Pixels", remark=heatmaps.conclusion(), table=heatmaps.rows()))
-    if metrics:
+    if result.metrics:
         rows = [
-            {"score": name} | {key.replace("_", " "): str(m) for key, m in by.items()} for name, by in metrics.items()
+            {"score": name} | {key.replace("_", " "): str(metric) for key, metric in metrics.items()}
+            for name, metrics in result.metrics.items()
         ]
         sections.append(Section(title="Scores", table=rows))
     return SamplePage(
         title="Anomalies",
         conclusion=conclusion if alarms is None else alarms.text(),
         severity="notice",
-        notes=[*([] if alarms is None else [conclusion]), *notes],
-        encoder=encoder.digest,
+        notes=[*([] if alarms is None else [conclusion]), *result.notes],
+        encoder=result.digest,
         sections=sections,
         thumbnails=_pairs(heatmaps)
         if heatmaps is not None and has_maps
@@ -98,7 +82,7 @@ def _explanation(heatmaps: HeatMaps) -> str:
 
 
 def _pairs(heatmaps: HeatMaps) -> Thumbnails:
-    """Draw images beside their heat maps, the smaller the more they are."""
+    """Draw images next to their heat maps, smaller if there are more of them."""
     count, height, width, _ = heatmaps.pixels.shape
     scale = min(1.0, math.sqrt(PIXELS / (2 * count * height * width)))
     size = max(1, round(scale * width)), max(1, round(scale * height))

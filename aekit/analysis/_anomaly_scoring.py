@@ -1,4 +1,4 @@
-"""Score samples in this process, or in the workers of an engine, which load what scores them from a folder."""
+"""Score samples in this process, or in the workers of an engine, which load the scorer from a folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCORE, _PIXELS = "score ", "pixels "
 
 @dataclass
 class Scorer:
-    """What scores samples.
+    """An encoder with everything that scores its samples.
 
     Attributes:
         encoder: trained encoder.
@@ -51,13 +51,13 @@ class Scorer:
     baselines: BaselineDetectors | None
 
     def score(self, positions: np.ndarray, raw: Tensor) -> tuple[dict[str, np.ndarray], Pixels]:
-        """Score raw samples (B, *shape) at (B,) positions: name -> (B,), and counts of pixels as of `HeatMapper.score`."""
+        """Score raw samples (B, *shape) at (B,) positions: name -> (B,), and pixel counts as in `HeatMapper.score`."""
         scores = self.detector.scores(self.encoder, self.autoencoder, raw)
         of_patches, pixels = ({}, Pixels()) if self.mapper is None else self.mapper.score(positions, raw)
         return scores | of_patches | (self.baselines.scores(raw) if self.baselines else {}), pixels
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Write it into an empty folder; return what `load` needs beside, as JSON expresses it."""
+        """Write it into an empty folder; return what `load` needs besides, as plain JSON."""
         self.encoder.copy_to(folder / "encoder")
         if self.autoencoder is not None:
             self.autoencoder.save_decoder(folder / "decoder")
@@ -145,14 +145,14 @@ def _scores_of(result: Result) -> dict[str, np.ndarray]:
     """Return name -> (M,) scores.
 
     Raises:
-        MessageError: they are no scores.
+        MessageError: they are not scores.
     """
     scores = {n.removeprefix(_SCORE): column for n, column in result.columns.items() if n.startswith(_SCORE)}
     if len(result.positions) and "combined" not in scores:
-        raise MessageError("a worker has sent no scores")
+        raise MessageError("a worker sent no scores")
     for name, values in scores.items():
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
-            raise MessageError(f"a worker has sent what are no scores: {name}")
+            raise MessageError(f"a worker sent invalid scores: {name}")
     return scores  # type: ignore[return-value]
 
 
@@ -160,14 +160,14 @@ def _pixels_of(result: Result) -> Pixels:
     """Return name of a map -> (M,) counts of pixels, as `count_pixels` returns them, or None.
 
     Raises:
-        MessageError: they are no counts.
+        MessageError: they are not counts.
     """
     pixels = Pixels()
     for name, column in result.columns.items():
         if name.startswith(_PIXELS):
             counts = [array_from_bytes(value) if len(value) else None for value in column]
             if any(c is not None and (c.dtype != np.float64 or c.ndim != 2 or len(c) != 4) for c in counts):
-                raise MessageError(f"a worker has sent what are no counts of pixels: {name}")
+                raise MessageError(f"a worker sent invalid pixel counts: {name}")
             pixels[name.removeprefix(_PIXELS)] = counts
     return pixels
 

@@ -22,7 +22,7 @@ MAX_HELD_OUT = 5000
 
 @dataclass(frozen=True)
 class Alarms:
-    """Samples that are called anomalies.
+    """Samples that are flagged as anomalies.
 
     Attributes:
         rate: promised rate of false alarms: at most this fraction of normal samples is called an anomaly.
@@ -41,11 +41,11 @@ class Alarms:
 
     @property
     def flags(self) -> np.ndarray:
-        """(N,) bool, which samples are called anomalies."""
+        """(N,) bool, which samples are flagged as anomalies."""
         return self.p_values <= self.rate
 
     def text(self) -> str:
-        """Return how many samples are called anomalies, and how right that is where labels tell, in one line."""
+        """Return in one line how many samples are flagged as anomalies and, with labels, how many of them rightly."""
         line = (
             f"{int(self.flags.sum()):,} of {len(self.p_values):,} samples are called anomalies, at a false-alarm rate of "
             f"{100 * self.rate:g}% ({self.held_out:,} held-out normal samples)"

@@ -1,4 +1,4 @@
-"""Score vectors by their own values, beside the network: by their neighbors and by the tails of their columns."""
+"""Score vectors by their own values, without the network: by their neighbors and by the tails of their columns."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def may_be_contaminated(source: Source, rows: np.ndarray, samples: Samples, note
 
 
 def most_stored(size: int) -> int:
-    """Return how many reference samples of this size are stored at most."""
+    """Return the maximum number of reference samples of this size to store."""
     return min(MAX_REFERENCE, max(100, STORED_VALUES // size))
 
 

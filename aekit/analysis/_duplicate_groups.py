@@ -1,4 +1,4 @@
-"""Open what is searched for duplicates, and form groups of them."""
+"""Open the data to search for duplicates, and group the duplicates."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Collection:
             *(np.concatenate([getattr(part, n) for part in parts]) for n in ("thumbnails", "hashes", "usable"))
         )
 
-    def equal_pairs(self, progress: Progress) -> list[tuple[int, int]]:
+    def equal_pairs(self) -> list[tuple[int, int]]:
         """Return pairs that link the samples of equal content."""
         first: dict[tuple[str, bool], int] = {}
         pairs = []
@@ -185,9 +185,7 @@ def _contents(part: Embeddings | Source, progress: Progress) -> list[str]:
     return hashes
 
 
-def near_embeddings(
-    collection: Collection, progress: Progress
-) -> tuple[np.ndarray | None, list[tuple[int, int, float]]]:
+def near_embeddings(collection: Collection) -> tuple[np.ndarray | None, list[tuple[int, int, float]]]:
     """Return (N, K) rows of the nearest embeddings, and nearly equal pairs with their fraction of the typical distance.
 
     The neighbors come from an index of FAISS. As in the check for leakage, a pair is nearly equal at a tenth of the median

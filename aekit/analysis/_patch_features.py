@@ -81,7 +81,7 @@ class PatchFeatures:
         return torch.cat(parts, 1)
 
     def _maps(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Tensor | None]:
-        """Return the feature map (B, C, h, w) of these stages, or of all; None for others, and where an output is no map."""
+        """Return the feature map (B, C, h, w) of these stages, or of all; None for others, and where an output is not a map."""
         with torch.inference_mode():
             maps = list[Tensor | None]()
             for number, layer in enumerate(self._layers if stages is None else self._layers[: max(stages) + 1]):
@@ -91,7 +91,7 @@ class PatchFeatures:
 
 
 def _as_map(x: Tensor, size: tuple[int, ...]) -> Tensor | None:
-    """Return the output of a stage for an input of this size (H, W) as (B, C, h, w), or None if it is no map."""
+    """Return the output of a stage for an input of this size (H, W) as (B, C, h, w), or None if it is not a map."""
     if x.ndim == 4:
         # Some networks put the channels last; then the other two axes have the ratio of the image's sides.
         first, last = (_ratio_error(tuple(x.shape[axes]), size) for axes in (slice(2, 4), slice(1, 3)))

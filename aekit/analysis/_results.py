@@ -1,4 +1,4 @@
-"""What results of analyses share: a conclusion in words, a table of the samples, plain JSON and an image."""
+"""Base of the results of analyses: a conclusion in words, a table of the samples, plain JSON and an image."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class AnalysisResult(ABC):
 
     @abstractmethod
     def summary(self) -> dict[str, Any]:
-        """Return what is not said of each sample, as plain JSON."""
+        """Return the facts about the whole result, rather than about a sample, as plain JSON."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as plain JSON, with the digest of the encoder where there is one."""

@@ -80,7 +80,7 @@ def find_anomalies(
         heatmaps: number of heat maps, of the most anomalous images; default: 24 for images.
         patches: score every image by its most anomalous patch too; default: if there are masks, or few images.
         masks: masks of the anomalies in images, to evaluate the heat maps by: a folder, or an array (N, H, W); default: a folder
-            ``ground_truth`` beside the images, if there is one.
+            ``ground_truth`` next to the images, if there is one.
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
         seed: seed of the isolation forest and the bootstrap.
         device: device to compute on, such as ``cuda``.
@@ -95,7 +95,7 @@ def find_anomalies(
     Raises:
         DataError: unusable data, an unknown label or split, nothing to fit a detector on, or too few held-out normal samples
             for the threshold; masks that do not fit their images.
-        RecipeError: a threshold that is no probability; there is no such engine, or it does not take these options.
+        RecipeError: a threshold that is not a probability; there is no such engine, or it does not take these options.
         IdentityError: the detector belongs to another encoder.
         OutputError: `out` exists already.
 
@@ -105,15 +105,15 @@ def find_anomalies(
         >>> normal = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
         >>> encoder = aekit.fit(normal, dim=2, epochs=1)
         >>> samples = np.concatenate([normal[:5], np.full((1, 4), 50, "float32")])
-        >>> found = aekit.find_anomalies(encoder, samples, reference=normal, baselines=False)
-        >>> found.ids[0]  # the row of the most anomalous sample
+        >>> anomalies = aekit.find_anomalies(encoder, samples, reference=normal, baselines=False)
+        >>> anomalies.ids[0]  # the row of the most anomalous sample
         '5'
     """
     progress, chosen = open_progress(progress), choose_engine(engine, workers, address)
     if threshold is not None:
         check_rate(threshold)
     elif calibration is not None:
-        raise DataError("calibration: sets a threshold; pass threshold (--threshold) too")
+        raise DataError("calibration: needs a threshold; pass threshold (--threshold) too")
     run = local_if_remote(run)
     with optional_folder(out) as folder:
         encoder, autoencoder, notes = _open_run(run, device)
@@ -122,24 +122,15 @@ def find_anomalies(
             chosen.check(source)
         warn_if_inside(out, data)
         rows = source.rows_of(split)
-        mapper, needs_mapper = None, check_heat_maps(encoder.spec, heatmaps, patches, masks)
-        found_masks = find_masks(source, rows, masks) if needs_mapper and heatmaps != 0 else None
-        if found_masks is not None:
-            known = find_anomalous(
-                None if source.labels is None else source.labels[rows], normal, found_masks, rows, []
-            )
-            notes += [] if known is None else found_masks.compare_with_labels(rows, known, source.ids)
+        has_maps = check_heat_maps(encoder.spec, heatmaps, patches, masks)
+        pixel_masks = find_masks(source, rows, masks) if has_maps and heatmaps != 0 else None
+        if pixel_masks is not None:
+            labels = None if source.labels is None else source.labels[rows]
+            known = find_anomalous(labels, normal, pixel_masks, rows, [])
+            notes += [] if known is None else pixel_masks.compare_with_labels(rows, known, source.ids)
         if detector is not None:
-            fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)
-            fitted.check(encoder)
-            baseline_detectors = None
-            if baselines:
-                notes.append("no baselines: the detector was fitted in an earlier run")
-            if needs_mapper:
-                folder_of_detector = (
-                    None if isinstance(detector, Detector) or not fitted.has_patches else local_path(detector)
-                )
-                mapper = HeatMapper.load(folder_of_detector, encoder, autoencoder)
+            notes += ["no baselines: the detector was fitted in an earlier run"] if baselines else []
+            scorer = _saved_scorer(detector, encoder, autoencoder, has_maps=has_maps)
         else:
             samples, held_out = _normal_samples(run, encoder, reference, options, progress), None
             contaminated = may_be_contaminated(source, rows, samples, notes)
@@ -155,25 +146,28 @@ def find_anomalies(
                 calibrate(fitted, encoder, autoencoder, held_out)
             baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
             notes += [baseline_detectors.note] if baseline_detectors and baseline_detectors.note else []
-            if needs_mapper:
-                pixel_baselines = baselines and found_masks is not None
+            mapper = None
+            if has_maps:
+                pixel_baselines = baselines and pixel_masks is not None
                 mapper = HeatMapper.fit(encoder, autoencoder, samples, seed, baselines=pixel_baselines)
-        if mapper is not None:
-            mapper.evaluate_with(found_masks, patches, len(rows))
-            notes += mapper.notes
+            scorer = Scorer(encoder, autoencoder, fitted, mapper, baseline_detectors)
+        if scorer.mapper is not None:
+            scorer.mapper.evaluate_with(pixel_masks, patches, len(rows))
+            notes += scorer.mapper.notes
         if calibration is not None:
-            calibrate(fitted, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
-        scorer = Scorer(encoder, autoencoder, fitted, mapper, baseline_detectors)
+            calibrate(scorer.detector, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
         positions, scores = score_samples(scorer, source, rows, chosen, progress)
         source.warn_of_skipped(beside(out, "skipped.csv") if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
-        anomalous = find_anomalous(labels, normal, found_masks, positions, notes)
+        anomalous = find_anomalous(labels, normal, pixel_masks, positions, notes)
         metrics: dict[str, dict[str, Metric]] = {}
         if anomalous is not None:
             notes += training_overlap(run, encoder, source, positions, anomalous)
             metrics = detection_metrics_by_score(scores, anomalous, seed=seed)
         shown = positions[: DEFAULT_COUNT if heatmaps is None else heatmaps]
-        maps = None if mapper is None else mapper.top(source, shown, seed)
+        maps = None if scorer.mapper is None else scorer.mapper.top(source, shown, seed)
+        combined = scores["combined"]
+        alarms = None if threshold is None else raise_alarms(scorer.detector, combined, threshold, anomalous, seed)
         result = Anomalies(
             digest=encoder.digest,
             ids=[source.ids[int(row)] for row in positions],
@@ -182,17 +176,13 @@ def find_anomalies(
             anomalous=anomalous,
             metrics=metrics,
             notes=notes,
-            image=anomalies_image(encoder, autoencoder, source, positions, scores["combined"], labels, anomalous, maps),
-            detector=fitted,
+            image=anomalies_image(encoder, autoencoder, source, positions, combined, labels, anomalous, maps),
+            detector=scorer.detector,
             skipped=dict(source.skipped),
-            alarms=None if threshold is None else raise_alarms(fitted, scores["combined"], threshold, anomalous, seed),
+            alarms=alarms,
             heatmaps=maps,
         )
-        combined, conclusion = scores["combined"], result.text(0).splitlines()[0]
-        page = anomalies_page(
-            conclusion, notes, encoder, source, positions, combined, labels, result.alarms, metrics, maps
-        )
-        result = replace(result, page=page)
+        result = replace(result, page=anomalies_page(result, encoder, source, positions))
         if folder is not None:
             result.save(folder)
     return result
@@ -207,6 +197,18 @@ def _open_run(run: str | Path | Autoencoder | Encoder, device: str) -> tuple[Enc
         return autoencoder.encoder, autoencoder, []
     name = "the run" if isinstance(run, (str, Path)) else "the encoder"
     return open_encoder(run, device=device), None, [f"no reconstruction error: {name} has no decoder"]
+
+
+def _saved_scorer(
+    detector: str | Path | Detector, encoder: Encoder, autoencoder: Autoencoder | None, *, has_maps: bool
+) -> Scorer:
+    """Return a scorer with a detector that was fitted before, and with the patch memory of its folder if maps are drawn."""
+    fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)
+    fitted.check(encoder)
+    if not has_maps:
+        return Scorer(encoder, autoencoder, fitted, None, None)
+    memory = None if isinstance(detector, Detector) or not fitted.has_patches else local_path(detector)
+    return Scorer(encoder, autoencoder, fitted, HeatMapper.load(memory, encoder, autoencoder), None)
 
 
 def _normal_samples(

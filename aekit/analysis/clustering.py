@@ -171,8 +171,8 @@ def find_clusters(
         >>> import aekit
         >>> vectors = np.repeat([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]], [20, 15, 10], axis=0)
         >>> vectors += 0.1 * np.random.default_rng(0).normal(size=vectors.shape)
-        >>> found = aekit.find_clusters(vectors)
-        >>> np.bincount(found.clusters).tolist()
+        >>> clustering = aekit.find_clusters(vectors)
+        >>> np.bincount(clustering.clusters).tolist()
         [20, 15, 10]
     """
     progress = open_progress(progress)

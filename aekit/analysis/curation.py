@@ -1,4 +1,4 @@
-"""Choose samples to label next or to represent a data set, and show where it is sparse and where it repeats itself."""
+"""Choose samples to label next or to represent a data set, and show its sparse and its over-represented regions."""
 
 from __future__ import annotations
 

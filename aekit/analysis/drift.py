@@ -197,7 +197,9 @@ def measure_drift(
         before, after = (np.asarray(part.vectors, np.float32) for part in sides)
         test = energy_test(before, after, unit, permutations, seed, progress)
         if test.unit_count < len(unit) // 2:
-            notes.append(f"{test.unit_count:,} groups of samples were exchanged: few groups can show large drift only")
+            notes.append(
+                f"{test.unit_count:,} groups of samples were exchanged: so few groups can only show large drift"
+            )
         auroc, scores = separate(before, after, unit, seed)
         order = np.argsort(-scores[len(before) :], kind="stable")
         result = Drift(

@@ -138,18 +138,18 @@ def find_duplicates(
         >>> import aekit
         >>> images = np.random.default_rng(0).integers(0, 255, (6, 3, 32, 32), dtype=np.uint8)
         >>> images[4], images[5] = images[1], images[2, :, :, ::-1]
-        >>> found = aekit.find_duplicates(images)
-        >>> found.groups, [row["kind"] for row in found.rows]
+        >>> duplicates = aekit.find_duplicates(images)
+        >>> duplicates.groups, [row["kind"] for row in duplicates.rows]
         ([['1', '4'], ['2', '5']], ['', 'equal', '', 'mirrored'])
     """
     progress = open_progress(progress)
     warn_if_inside(out, data)
     with optional_folder(out) as folder:
         collection = open_collection(data, other, options, device, progress)
-        equal = collection.equal_pairs(progress)
+        equal = collection.equal_pairs()
         pairs: list[Pair] = []
         notes = list(collection.notes)
-        neighbors, near = near_embeddings(collection, progress)
+        neighbors, near = near_embeddings(collection)
         if collection.images:
             looks = collection.joined_looks([look_at(*part, progress) for part in collection.images])
             if unusable := int((~looks.usable).sum()):

@@ -1,4 +1,4 @@
-"""Open what the functions of this package take: embeddings, a run, or arrays, each as a path or an object."""
+"""Open the inputs of analyses: embeddings, a run, or arrays, each as a path or an object."""
 
 from __future__ import annotations
 
@@ -57,4 +57,4 @@ def check_comparable(ours: Embeddings, theirs: Embeddings) -> None:
     if not (ours.is_precomputed and theirs.is_precomputed):
         check_same_encoder(ours.digest, theirs.digest, what="this embedding", maker="the other")
     if ours.dim != theirs.dim:
-        raise DataError(f"vectors of length {theirs.dim}: expected {ours.dim}, as the others")
+        raise DataError(f"vectors of length {theirs.dim}: expected {ours.dim}, like the others")

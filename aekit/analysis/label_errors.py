@@ -169,7 +169,7 @@ def find_label_errors(
     units = np.unique(sample_groups(embeddings, groups, progress)[rows], return_inverse=True)[1]
     first = np.unique(units, return_index=True)[1]
     if len(first) < 2:
-        raise DataError(f"all {len(rows)} labeled samples are of one group or equal: expected at least two groups")
+        raise DataError(f"all {len(rows)} labeled samples are in one group or identical: expected at least two groups")
     folds = min(folds, len(first))
     held_out = assign_folds(codes[first], len(first), folds, seed)[units]
     in_fold = np.zeros((len(names), folds), np.intp)
@@ -180,7 +180,7 @@ def find_label_errors(
     if not assessed.all():
         left_out = np.unique(codes[~assessed])
         warn(
-            f"label errors: {int((~assessed).sum())} labels cannot be assessed, as too few other samples have the same one, "
+            f"label errors: {int((~assessed).sum())} labels cannot be assessed, as too few other samples share them, "
             f"e.g. {str(names[left_out[0]])!r}"
         )
         notes.append(f"{int((~assessed).sum()):,} labels of rare classes were not assessed")

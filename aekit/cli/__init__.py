@@ -28,35 +28,49 @@ from aekit.io.memory import format_bytes, free_memory
 from aekit.io.threads import share_cores
 from aekit.io.torchrun import is_silent, started_by_torchrun, tell_starter
 
-COMMANDS = {
-    "fit": "train an encoder without labels",
-    "report": "rebuild the report of a run",
-    "embed": "turn data into embeddings",
-    "index": "build a search index from embeddings",
-    "search": "find the nearest neighbors of files, arrays or ids",
-    "serve": "browse an index in a web browser",
-    "evaluate": "evaluate embeddings against raw input, PCA and a random encoder",
-    "finetune": "train a classifier on labels, together with the encoder",
-    "classify": "predict the classes of new samples",
-    "apply": "reconstruct, denoise, restore, sample or interpolate with a trained run",
-    "compare": "compare runs and test which differences are significant",
-    "bench": "fit recipes over several seeds and compare them",
-    "tune": "search for the best recipe within a time budget",
-    "map": "draw embeddings as a 2-D map",
-    "explore": "export embeddings with thumbnails for Embedding Atlas or TensorBoard",
-    "cluster": "cluster embeddings",
-    "anomalies": "find anomalies by reconstruction error and embedding",
-    "curate": "select samples to label next, or a representative subset",
-    "duplicates": "find exact and near duplicates, and the best sample of each group",
-    "drift": "test whether new data still looks like the data of an encoder",
-    "label-errors": "find labels that are probably wrong",
-    "export": "export the encoder to ONNX or torch.export",
-    "copy": "copy a run, embeddings or an index to or from object storage or the Hugging Face Hub",
-    "data": "describe a data set: counts, shapes, dtypes, bad files",
-    "plugins": "list, show, test and create plugins",
-    "demo": "run the whole workflow on built-in data in a minute",
+SECTIONS = {
+    "Train": {
+        "fit": "train an encoder without labels",
+        "tune": "search for the best recipe within a time budget",
+        "bench": "fit recipes over several seeds and compare them",
+        "finetune": "train a classifier on labels, together with the encoder",
+    },
+    "Embed and search": {
+        "embed": "turn data into embeddings",
+        "index": "build a search index from embeddings",
+        "search": "find the nearest neighbors of files, arrays or ids",
+        "serve": "browse an index in a web browser",
+    },
+    "Evaluate": {
+        "evaluate": "evaluate embeddings, compared with raw input, PCA and a random encoder",
+        "compare": "compare runs and test which differences are significant",
+        "report": "rebuild the report of a run",
+    },
+    "Apply": {
+        "classify": "predict the classes of new samples",
+        "apply": "reconstruct, denoise, restore, sample or interpolate with a trained run",
+        "export": "export the encoder to ONNX or torch.export",
+    },
+    "Explore data": {
+        "data": "describe a data set: counts, shapes, dtypes, bad files",
+        "map": "draw embeddings as a 2-D map",
+        "explore": "export embeddings with thumbnails for Embedding Atlas or TensorBoard",
+        "cluster": "cluster embeddings",
+        "anomalies": "find anomalies by reconstruction error and embedding",
+        "duplicates": "find exact and near duplicates, and the best sample of each group",
+        "label-errors": "find labels that are probably wrong",
+        "curate": "select samples to label next, or a representative subset",
+        "drift": "test whether new data still looks like the data of an encoder",
+    },
+    "More": {
+        "copy": "copy a run, embeddings or an index to or from object storage or the Hugging Face Hub",
+        "plugins": "list, show, test and create plugins",
+        "demo": "run the whole workflow on built-in data in a minute",
+    },
 }
-"""Command -> one line of help. The code is ``aekit.cli.NAME:NAME``, with underscores for hyphens."""
+"""Title -> command -> one line of help. The code is ``aekit.cli.NAME:NAME``, with underscores for hyphens."""
+
+COMMANDS = {name: summary for commands in SECTIONS.values() for name, summary in commands.items()}
 
 WITHOUT_TORCH = {"copy", "data", "plugins"}
 """Commands that do not import torch."""
@@ -84,9 +98,12 @@ class LazyGroup(click.Group):
         return _contained(self._plugin_commands()[name]) if name in self._plugin_commands() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        added = {name: plugin.entry.summary for name, plugin in self._plugin_commands().items()}
-        with formatter.section("Commands"):
-            formatter.write_dl([*COMMANDS.items(), *sorted(added.items())])
+        added = {name: plugin.entry.summary for name, plugin in sorted(self._plugin_commands().items())}
+        width = max(map(len, [*COMMANDS, *added]))
+        for title, commands in {**SECTIONS, "From plugins": added}.items():
+            if commands:
+                with formatter.section(title):
+                    formatter.write_dl([(name.ljust(width), summary) for name, summary in commands.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from aekit.errors import closest_name
@@ -158,7 +175,7 @@ def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -
     callback=_debug,
     expose_value=False,
     is_eager=True,
-    help="Print the traceback of a failure of a plugin.",
+    help="Print the traceback when a plugin fails.",
 )
 @click.option(
     "--no-plugin",
@@ -167,7 +184,7 @@ def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -
     callback=_disable_plugins,
     expose_value=False,
     is_eager=True,
-    help="Disable a plugin or a whole distribution; repeatable.",
+    help="Disable a plugin, or all plugins of a distribution; repeatable.",
 )
 @click.option(
     "--open-origins",
@@ -175,7 +192,7 @@ def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -
     callback=_open_origins,
     expose_value=False,
     is_eager=True,
-    help="Open the data that an artifact of somebody else names.",
+    help="Open the data that an artifact made by someone else refers to.",
 )
 def group() -> None:
     """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""

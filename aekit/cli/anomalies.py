@@ -12,6 +12,7 @@ from aekit.cli.options import (
     baselines_option,
     device_option,
     engine_options,
+    examples,
     quiet_option,
     seed_option,
     set_option,
@@ -20,38 +21,46 @@ from aekit.cli.options import (
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "anomalies run photos/ -o anomalies", "anomalies run parts/ -o anomalies --normal good --threshold 0.01"
+    )
+)
 @click.argument("run")
 @click.argument("data")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @click.option("--normal", multiple=True, metavar="LABEL", help="Label of normal samples; repeatable.")
-@click.option("--detector", type=click.Path(), help="Load the detector from this folder instead of fitting one.")
+@click.option(
+    "--detector",
+    type=click.Path(),
+    help="Detector folder that an earlier call wrote; by default one is fitted.",
+)
 @click.option("--reference", metavar="DATA", help="Normal samples to fit on; by default the training data of RUN.")
 @click.option(
     "--threshold",
     type=float,
     metavar="RATE",
-    help="Call samples anomalies, at this rate of false alarms, such as 0.01; default: scores alone.",
+    help="Flag samples as anomalies at this false-alarm rate, such as 0.01; by default, only score them.",
 )
 @click.option(
     "--calibration",
     metavar="DATA",
-    help="Unseen normal samples that set the threshold; default: a third of the reference.",
+    help="Unseen normal samples that set the threshold; by default a third of the reference.",
 )
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
 @click.option(
-    "--heatmaps", type=int, metavar="N", help="Draw heat maps of the N most anomalous images; default: 24. 0: none."
+    "--heatmaps", type=int, metavar="N", help="Draw heat maps of the N most anomalous images; 0: none  [default: 24]"
 )
 @click.option(
     "--patches/--no-patches",
     default=None,
-    help="Score images by their most anomalous patch too; default: if there are masks, or few images.",
+    help="Score images by their most anomalous patch too; by default if there are masks, or few images.",
 )
 @click.option(
     "--masks",
     type=click.Path(),
     metavar="FOLDER",
-    help="Masks of the anomalies in images; default: a folder ground_truth beside the images.",
+    help="Masks of the anomalies in images; by default the folder ground_truth next to the images.",
 )
 @baselines_option("Compare with PCA, isolation forest and raw distances.")
 @seed_option("the isolation forest and of resampling")

@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import SEED, device_option, engine_options, quiet_option, set_option, source_options
+from aekit.cli.options import SEED, device_option, engine_options, examples, quiet_option, set_option, source_options
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("apply run photos/ -o reconstructed", "apply run -o generated --task sample --count 16"))
 @click.argument("run")
 @click.argument("data", required=False)
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
@@ -25,16 +25,22 @@ from aekit.progress import Progress
     help="reconstruct, denoise, sample, interpolate; or a task that the run was trained for, such as inpaint.",
 )
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
-@click.option("--clean", metavar="TARGET", help="Restoration: the clean samples, as data or as a column of DATA.")
 @click.option(
-    "--mask", metavar="TARGET", help="inpaint: the masks, as one image or array, as data or as a column of DATA."
+    "--clean", metavar="TARGET", help="Restoration: clean samples to compare with, as data or a column of DATA."
+)
+@click.option(
+    "--mask", metavar="TARGET", help="inpaint: the masks, as one image or array, or as data or a column of DATA."
 )
 @click.option(
     "--mask-value",
     metavar="VALUE",
     help="inpaint: the value of masked pixels in DATA: transparent, or a value such as 255,0,255.",
 )
-@click.option("--demonstrate/--no-demonstrate", default=None, help="Pretext tasks: corrupt clean DATA as in training.")
+@click.option(
+    "--demonstrate/--no-demonstrate",
+    default=None,
+    help="Pretext tasks: corrupt DATA as in training, then restore it.",
+)
 @click.option("--tile", type=int, help="Restoration: side of the tiles that large images are split into.")
 @click.option("--baselines/--no-baselines", default=None, help="Compare with simple methods, such as PCA or filters.")
 @click.option("--count", type=int, help="sample, interpolate: number of samples or pairs.")

@@ -9,13 +9,21 @@ import click
 import aekit
 from aekit.cli.compare import terminal_width
 from aekit.cli.console import suggest
-from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, without_results
+from aekit.cli.options import (
+    examples,
+    json_option,
+    print_json,
+    quiet_option,
+    run_device_option,
+    set_option,
+    without_results,
+)
 from aekit.errors import RecipeError
 from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("bench recipes/ -o runs --seeds 5"))
 @click.argument("recipes", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder for the runs.")
 @click.option(
@@ -36,8 +44,8 @@ def bench(
 ) -> None:
     """Fit RECIPES, each with several seeds, and compare them.
 
-    A recipe is a .toml file or a folder of them. The runs are OUT/RECIPE-seed-0 and so on. The same command again resumes
-    where it stopped and skips finished runs.
+    A recipe is a .toml file or a folder of them. The runs are OUT/RECIPE-seed-0 and so on. Run the same command again to
+    resume: finished runs are skipped.
     """
     settings = overrides | ({"train.device": device} if device else {})
     result = aekit.bench(recipes, out, seeds=seeds, overrides=settings, progress=without_results(progress, as_json))

@@ -12,6 +12,7 @@ from aekit.cli.options import (
     batch_size_option,
     device_option,
     engine_options,
+    examples,
     print_json,
     quiet_option,
     set_option,
@@ -26,10 +27,10 @@ from aekit.progress import Progress
 Row = tuple[str, Any, float]
 
 
-@click.command()
+@click.command(epilog=examples("classify classifier photos/ -o predictions.csv"))
 @click.argument("finetuned")
 @click.argument("data")
-@click.option("-o", "--out", type=click.Path(dir_okay=False), help="CSV file to write; by default a table is printed.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="CSV file to write; by default, print a table.")
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
 @batch_size_option
 @device_option
@@ -48,7 +49,7 @@ def classify(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Predict the class of each sample of DATA, with its probability, by FINETUNED (a folder of `aekit finetune`)."""
+    """Predict the class of each sample of DATA, and its probability, with FINETUNED (a folder written by `aekit finetune`)."""
     classifier = aekit.load_classifier(finetuned, device=device)
     source = aekit.open_data(data, source_options(overrides), like=classifier.encoder.spec)
 

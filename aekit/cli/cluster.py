@@ -7,11 +7,19 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import choice_option, device_option, json_option, print_analysis, quiet_option, seed_option
+from aekit.cli.options import (
+    choice_option,
+    device_option,
+    examples,
+    json_option,
+    print_analysis,
+    quiet_option,
+    seed_option,
+)
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("cluster embeddings -o clusters -k 10"))
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @click.option(

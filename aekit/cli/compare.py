@@ -7,14 +7,14 @@ import shutil
 import click
 
 import aekit
-from aekit.cli.options import print_json
+from aekit.cli.options import examples, print_json
 from aekit.io.atomic import write_text
 from aekit.io.remote import output_file
 
 MIN_WIDTH, MAX_WIDTH = 80, 200
 
 
-@click.command()
+@click.command(epilog=examples("compare runs/ --html comparison.html"))
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--sort", metavar="COLUMN", help="Sort by this column, best first; by default that of the first evaluator."
@@ -28,7 +28,8 @@ def compare(
 ) -> None:
     """Compare finished RUNS, each a run folder or a folder of runs.
 
-    Runs that differ only in their seed share a row: mean, standard deviation, and the outer bounds of their 95% intervals.
+    Runs that differ only in their seed share a row, which shows the mean, the standard deviation and the outer bounds of
+    their 95% intervals.
     """
     comparison = aekit.compare(runs, sort=sort)
     for path, render in ((csv, comparison.csv), (markdown, comparison.markdown), (html, comparison.html)):

@@ -13,14 +13,14 @@ from aekit.progress_display import Bars as LibraryBars, Lines as LibraryLines
 
 
 def console_progress(quiet: bool) -> Progress:
-    """Return the progress display: bars on a terminal, plain lines elsewhere, results alone with ``--quiet``."""
+    """Return the progress display: bars on a terminal, plain lines elsewhere, only results with ``--quiet``."""
     if quiet:
         return Results()
     return Bars() if sys.stderr.isatty() else Lines()
 
 
 def suggest(progress: Progress, *commands: str, when: str = "next") -> None:
-    """Print commands to go on with, as `aekit.io.shell.command_line` writes them, unless results alone are asked for."""
+    """Print the commands to run next, as `aekit.io.shell.command_line` writes them, except with ``--quiet``."""
     if type(progress) is not Results:
         click.echo(f"{when}: {', or '.join(commands)}")
 

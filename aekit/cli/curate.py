@@ -11,6 +11,7 @@ from aekit._lazy import QuickImports
 from aekit.cli.options import (
     choice_option,
     device_option,
+    examples,
     json_option,
     labels_option,
     print_analysis,
@@ -20,7 +21,7 @@ from aekit.cli.options import (
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("curate embeddings -o to-label -n 200 --strategy typical"))
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @click.option(
@@ -29,7 +30,7 @@ from aekit.progress import Progress
 @choice_option(
     "--strategy",
     ["representative", "typical", "coverage", "uncertain"],
-    "How samples are selected; uncertain needs labels for some.",
+    "How to select samples; uncertain needs labels of some of them.",
 )
 @labels_option
 @seed_option("the clusters")
@@ -49,7 +50,7 @@ def curate(
 ) -> None:
     """Select samples of EMBEDDINGS to label next, or a representative subset; find rare and over-represented regions.
 
-    Samples without a label are selected, where some have one.
+    If some samples have labels, only samples without one are selected.
     """
     with QuickImports():
         from aekit.analysis.inputs import open_or_embed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import aekit
-from aekit.cli.options import quiet_option, set_option, source_options
+from aekit.cli.options import examples, quiet_option, set_option, source_options
 from aekit.io.text_table import format_cell
 from aekit.progress import Progress
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@click.command()
+@click.command(epilog=examples("data photos/", "data table.csv --json"))
 @click.argument("data")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @set_option("data.images.size=96")

@@ -9,7 +9,7 @@ import click
 
 import aekit
 from aekit.cli.console import suggest
-from aekit.cli.options import json_option, print_json, quiet_option, without_results
+from aekit.cli.options import examples, json_option, print_json, quiet_option, without_results
 from aekit.io.atomic import atomic_folder, write_json, write_text
 from aekit.io.remote import refuse_remote
 from aekit.io.shell import command_line
@@ -19,7 +19,7 @@ DATA = "sklearn:digits"
 QUERIES, EPOCHS = 6, 100
 
 
-@click.command()
+@click.command(epilog=examples("demo -o demo"))
 @click.option("-o", "--out", default="aekit-demo", show_default=True, type=click.Path(), help="Folder to write.")
 @json_option("the evaluation")
 @quiet_option

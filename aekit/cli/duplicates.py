@@ -7,11 +7,19 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, json_option, print_analysis, quiet_option, set_option, source_options
+from aekit.cli.options import (
+    device_option,
+    examples,
+    json_option,
+    print_analysis,
+    quiet_option,
+    set_option,
+    source_options,
+)
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("duplicates photos/ -o duplicates", "duplicates train/ test/ -o overlap"))
 @click.argument("data")
 @click.argument("other", required=False)
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
@@ -30,8 +38,8 @@ def duplicates(
 ) -> None:
     """Find exact and near duplicates in DATA, or between DATA and OTHER. Nothing is deleted.
 
-    Both are samples, such as a folder of images, or embeddings written by `aekit embed`. Images are found rotated, mirrored,
-    resized, cropped and encoded again; other samples by their embeddings.
+    Both are samples, such as a folder of images, or embeddings written by `aekit embed`. Images are found even if they are
+    rotated, mirrored, resized, cropped or encoded again; other samples are compared by their embeddings.
     """
     duplicates = aekit.find_duplicates(
         data, other, options=source_options(overrides), out=out, device=device, progress=progress

@@ -13,6 +13,7 @@ from aekit.cli.options import (
     choice_option,
     device_option,
     engine_options,
+    examples,
     json_option,
     print_json,
     quiet_option,
@@ -23,14 +24,18 @@ from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(
+    epilog=examples("embed run photos/ -o embeddings", "embed run photos/ -o embeddings --engine processes -n 8")
+)
 @click.argument("encoder")
 @click.argument("data")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Embeddings folder to write or update.")
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
 @batch_size_option
 @choice_option(
-    "--precision", ["auto", "fp32", "bf16"], "Precision of the computation; auto: bf16 where it agrees and is faster."
+    "--precision",
+    ["auto", "fp32", "bf16"],
+    "Precision of the computation; auto: bf16 if it is faster and its embeddings agree.",
 )
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
@@ -40,7 +45,7 @@ from aekit.progress import Progress
     "--metadata",
     metavar="COLUMN",
     multiple=True,
-    help="Further column to keep for --where of a search, or none; again for more. By default all small ones.",
+    help="Column of the data to keep for `aekit search --where`, or none; repeatable. By default all small columns.",
 )
 @json_option("the manifest of the embeddings")
 @set_option("data.images.size=96")

@@ -13,6 +13,7 @@ from aekit.cli.options import (
     baselines_option,
     choice_option,
     device_option,
+    examples,
     groups_option,
     labels_option,
     quiet_option,
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from aekit.evaluation.labels import TargetType
 
 
-@click.command()
+@click.command(epilog=examples("evaluate embeddings", "evaluate embeddings --labels labels.csv --evaluator probe"))
 @click.argument("embeddings")
 @click.option(
     "--evaluator",
     "evaluators",
     multiple=True,
     metavar="NAME",
-    help="Run only this evaluator, repeatable; or all, or quick; by default all but the slow ones.",
+    help="Evaluator to run, or all, or quick; repeatable. By default all but the slow ones.",
 )
 @labels_option
 @choice_option("--target-type", ["auto", "classes", "numbers"], "Treat labels as classes or as numeric targets.")
@@ -45,17 +46,17 @@ if TYPE_CHECKING:
     "--compare-with",
     multiple=True,
     metavar="FOLDER",
-    help="Embeddings of the same samples to compare with; repeatable.",
+    help="Other embeddings of the same samples, to compare with; repeatable.",
 )
-@click.option("--run", metavar="FOLDER", help="Run of the encoder: evaluate its reconstructions too.")
+@click.option("--run", metavar="FOLDER", help="Run folder of the encoder, to evaluate its reconstructions too.")
 @baselines_option("Evaluate raw input, PCA and a random encoder too.")
 @click.option(
     "--pretrained",
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="Pretrained network to evaluate too: timm:MODEL, timm:MODEL@FILE with its weights, or the folder of an encoder; none; "
-    "auto: one whose weights are at hand.",
+    help="Pretrained network to evaluate too: timm:MODEL, timm:MODEL@WEIGHTS_FILE or an encoder folder; or none; auto: one "
+    "whose weights are on this machine.",
 )
 @click.option(
     "--checks/--no-checks", default=True, show_default=True, help="Check for collapse, dead units and leakage."
@@ -63,8 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--quick/--thorough",
     default=True,
-    show_default="quick",
-    help="Evaluate at most 10,000 samples, said in a note; or all samples, which can take minutes.",
+    help="Evaluate at most 10,000 samples (a note says so), or all of them, which can take minutes  [default: quick]",
 )
 @device_option
 @seed_option("splits and resampling")
@@ -85,7 +85,7 @@ def evaluate(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Evaluate EMBEDDINGS against raw input, PCA and a random encoder.
+    """Evaluate EMBEDDINGS, and compare them with raw input, PCA and a random encoder.
 
     EMBEDDINGS is a folder written by `aekit embed`, or a file of precomputed vectors such as .npy. Writes
     EMBEDDINGS/results.json, or NAME.results.json next to the file NAME.

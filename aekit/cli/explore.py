@@ -8,11 +8,11 @@ import click
 
 import aekit
 from aekit.cli.console import suggest
-from aekit.cli.options import choice_option, drawing_options, json_option, print_json, quiet_option
+from aekit.cli.options import choice_option, drawing_options, examples, json_option, print_json, quiet_option
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("explore embeddings -o atlas"))
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @choice_option("--format", ["atlas", "projector"], "Embedding Atlas, or the TensorBoard projector.", "form")

@@ -7,22 +7,22 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import json_option, print_json, quiet_option, set_option, source_options
+from aekit.cli.options import examples, json_option, print_json, quiet_option, set_option, source_options
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("export run -o model.onnx"))
 @click.argument("encoder")
 @click.option(
     "-o", "--out", required=True, type=click.Path(dir_okay=False), help="File to write: model.onnx or model.pt2."
 )
-@click.option("--data", help="Samples to compare on; by default the data the encoder was trained on.")
+@click.option("--data", help="Samples to compare on; by default the training data of the encoder.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
     default=1e-4,
     show_default=True,
-    help="Largest relative difference allowed.",
+    help="Largest allowed relative difference.",
 )
 @json_option("the record of the export")
 @set_option("data.images.size=96")

@@ -10,6 +10,7 @@ import aekit
 from aekit.cli.console import suggest
 from aekit.cli.options import (
     SEED,
+    examples,
     json_option,
     print_json,
     processes_option,
@@ -23,7 +24,11 @@ from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "finetune run labeled/ -o classifier", "finetune run labeled/ -o classifier --per-class 20 --layers 0"
+    )
+)
 @click.argument("encoder")
 @click.argument("labeled")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
@@ -31,7 +36,9 @@ from aekit.progress import Progress
     "--layers", type=int, help="Train this many layers from the top; 0: the classifier alone; by default all."
 )
 @click.option(
-    "--layer-decay", type=float, help="Factor of the learning rate from each layer to the one below  [default: 1.0]"
+    "--layer-decay",
+    type=float,
+    help="Learning rate of each layer as a fraction of that of the layer above  [default: 1.0]",
 )
 @click.option("--per-class", type=int, metavar="N", help="Use only N labels of each class; by default all.")
 @click.option("--epochs", type=int, help="Passes over the labels; by default about 3000 steps in total.")
@@ -44,7 +51,7 @@ from aekit.progress import Progress
     show_default=True,
     help="Stop after this many epochs without improvement; 0: never.",
 )
-@click.option("--seed", type=SEED, help="Seed of splits, weights and order  [default: 0]")
+@click.option("--seed", type=SEED, help="Seed of the splits, the weights and the order of samples  [default: 0]")
 @click.option(
     "--baseline/--no-baseline",
     default=True,
@@ -73,7 +80,7 @@ def finetune(
 ) -> None:
     """Fine-tune ENCODER (an encoder folder or a run folder) on the classes of LABELED.
 
-    For comparison: the same network from random weights, and logistic regression on the frozen encoder.
+    For comparison, it also trains the same network from random weights, and logistic regression on the frozen encoder.
     """
     from aekit.io.torchrun import reports_to_another
     from aekit.registry.options import validation_errors

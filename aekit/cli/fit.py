@@ -12,6 +12,7 @@ from aekit._lazy import QuickImports
 from aekit.cli.console import suggest
 from aekit.cli.options import (
     SEED,
+    examples,
     json_option,
     print_json,
     processes_option,
@@ -24,27 +25,33 @@ from aekit.io.shell import command_line
 from aekit.progress import Progress, warn
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "fit photos/ -o run",
+        "fit sensors.csv -o run --variant denoising --dim 32",
+        "fit recipe.toml -o run --set train.lr=1e-3 --resume",
+    )
+)
 @click.argument("recipe_or_data")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Run folder to write.")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Autoencoder variant; repeatable.")
 @click.option("--pretext", "pretexts", multiple=True, metavar="NAME", help="Pretext task; repeatable.")
-@click.option("--backbone", metavar="NAME", help="Network; by default the one for the kind of data.")
+@click.option("--backbone", metavar="NAME", help="Network; by default one that suits the kind of data.")
 @click.option(
     "--dim",
     type=click.IntRange(min=0),
-    help="Dimensions of the embedding; 0: the backbone's features  [default: 64; of a table: four per column, 64 to 256]",
+    help="Dimensions of the embedding; 0: the backbone's features  [default: 64; for tables: 4 per column, 64 to 256]",
 )
 @click.option(
     "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."
 )
-@click.option("--seed", type=SEED, help="Seed of weights, order and noise  [default: 0]")
+@click.option("--seed", type=SEED, help="Seed of the weights, the order of samples and the noise  [default: 0]")
 @run_device_option("that of the recipe")
 @json_option("results.json")
 @set_option("train.lr=1e-3")
-@processes_option("fit", " With --set train.sharding=full they share the weights of the backbone too.")
-@click.option("--resume", is_flag=True, help="Resume an interrupted run, or finish a trained one.")
-@click.option("--no-report", is_flag=True, help="Do not write report.html; aekit report RUN writes it later.")
+@processes_option("fit", " With --set train.sharding=full they share the backbone's weights too.")
+@click.option("--resume", is_flag=True, help="Resume an interrupted run, or evaluate and report a trained one.")
+@click.option("--no-report", is_flag=True, help="Do not write report.html; `aekit report` can write it later.")
 @quiet_option
 def fit(
     recipe_or_data: str,

@@ -8,12 +8,14 @@ import click
 
 import aekit
 from aekit.cli.console import suggest
-from aekit.cli.options import choice_option, json_option, print_json, quiet_option, set_option
+from aekit.cli.options import choice_option, examples, json_option, print_json, quiet_option, set_option
 from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(
+    epilog=examples("index embeddings -o index", "index vectors.npy -o index --kind IVF1024,SQfp16 --metric l2")
+)
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Index folder to write or update.")
 @click.option("--kind", default="auto", show_default=True, help="auto, or a factory string such as IVF1024,SQfp16.")

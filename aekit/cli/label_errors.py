@@ -8,6 +8,7 @@ import aekit
 from aekit._lazy import QuickImports
 from aekit.cli.options import (
     device_option,
+    examples,
     groups_option,
     json_option,
     labels_option,
@@ -18,7 +19,7 @@ from aekit.cli.options import (
 from aekit.progress import Progress
 
 
-@click.command("label-errors")
+@click.command("label-errors", epilog=examples("label-errors embeddings -o suspicious"))
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @labels_option

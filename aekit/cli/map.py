@@ -7,14 +7,14 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import drawing_options, json_option, print_json, quiet_option
+from aekit.cli.options import drawing_options, examples, json_option, print_json, quiet_option
 from aekit.io.remote_urls import with_suffix
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("map embeddings -o map.png --html map.html"))
 @click.argument("embeddings")
-@click.option("-o", "--out", type=click.Path(dir_okay=False), help="Image to write, .png.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="PNG image to write.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Interactive HTML page to write.")
 @drawing_options(
     "Projection method; auto: t-SNE, or the embedding itself if it has two dimensions.", "Show", "t-SNE and UMAP"

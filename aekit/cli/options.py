@@ -14,6 +14,14 @@ from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import open_progress
 from aekit.registry.overrides import nest, parse_override
 
+SEED = click.IntRange(0, 2**32 - 1)
+"""Seeds that all libraries take."""
+
+
+def examples(*commands: str) -> str:
+    """Return the epilog of a command's help text: calls of it, each without ``aekit``."""
+    return "\n".join(["\b", "Examples:", *(f"  aekit {command}" for command in commands)])
+
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--quiet``, which the command receives as ``progress``."""
@@ -49,7 +57,7 @@ def batch_size_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_device_option(default: str) -> Callable[..., Any]:
-    """Add ``--device`` to a command with a default of its own, which `default` describes; None stands for it."""
+    """Add ``--device`` to a command whose own default, for which it receives None, `default` describes."""
     return click.option(
         "--device",
         metavar="NAME",
@@ -64,7 +72,7 @@ def json_option(what: str) -> Callable[..., Any]:
 
 
 def without_results(progress: Progress, as_json: bool) -> Progress:
-    """Keep results that are shown on the way out of standard output, where JSON is asked for."""
+    """Keep intermediate results off standard output when JSON is requested."""
     return NestedProgress(progress) if as_json else progress
 
 
@@ -117,35 +125,6 @@ def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
     return nest({name.removeprefix("data."): value for name, value in overrides.items()})
 
 
-__all__ = [
-    "Progress",
-    "baselines_option",
-    "batch_size_option",
-    "choice_option",
-    "device_option",
-    "drawing_options",
-    "engine_options",
-    "groups_option",
-    "json_option",
-    "labels_option",
-    "max_samples_option",
-    "print_analysis",
-    "print_json",
-    "processes_option",
-    "projection_option",
-    "quiet_option",
-    "run_device_option",
-    "seed_option",
-    "set_option",
-    "source_options",
-    "without_results",
-]
-
-
-SEED = click.IntRange(0, 2**32 - 1)
-"""Seeds that all libraries take."""
-
-
 def seed_option(seeds: str) -> Callable[..., Any]:
     """Add ``--seed``; `seeds` names what depends on it."""
     return click.option("--seed", type=SEED, default=0, show_default=True, help=f"Seed of {seeds}.")
@@ -169,14 +148,14 @@ def choice_option(name: str, choices: Sequence[str], use: str, parameter: str | 
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--engine``, ``--workers`` and ``--address``, which the command receives as of `aekit.embed`."""
+    """Add ``--engine``, ``--workers`` and ``--address``, which the command receives as `aekit.embed` takes them."""
     engines = ["single", "processes", "ray"]
-    use = "Worker processes, or actors of Ray; by default as many as there are cores, or GPUs."
-    running = "Running Ray cluster, such as auto; by default one is started here."
+    use = "Worker processes, or Ray actors; by default one per GPU, or per core."
+    running = "Address of a running Ray cluster, such as auto; by default a local one is started."
     for add in (
-        click.option("--address", metavar="ADDRESS", help=running),
+        click.option("--address", help=running),
         click.option("--workers", "-n", type=click.IntRange(min=1), help=use),
-        choice_option("--engine", engines, "What computes: this process, several of this machine, or a Ray cluster."),
+        choice_option("--engine", engines, "Compute in this process, in several on this machine, or on Ray."),
     ):
         command = add(command)
     return command
@@ -184,9 +163,11 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def processes_option(command: str, more: str = "") -> Callable[..., Any]:
     """Add ``--processes`` to a command that trains; `more` is added to its help text."""
-    use = "Processes that share each batch, on the CPUs or one a GPU"
-    several = f"for several machines: torchrun -m aekit {command}.{more}"
-    return click.option("--processes", type=click.IntRange(min=1), default=1, help=f"{use}; {several}")
+    use = "Processes that share each batch, on the CPUs or one per GPU"
+    several = f"on several machines: torchrun -m aekit {command}.{more}"
+    return click.option(
+        "--processes", type=click.IntRange(min=1), default=1, show_default=True, help=f"{use}; {several}"
+    )
 
 
 def projection_option(use: str) -> Callable[..., Any]:
@@ -195,7 +176,7 @@ def projection_option(use: str) -> Callable[..., Any]:
 
 
 def drawing_options(method: str, action: str, seeds: str) -> Callable[..., Any]:
-    """Add the options of what draws samples in the plane, which the command receives as ``**drawing``.
+    """Add the options of commands that draw samples in the plane, which the command receives as ``**drawing``.
 
     Args:
         method: help text of ``--method``.
@@ -218,7 +199,7 @@ def baselines_option(use: str) -> Callable[..., Any]:
 
 def labels_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--labels``, which the command receives as ``labels``, the path of a file that `read_labels` reads."""
-    columns = "Table with an id column and labels, targets, or columns of 0 and 1; or .npy."
+    columns = "Table with a column of ids and one of labels or targets, or columns of 0 and 1; or .npy."
     return click.option("--labels", metavar="FILE", help=columns)(command)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from aekit.cli.options import examples
 from aekit.errors import PluginError, closest_name
 from aekit.io.shell import argument, quoted
 from aekit.registry.discovery import KINDS, Plugin, registry
@@ -16,17 +17,37 @@ FAILED = 1
 """Exit code if the conformance kit fails."""
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_kind_option = click.option("--kind", type=click.Choice(KINDS), help="Use only plugins of this kind.")
+_kind_option = click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    epilog=examples(
+        "plugins list --kind variant", "plugins show variant denoising", "plugins new my-noise", "plugins test my-noise"
+    ),
+)
 @_json_option
 @_kind_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, kind: str | None) -> None:
+    """List, show, test and create plugins; without a command, list them."""
+    if ctx.invoked_subcommand is None:
+        _print_list(kind, as_json=as_json)
+    elif as_json or kind:
+        raise click.UsageError(
+            f"--json and --kind belong after the command: aekit plugins {ctx.invoked_subcommand} ..."
+        )
+
+
+@plugins.command("list")
+@_json_option
+@_kind_option
+def list_plugins(as_json: bool, kind: str | None) -> None:
     """List plugins: kind, name, distribution, version, summary. Problems are printed below."""
-    if ctx.invoked_subcommand:
-        return
+    _print_list(kind, as_json=as_json)
+
+
+def _print_list(kind: str | None, *, as_json: bool) -> None:
     shown = [plugin for each in ([kind] if kind else KINDS) for plugin in registry().by_kind(each)]
     problems = [*map(str, registry().problems), *_shadowed_commands()]
     if as_json:
@@ -45,7 +66,7 @@ def plugins(ctx: click.Context, as_json: bool, kind: str | None) -> None:
 @click.argument("kind_and_name", nargs=-1, required=True, metavar="[KIND] NAME")
 @_json_option
 def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
-    """Show every option of a plugin, with its type, range, default and description."""
+    """Show the options of a plugin: type, range, default and description."""
     from aekit.registry.options import describe_options
 
     if len(kind_and_name) > 2:
@@ -72,7 +93,7 @@ def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
 @click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="Test with this option; repeatable.")
 @_json_option
 def test(name: str, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
-    """Test a plugin against its contract with the conformance kit. Exit code 1 if a check fails or could not run."""
+    """Test a plugin against its contract with the conformance kit. The exit code is 1 if a check fails or cannot run."""
     plugin = find(name, kind)
 
     from aekit.registry.overrides import parse_override
@@ -94,11 +115,15 @@ def test(name: str, kind: str | None, options: tuple[str, ...], as_json: bool) -
 @plugins.command()
 @click.argument("name")
 @click.option(
-    "--kind", type=click.Choice([kind for kind in KINDS if kind != "command"]), default="variant", show_default=True
+    "--kind",
+    type=click.Choice([kind for kind in KINDS if kind != "command"]),
+    default="variant",
+    show_default=True,
+    help="Kind of the plugin.",
 )
 @click.option("-o", "--out", type=click.Path(), help="Folder to write  [default: aekit-NAME]")
 def new(name: str, kind: str, out: str | None) -> None:
-    """Create a plugin package that works and has a test."""
+    """Create a plugin package that works, with a test."""
     from aekit.registry.scaffold import new_plugin
 
     folder = new_plugin(name, kind, out)

@@ -6,11 +6,11 @@ import click
 
 import aekit
 from aekit._lazy import QuickImports
-from aekit.cli.options import json_option, print_json, quiet_option, without_results
+from aekit.cli.options import examples, json_option, print_json, quiet_option, without_results
 from aekit.progress import Progress, warn
 
 
-@click.command()
+@click.command(epilog=examples("report run", "report run --thorough"))
 @click.argument("run", type=click.Path())
 @click.option(
     "--thorough",
@@ -23,7 +23,7 @@ from aekit.progress import Progress, warn
 def report(run: str, thorough: bool, device: str | None, as_json: bool, progress: Progress) -> None:
     """Rebuild RUN/report.html from the run and its data.
 
-    The evaluators of the recipe run only if RUN/results.json has no evaluation.
+    It runs the evaluators of the recipe only if RUN/results.json has no evaluation.
     """
     with QuickImports():
         from aekit.workflows.saved_run import UnfinishedWarning, missing

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, print_json, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, examples, print_json, quiet_option, set_option, source_options
 from aekit.errors import DataError
 from aekit.io.atomic import write_text
 from aekit.io.remote import output_file
@@ -15,11 +15,15 @@ from aekit.io.text_table import format_cell
 from aekit.progress import Progress, warn
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "search index new.jpg -k 5 --html neighbors.html", "search index id:cat/0001.jpg --where 'split = \"test\"'"
+    )
+)
 @click.argument("index")
 @click.argument("query", nargs=-1, required=True)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbors per query.")
-@click.option("--encoder", help="Encoder to use instead of the copy in the index; must be the one that made it.")
+@click.option("--encoder", help="Encoder to use instead of the copy in the index; must be the one that made the index.")
 @click.option("--where", help='Condition on the neighbors, such as \'label = "cat" and split != "test"\'.')
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -40,12 +44,12 @@ def search(
 ) -> None:
     """Find the nearest neighbors of each QUERY in INDEX.
 
-    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index; the queries of an index of
-    precomputed vectors are vectors. Queries that cannot be read are skipped and listed.
+    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index. An index of precomputed
+    vectors is searched with vectors. Queries that cannot be read are skipped and listed.
 
-    A condition of --where compares id, label, split and the metadata that aekit embed kept, such as a price or a date: =, !=,
-    <, <=, >, >=, in ("a", "b"), like "2024/%", is null; and, or, not and parentheses combine them. Text and dates are in quotes,
-    numbers are not.
+    A --where condition compares id, label, split and the metadata that `aekit embed` kept, such as a price or a date, by
+    =, !=, <, <=, >, >=, in ("a", "b"), like "2024/%" or is null. Combine conditions with and, or, not and parentheses. Write
+    text and dates in quotes, numbers without.
     """
     opened = aekit.open_index(index)
     compared = [] if where is None else opened.compared_columns(where)  # refused before the encoder is loaded

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 import aekit
-from aekit.cli.options import quiet_option
+from aekit.cli.options import examples, quiet_option
 from aekit.errors import AekitError, OutputError
 from aekit.progress import Progress
 
 
-@click.command()
+@click.command(epilog=examples("serve index", "serve index --results results --port 0"))
 @click.argument("index")
 @click.option("--port", type=click.IntRange(0, 65535), default=8722, show_default=True, help="Port; 0: any free port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -30,13 +30,13 @@ from aekit.progress import Progress
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Processes that answer, for many users; they share the index where it is mapped into memory.",
+    help="Server processes, for many users; they share an index that is mapped into memory.",
 )
 @click.option(
     "--results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Show the results of duplicates, label-errors, curate, anomalies and drift in this folder too.",
+    help="Show the results of duplicates, label-errors, curate, anomalies and drift below this folder too.",
 )
 @quiet_option
 def serve(
@@ -52,8 +52,8 @@ def serve(
     """Browse INDEX in a web browser.
 
     Drop an image or pick a sample to see its neighbors, filter by label, select points of the map with a lasso, and
-    download a selection as CSV. By default only this machine can connect. With another --host, the printed address has a
-    token (that in AEKIT_TOKEN, or a random one), without which nobody sees a sample; the connection is not encrypted.
+    download a selection as CSV. By default only this machine can connect. With another --host, the printed address contains
+    a token (AEKIT_TOKEN, or a random one) that visitors need; the connection is not encrypted.
     """
     try:
         from aekit.serving.server import bind_socket, run

@@ -11,6 +11,7 @@ import aekit
 from aekit.cli.compare import terminal_width
 from aekit.cli.console import suggest
 from aekit.cli.options import (
+    examples,
     json_option,
     labels_option,
     print_json,
@@ -26,23 +27,25 @@ from aekit.progress import Progress
 PURPOSES = ["retrieval", "classification", "clustering", "anomalies", "reconstruction"]
 
 
-@click.command()
+@click.command(
+    epilog=examples("tune photos/ -o search --minutes 20", "tune photos/ -o search --minutes 60 --for retrieval")
+)
 @click.argument("data")
-@click.option("-o", "--out", required=True, type=click.Path(), help="Folder of the search.")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     required=True,
-    help="Time that everything may take, the winner's training and its evaluation included.",
+    help="Time budget, including the training and the evaluation of the winner.",
 )
 @labels_option
 @click.option(
     "--for",
     "purpose",
     type=click.Choice(PURPOSES),
-    help="What the encoder is for  [default: classification, or without labels a label-free score]",
+    help="What the encoder is for  [default: classification; without labels, a label-free score]",
 )
-@click.option("--recipe", "recipes", multiple=True, type=click.Path(), help="Recipe that competes too; repeatable.")
+@click.option("--recipe", "recipes", multiple=True, type=click.Path(), help="Recipe to try too; repeatable.")
 @seed_option("the split, the search and all trainings")
 @run_device_option("automatic")
 @json_option("the result")
@@ -51,8 +54,8 @@ PURPOSES = ["retrieval", "classification", "clustering", "anomalies", "reconstru
 def tune(data: str, out: str, as_json: bool, progress: Progress, **settings: Any) -> None:
     """Search for the best recipe for DATA within a time budget.
 
-    Trains the winner and evaluates it on samples that no candidate saw, beside the default recipe and the baselines. The winner's
-    run is OUT/best, its recipe OUT/best.toml. The same command again goes on where it stopped.
+    It trains the winner, and evaluates it on samples that no candidate saw, next to the default recipe and the baselines. The
+    winner's run is OUT/best, its recipe OUT/best.toml. Run the same command again to resume.
     """
     started = time.monotonic()  # before torch is imported
     result = aekit.tune(data, out, started=started, progress=without_results(progress, as_json), **settings)

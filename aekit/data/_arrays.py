@@ -64,7 +64,7 @@ def to_numbers(array: np.ndarray) -> np.ndarray:
     """Return an array of Python objects, all of which are numbers or None, as float64.
 
     Raises:
-        DataError: one is no number.
+        DataError: one is not a number.
     """
     values = np.empty(array.shape, np.float64)
     for position, value in np.ndenumerate(array):

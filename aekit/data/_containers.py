@@ -296,7 +296,7 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
     names = None if ids is None else [str(name) for name in ids.tolist()]
     for what, values in (("ids", names), ("splits", split_names)):
         if values is not None and len(values) != len(samples):
-            raise DataError(f"the dict: {len(values)} {what} for {len(samples)} samples; expected as many")
+            raise DataError(f"the dict: {len(values)} {what} for {len(samples)} samples; expected one each")
     return Contents(samples, labels, names, split_names, tuple(notes), place="the dict")
 
 

@@ -234,13 +234,13 @@ def to_numpy(value: Any, what: str) -> np.ndarray:
     """Return anything like an array as an array of numbers or strings; `what` names it in messages.
 
     Raises:
-        DataError: it is no array.
+        DataError: it is not an array.
     """
     try:
         array = np.asarray(without_tensor(value))
     except (ValueError, TypeError) as error:
         reason = "rows differ in shape" if "inhomogeneous" in str(error) else next(iter(str(error).splitlines()), "")
-        raise DataError(f"{what} is no array ({reason})") from None
+        raise DataError(f"{what} is not an array ({reason})") from None
     if array.dtype == object and array.ndim == 1 and all(isinstance(entry, str) for entry in array):
         return array.astype(str)
     if array.dtype == object:

@@ -25,7 +25,7 @@ _SIGNED = ("data", "source", "options")
 
 
 class ForeignDataError(DataError):
-    """Data that an artifact of somebody else names."""
+    """Data that an artifact made by someone else refers to."""
 
 
 def marked(origin: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def marked(origin: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unmarked(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an origin from a file without its mark; one that this user did not make is told by the entry `FOREIGN`."""
+    """Return an origin from a file without its mark; one that this user did not make has the entry `FOREIGN`."""
     record = {name: value for name, value in origin.items() if name not in (MARK, FOREIGN)}
     mark, expected = origin.get(MARK), _mark(record, create=False)
     is_own = isinstance(mark, str) and expected is not None and hmac.compare_digest(mark.encode(), expected.encode())
@@ -52,7 +52,7 @@ def check_own(origin: Mapping[str, Any]) -> None:
     if FOREIGN in origin and os.environ.get(OPEN_ORIGINS) != "1":
         data = printable(repr(origin.get("data")))
         raise ForeignDataError(
-            f"data {data} is named by an artifact that was not made here, and is not opened; if you trust it, "
+            f"data {data} is not opened, because the artifact that names it was made elsewhere; if you trust it, "
             f"aekit --open-origins or {OPEN_ORIGINS}=1 opens it"
         )
 

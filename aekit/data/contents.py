@@ -35,10 +35,10 @@ class Contents:
         labels: (N,) or None.
         ids: (N,) unique ids, or None.
         splits: (N,) or None.
-        notes, losses: as in `Source`.
+        notes, losses: as in `aekit.plugin.Source`.
         place: where they come from, for messages.
-        blocks: (K + 1,) as in `Source`, of encoded images; or None.
-        metadata: as in `Source`.
+        blocks: (K + 1,) as in `aekit.plugin.Source`, of encoded images; or None.
+        metadata: as in `aekit.plugin.Source`.
     """
 
     samples: np.ndarray | pa.Table | Sequence[bytes | Path] | ImagesOnDemand

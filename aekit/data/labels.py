@@ -93,14 +93,14 @@ def align_labels(labels: Any, ids: Sequence[str]) -> Any:
     if ids == [str(row) for row in range(len(ids))]:
         if len(shared) == len(names) == len(ids):
             warn(
-                "labels: taken in their order, which is not that of their index; pass labels.sort_index() if it is wrong"
+                "labels: used in their order, which is not that of their index; pass labels.sort_index() if it is wrong"
             )
         return labels
     if shared and len(set(names)) == len(names):
-        warn("labels: matched with the samples by their index; pass labels.to_numpy() to take them in their order")
+        warn("labels: matched with the samples by their index; pass labels.to_numpy() to use them in their order")
         return take_labels(to_label_array(labels), rows_by_name(names, ids, "labels"))
     reason = "repeats" if shared else f"names none of the samples ({names[0]!r} rather than {ids[0]!r})"
-    warn(f"labels: taken in their order, as their index {reason}")
+    warn(f"labels: used in their order, as their index {reason}")
     return labels
 
 
@@ -157,7 +157,7 @@ def ids_in_index(data: Any) -> list[str] | None:
 
 
 def is_missing(label: Any) -> bool:
-    """Return whether a label stands for none: None, NaN, "", or pandas' NA or NaT."""
+    """Return whether a label is missing: None, NaN, "", or pandas' NA or NaT."""
     if label is None or (isinstance(label, str) and not label):
         return True
     try:
@@ -180,5 +180,5 @@ def check_label_count(labels: np.ndarray, count: int, what: str) -> np.ndarray:
         DataError: there are not; `what` names them.
     """
     if len(labels) != count:
-        raise DataError(f"{what}: {len(labels)} labels for {count} samples; expected as many")
+        raise DataError(f"{what}: {len(labels)} labels for {count} samples; expected one each")
     return labels

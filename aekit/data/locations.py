@@ -86,7 +86,7 @@ def locate(path: str, folder: str | Path | None = None) -> str:
     places = [os.path.join(base, expanded) for base in (*above, Path.cwd()) if base != base.parent]
     existing = {os.path.realpath(place): place for place in places if data_exists(Path(place))}
     if len(existing) > 1:
-        raise DataError(f"{path}: can be {' or '.join(existing.values())}; pass the data that is meant")
+        raise DataError(f"{path}: can be {' or '.join(existing.values())}; pass one of them")
     if not existing:
         looked = f"the folders above {folder} and in " if folder is not None else ""
         raise DataError(f"{path}: no such file or folder in {looked}{Path.cwd()}")
@@ -109,7 +109,7 @@ def same_place(ours: str | None, theirs: str | None, *folders: str | Path | None
 
 
 def resolved(text: str, folder: str | Path | None) -> str:
-    """Return the absolute place that a record names, or its text if there is nothing, or if it is no path."""
+    """Return the absolute place that a record names, or its text if there is nothing, or if it is not a path."""
     name, path = _split(text)
     if is_remote(path):
         return name + shown_url(path)

@@ -1,4 +1,4 @@
-"""Choose what embeddings keep of the columns that samples have beside label and split, such as a price, and with which types."""
+"""Choose which further columns of the data, such as a price, embeddings keep, and with which types."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def checked_metadata(table: Any, count: int) -> pa.Table | None:
         return None
     columns = to_table(table)
     if len(columns) != count:
-        raise DataError(f"metadata of {len(columns)} rows for {count} samples: expected as many")
+        raise DataError(f"metadata of {len(columns)} rows for {count} samples: expected one row each")
     return Metadata.of(columns).choose(columns.column_names)
 
 

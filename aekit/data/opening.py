@@ -336,7 +336,7 @@ def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, An
         and (empty := classes_without_files(Path(where), source.labels))
     ):
         line = (
-            f"folders without a sample, which are no classes: {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}"
+            f"folders without a sample, which are not classes: {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}"
         )
         source.losses = (*source.losses, line)
     source.origin = {"data": text, "source": plugin.name, "options": dict(source_options)}

@@ -60,7 +60,7 @@ def reason_of(error: BaseException, complaint: str = "damaged") -> str:
 
 
 def refuse_special(path: str | Path) -> None:
-    """Refuse pipes, sockets and devices, of which reading may never end.
+    """Refuse pipes, sockets and devices: reading them may never end.
 
     Raises:
         DataError: it is one.
@@ -74,7 +74,7 @@ def hash_content(content: Path | bytes) -> str:
 
     Returns:
         BLAKE2b of 16 bytes in hexadecimal; ``unreadable`` for a file that is missing or may not be read, and for pipes, sockets
-        and devices, of which reading may never end.
+        and devices, whose reading may never end.
     """
     if isinstance(content, bytes):
         return _new_hash(content).hexdigest()

@@ -32,7 +32,7 @@ _NATIVE |= {"longdouble": np.dtype(np.float64), "float128": np.dtype(np.float64)
 
 
 class NoneUsable(DataError):
-    """None of the samples that are asked for can be used."""
+    """None of the requested samples can be used."""
 
 
 class Samples:

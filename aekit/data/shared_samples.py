@@ -1,4 +1,4 @@
-"""Training samples of which each of several processes decodes and keeps its share, and gets the others' by the batch."""
+"""Training samples that several processes share: each decodes and keeps a part, and receives the others' batch by batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aekit.progress import SILENT, Progress
 
 
 class SharedSamples(Samples):
-    """Samples of which process r keeps every N-th, from the r-th on; each batch is exchanged as raw bytes.
+    """Samples shared by N processes: process r keeps every N-th, from the r-th on; each batch is exchanged as raw bytes.
 
     `batch` and `chunks` return all samples that are asked for, and are called by all processes alike. Once the processes are
     through with their common work (`leave`), samples are read from the source.

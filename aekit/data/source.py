@@ -36,7 +36,7 @@ class Source:
         slow: whether reading costs more than copying, as decoding files does, so that samples should be kept once read.
         origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.
         notes: lines about choices that opening it made.
-        losses: lines about data that opening it left out or changed, which `open_data` issues as warnings.
+        losses: lines about data that opening it left out or changed, which `aekit.open_data` issues as warnings.
         takes_arrays: whether it also opens a numpy array (N, ...) or a pyarrow table, passed in place of the path.
     """
 
@@ -148,7 +148,7 @@ class ArraySource(Source):
             raise DataError(f"array of shape {array.shape}: its samples hold no values; expected at least one each")
         labels = None if labels is None else to_label_array(labels)
         if labels is not None and len(labels) != len(array):
-            raise DataError(f"{len(labels)} labels for {len(array)} samples: expected as many")
+            raise DataError(f"{len(labels)} labels for {len(array)} samples: expected one each")
         if labels is not None and labels.ndim > 1:
             if labels.size != len(labels):
                 raise DataError(f"labels of shape {labels.shape}: expected one for each of {len(array)} samples")

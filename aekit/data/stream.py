@@ -93,7 +93,7 @@ def readable_batches(
 
 
 def check_any_usable(source: Source, usable: int, count: int) -> None:
-    """Check that some of so many samples could be read.
+    """Check that at least one of `count` samples could be read.
 
     Raises:
         DataError: none could be.

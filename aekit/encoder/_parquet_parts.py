@@ -132,7 +132,7 @@ def read_embeddings_manifest(folder: Path) -> dict[str, Any]:
 
 
 def known_checksums(folder: Path) -> dict[str, str]:
-    """Return name -> sha256 of the parts of a folder, finished or not; a damaged manifest tells of none."""
+    """Return name -> sha256 of the parts of a folder, finished or not; none if the manifest is damaged."""
     path = folder / MANIFEST
     try:
         if not path.is_file():
@@ -147,7 +147,7 @@ def known_checksums(folder: Path) -> dict[str, str]:
 
 
 def recorded_metadata(folder: Path) -> Literal["auto", "none"] | list[str] | None:
-    """Return which columns of metadata a folder was asked to keep; None where nothing says so."""
+    """Return which columns of metadata a folder was told to keep; None if it records none."""
     try:
         recorded = read_entries(folder / MANIFEST).get("metadata") if (folder / MANIFEST).is_file() else None
     except IdentityError:  # `known_checksums` warns of it

@@ -14,7 +14,7 @@ from aekit.errors import DataError
 from aekit.io.arrow import arrow_numbers, arrow_texts
 
 OWN_COLUMNS = ("id", "vector", "label", "split", "hash")
-"""Columns of a part beside its metadata, in their order."""
+"""Columns of a part besides its metadata, in their order."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def check_counts(count: int, **columns: Sized | None) -> None:
     """
     for name, values in columns.items():
         if values is not None and len(values) != count:
-            raise DataError(f"{len(values)} {name} for {count} vectors: expected as many")
+            raise DataError(f"{len(values)} {name} for {count} vectors: expected one each")
 
 
 def concatenate_rows(parts: list[Rows], dim: int) -> Rows:

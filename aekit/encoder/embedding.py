@@ -60,7 +60,7 @@ def embed_samples(
     metadata: MetadataChoice = None,
     progress: ProgressOption = None,
 ) -> Embeddings:
-    """Embed data as `aekit.embed` does, which describes the arguments, with an encoder that is at hand."""
+    """Embed data with a loaded encoder, as `aekit.embed` does, which describes the arguments."""
     progress = open_progress(progress)
     chosen = choose_engine(engine, workers, address)
     source = open_data(data, options, like=encoder.spec)
@@ -122,20 +122,20 @@ def embed_samples(
 
 
 def _choose_metadata(
-    source: Source, asked: MetadataChoice, folder: Path | None, progress: Progress
+    source: Source, requested: MetadataChoice, folder: Path | None, progress: Progress
 ) -> tuple[Any, pa.Table | None]:
-    """Return which columns are asked for, now or when the folder was written before, and a table of them or None.
+    """Return the columns to keep, as requested now or when the folder was first written, and a table of them or None.
 
     Raises:
         DataError: there is no such column, or it cannot be kept.
     """
-    wanted = [asked] if isinstance(asked, str) and asked not in ("auto", "none") else asked
-    if wanted is None and folder is not None:
-        wanted = recorded_metadata(folder)
-    wanted = "auto" if wanted is None else wanted if isinstance(wanted, str) else list(wanted)
-    if wanted == "none" or (source.metadata is None and wanted == "auto"):
-        return wanted, None
-    return wanted, (source.metadata or Metadata({})).choose(wanted, progress)
+    choice = [requested] if isinstance(requested, str) and requested not in ("auto", "none") else requested
+    if choice is None and folder is not None:
+        choice = recorded_metadata(folder)
+    choice = "auto" if choice is None else choice if isinstance(choice, str) else list(choice)
+    if choice == "none" or (source.metadata is None and choice == "auto"):
+        return choice, None
+    return choice, (source.metadata or Metadata({})).choose(choice, progress)
 
 
 def embed_with(
@@ -178,11 +178,11 @@ def _vectors_of(result: Result, dim: int) -> tuple[np.ndarray, Sequence[str]]:
     vectors, hashes = result.columns.get("vector"), result.columns.get("hash")
     are_vectors = isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.ndim == 2
     if not are_vectors or not isinstance(hashes, list) or not all(isinstance(stamp, str) for stamp in hashes):
-        raise MessageError("a worker has sent what are no vectors and content hashes")
+        raise MessageError("a worker sent invalid vectors or content hashes")
     assert isinstance(vectors, np.ndarray)
     stamps: Sequence[Any] = hashes
     if vectors.shape[1] != dim:
-        raise MessageError(f"a worker has sent vectors of {vectors.shape[1]} dimensions, not {dim}")
+        raise MessageError(f"a worker sent vectors of {vectors.shape[1]} dimensions, not {dim}")
     return vectors, stamps
 
 

@@ -79,7 +79,7 @@ class Embeddings:
     @classmethod
     @partial(checked_arguments, name="Embeddings.open")
     def open(cls, folder: str | Path) -> Embeddings:
-        """Open a folder that `embed` wrote.
+        """Open a folder that `aekit.embed` wrote.
 
         Raises:
             DataError: it holds no embeddings, or unfinished ones.
@@ -308,7 +308,7 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
     """Open embeddings given as a folder, as `Embeddings` or as an array: the rule for every function that takes embeddings.
 
     Args:
-        embeddings: the path of a folder that `embed` wrote, `Embeddings`, or an array (N, D) such as a numpy array, a torch
+        embeddings: the path of a folder that `aekit.embed` wrote, `Embeddings`, or an array (N, D) such as a numpy array, a torch
             tensor, a data frame or a list of rows; or a file of precomputed vectors, in any format that `aekit.open_data`
             reads as vectors: ``.npy``, a Parquet table with a column of lists, ...
         progress: receives a note on precomputed vectors.

@@ -220,8 +220,8 @@ class Encoder(nn.Module):
         return folder
 
     def copy_to(self, folder: Path) -> None:
-        """Put it next to what it made: copy the folder that it was loaded from, whose card includes the evaluation of the run,
-        or save it where there is no such folder or the encoder has changed since."""
+        """Store the encoder with an artifact that it made: copy the folder that it was loaded from, whose model card includes the
+        evaluation, or save it if there is no such folder or the encoder has changed since."""
         if self.folder is not None and self._is_saved_in(self.folder):
             copy_encoder(self.folder, folder)
         elif not folder.exists():
@@ -317,7 +317,7 @@ def _build_backbone(spec: SampleSpec, architecture: dict[str, Any], plugin: Plug
     trunk: Any = plugin.load()(spec, **options)
     if not isinstance(trunk, Backbone):
         if not isinstance(trunk, nn.Module):
-            raise ValueError(f"it gave {type(trunk).__name__}; expected an nn.Module")
+            raise ValueError(f"it returned {type(trunk).__name__}; expected an nn.Module")
         trunk = ModuleBackbone(trunk, spec)
     return BackboneWithDense(trunk, architecture["hidden"]) if architecture.get("hidden") else trunk
 

@@ -154,7 +154,7 @@ class Inference:
             self._copies = Copies(self._network)
 
     def _choose_precision(self, raw: Tensor) -> Precision:
-        """Compare bf16 with fp32 where that may pay, and report the choice."""
+        """Compare bf16 with fp32 if bf16 may be faster, and report the choice."""
         sample = raw[: max(COMPARED, self.batch_size or 1)]
         if not multiplies_bf16(self.device) or self.samples < COMPARISON_PAYS * len(sample):
             return "fp32"

@@ -30,8 +30,8 @@ def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> 
     preprocess = getattr(encoder, "preprocess", None)
     if not isinstance(preprocess, Preprocess) or source.spec.is_visual or source.slow or len(positions) < FEW:
         return
-    some = positions[np.unique(np.linspace(0, len(positions) - 1, MANY).round().astype(np.intp))]
-    raw, ok = read_valid(source, some)
+    sampled = positions[np.unique(np.linspace(0, len(positions) - 1, MANY).round().astype(np.intp))]
+    raw, ok = read_valid(source, sampled)
     if ok.sum() >= FEW and (line := describe_other_scale(preprocess, source.spec, to_tensor(raw[ok]))):
         warn(f"data: {line}")
 

@@ -184,23 +184,23 @@ class Store:
     def _update_columns(self, progress: Progress) -> None:
         parts = sorted(self.folder.glob("part-*.parquet"))
         current = CurrentColumns(self.source, self.metadata) if parts else None
-        said = False
+        is_reported = False
         for part in parts:
             names = [name for name in pq.read_schema(part).names if name != "vector"]
             columns = current.update(read_parquet(part, names)) if current else None
             if columns is None:
                 continue
-            if not said:
+            if not is_reported:
                 progress.say("labels, splits or metadata of embedded samples have changed: they are updated")
-                said = True
+                is_reported = True
             self.checksums.pop(part.name, None)
             self._mark_unfinished()
             table = read_parquet(part)
             by_name = {name: table[name] for name in ("id", "vector", "hash")}
             by_name |= {name: columns[name] for name in columns.column_names}
-            whole = pa.table({name: by_name[name] for name in sorted(by_name, key=column_order)})
+            updated = pa.table({name: by_name[name] for name in sorted(by_name, key=column_order)})
             with atomic_file(part) as fresh:
-                pq.write_table(whole.replace_schema_metadata(table.schema.metadata), fresh, compression="none")
+                pq.write_table(updated.replace_schema_metadata(table.schema.metadata), fresh, compression="none")
 
     def _mark_unfinished(self) -> None:
         """Mark the folder as unfinished until the new manifest is written."""

@@ -31,7 +31,7 @@ _EXPECTED = (
 
 
 def pretrained_name(name: str) -> str:
-    """Return the name that ``auto`` stands for: ``$AEKIT_PRETRAINED``, else the first network at hand, else ``none``."""
+    """Resolve ``auto`` to the name of a network: ``$AEKIT_PRETRAINED``, else the first network at hand, else ``none``."""
     if name != AUTO:
         return name
     return os.environ.get(VARIABLE) or next(iter(networks_at_hand()), NONE)
@@ -49,14 +49,14 @@ def networks_at_hand() -> list[str]:
 
 
 def cached_repositories() -> list[str]:
-    """Return the names of the models in the cache of the Hugging Face hub whose weights are there whole, as safetensors."""
+    """Return the names of the models in the cache of the Hugging Face hub whose weights are complete there, as safetensors."""
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
     except ImportError:  # then there is no cache either
         return []
     folders = sorted(Path(HF_HUB_CACHE).glob("models--*--*"))
-    whole = [folder.name for folder in folders if any(folder.glob("snapshots/*/*.safetensors"))]
-    return [name.removeprefix("models--").replace("--", "/", 1) for name in whole]
+    complete = [folder.name for folder in folders if any(folder.glob("snapshots/*/*.safetensors"))]
+    return [name.removeprefix("models--").replace("--", "/", 1) for name in complete]
 
 
 def open_pretrained(

@@ -1,6 +1,6 @@
 """Keep networks as `torch.export` programs, and load these without running any code of the file.
 
-A saved encoder whose code is no installed plugin keeps the stages of its backbone, and its head, as programs.
+A saved encoder whose code is not an installed plugin keeps the stages of its backbone, and its head, as programs.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ def _check_program(content: bytes) -> None:
             if payload["use_pickle"] or payload.get("tensor_meta") is None:
                 raise IdentityError(f"{name} is pickled")
     if model.get("guards_code"):
-        raise IdentityError("holds code of its own")
+        raise IdentityError("contains custom code")
     for key, value in _entries(model):
         allowed = {"target": _TARGETS, "expr_str": _SIZES}.get(key)
         if allowed is not None and not (isinstance(value, str) and allowed.fullmatch(value)):
-            raise IdentityError(f"calls {printable(repr(value))}, which is no tensor operation")
+            raise IdentityError(f"calls {printable(repr(value))}, which is not a tensor operation")
         if key in ("as_custom_obj", "as_operator", "as_graph", "custom_obj_values") and value:
             raise IdentityError(f"holds more than tensor operations ({key})")
 

@@ -26,7 +26,7 @@ def push_to_hub(
 ) -> str:
     """Push an encoder to the Hugging Face Hub, in one commit, with its model card; `aekit.load` reads it from there.
 
-    A repository that is missing is made. An encoder that is there is replaced, and stays in the history of the repository. The
+    A missing repository is created. An encoder in it is replaced, and stays in the history of the repository. The
     token is that of ``hf auth login``, or ``HF_TOKEN``.
 
     Args:
@@ -34,7 +34,7 @@ def push_to_hub(
         repository: such as ``user/model``.
         private: whether a new repository is private; None: what the account or organization has as default.
         message: of the commit.
-        revision: branch, which is made if it is missing; None: the main one.
+        revision: branch, which is created if it is missing; None: the main one.
         progress: shows messages and bars, as in `aekit.fit`.
 
     Returns:
@@ -51,16 +51,16 @@ def push_to_hub(
         >>> aekit.load(url).digest == encoder.digest
         True
     """
-    shown = open_progress(progress)
+    display = open_progress(progress)
     url = repository if is_remote(repository) else f"hf://{repository}"
     url = f"{url.rstrip('/')}@{revision}" if revision else url
     if not isinstance(encoder, Encoder):
         folder = find_encoder_folder(encoder)
         load(folder)  # what others load is whole
-        push_folder(folder, url, private=private, message=message, progress=shown)
+        push_folder(folder, url, private=private, message=message, progress=display)
     else:
         with tempfile.TemporaryDirectory() as home:
             folder = Path(home) / "encoder"
             encoder.copy_to(folder)
-            push_folder(folder, url, private=private, message=message, progress=shown)
+            push_folder(folder, url, private=private, message=message, progress=display)
     return shown_url(url)

@@ -33,7 +33,7 @@ def selected_rows(which: Any, count: int, row_of: Callable[[str], int]) -> np.nd
     if wanted.dtype.kind in "UO":
         return np.asarray([row_of(str(name)) for name in wanted], np.int64)
     if wanted.dtype == bool and len(wanted) != count:
-        raise IndexError(f"a mask of {len(wanted)} values for {count} embeddings: expected as many")
+        raise IndexError(f"a mask of {len(wanted)} values for {count} embeddings: expected one each")
     return np.arange(count)[wanted if wanted.size else np.empty(0, np.int64)]
 
 

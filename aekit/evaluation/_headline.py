@@ -38,7 +38,7 @@ def headline(
 
     Args:
         results: subject -> evaluator -> result.
-        compared_with: the subjects that are other encoders; beside baselines, only those with a title are considered.
+        compared_with: the subjects that are other encoders; besides baselines, only those with a title are considered.
         comparisons: (evaluator, subject) -> comparison of the encoder with that subject.
         test_samples: number of test samples.
         titles: subject -> its name within the sentence; default: the subject.

@@ -1,4 +1,4 @@
-"""Run evaluators in processes beside this one: of two in one process, the Python code of one waits for that of the other."""
+"""Run evaluators in other processes, because the Python code of two evaluators in one process takes turns."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ WORKER = "aekit.evaluation._worker"
 MIN_WORK = 20_000
 """Samples x evaluators x subjects from which a process saves more time than its imports take."""
 MAX_PROCESSES = 3
-"""Most processes beside this one: the longest evaluator of eight takes a quarter of their time."""
+"""Most processes besides this one: the longest evaluator of eight takes a quarter of their time."""
 LEAST_LIMIT = 2**28
 """Bytes that a result may have where memory is short; else it may have as many as are free."""
 PROCESS_BYTES = 2**30
-"""Free memory for each process, beside twice the embeddings."""
+"""Free memory for each process, besides twice the embeddings."""
 
 Runner = Callable[[Plugin, np.ndarray, "np.ndarray | None", Split, dict[str, Any]], Result]
 """Run an evaluator on embeddings, targets and a split, with its options."""
@@ -85,7 +85,7 @@ class EvaluatorProcesses:
                 raise AekitError("the evaluation has ended") from None
             ended = child.end()
             reason = ended if isinstance(error, (EOFError, ConnectionError)) else first_line(error)
-            self.say(f"a process of evaluators has ended, which run in this one instead: {reason}")
+            self.say(f"a process of evaluators ended; its evaluators run in this process instead: {reason}")
             self.children.remove(child)
             return here(plugin, features, values, split, settings)
         self._free.put(child)
@@ -111,14 +111,14 @@ def _read(child: Child) -> tuple[Result | AekitError, list[tuple[str, type[Warni
         problem = f"a {type(outcome).__name__}"
     except Exception as error:
         problem = first_line(error)
-    raise OSError(f"it has sent what is no result: {problem}")
+    raise OSError(f"it sent an invalid result: {problem}")
 
 
 @contextmanager
 def evaluator_processes(
     samples: int, width: int, evaluators: int, subjects: int, say: Callable[[str], None]
 ) -> Iterator[EvaluatorProcesses]:
-    """Start processes where there are cores, memory and work for them; they end with the context.
+    """Start processes if there are cores, memory and work for them; they end with the context.
 
     Args:
         samples: number of embeddings.

@@ -33,10 +33,10 @@ class Provenance(NamedTuple):
 def find_provenance(stored: Embeddings | None, notes: list[str]) -> Provenance | None:
     """Return the provenance of embeddings, or None and a note why there are no baselines."""
     if stored is None:
-        notes.append("no baselines: an array does not tell which samples and which encoder it comes from")
+        notes.append("no baselines: an array does not say which samples and which encoder it comes from")
         return None
     if stored.is_precomputed:
-        notes.append("no baselines: the vectors are precomputed, so that neither samples nor an encoder belong to them")
+        notes.append("no baselines: the vectors are precomputed, so their samples and their encoder are not known")
         return None
     encoder = encoder_of(stored)
     source = stored.source() if encoder else None
@@ -48,7 +48,7 @@ def find_provenance(stored: Embeddings | None, notes: list[str]) -> Provenance |
 
 
 def training_overlap_notes(stored: Embeddings | None, provenance: Provenance | None) -> list[str]:
-    """Return notes on what the encoder has seen in training of the samples that it is evaluated on."""
+    """Return notes on the evaluated samples that the encoder has already seen in training."""
     if stored is None or provenance is None:
         return []
     notes, record = [], provenance.encoder.record

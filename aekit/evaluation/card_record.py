@@ -12,7 +12,7 @@ from aekit.io.manifests import read_entries
 
 
 def card_fields(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``results.json`` adds to ``encoder.json`` on a card: `evaluation` and `findings`, where there are any."""
+    """Return the fields of ``results.json`` that a model card shows: `evaluation` and `findings`, if there are any."""
     fields: dict[str, Any] = {}
     if evaluation := results.get("evaluation"):
         fields["evaluation"] = evaluation_record(evaluation)

@@ -89,7 +89,7 @@ class Evaluation:
         ]
 
     def warnings(self) -> list[str]:
-        """Return what is wrong with the embeddings, the split or the data, in sentences."""
+        """Return the problems of the embeddings, the split or the data, in sentences."""
         return [warning for check in self.checks.values() for warning in check.warnings]
 
     def summary(self) -> list[str]:

@@ -55,7 +55,7 @@ def make_targets(
         count: N.
         what: the labeled objects in the plural, for messages.
         names: (L,) names of several labels.
-        target_type: interpretation of single labels; ``auto`` follows `is_classes`.
+        target_type: interpretation of single labels; ``auto`` follows `aekit.evaluation.splits.is_classes`.
 
     Returns:
         The targets, or None without labels, and a remark, or "".

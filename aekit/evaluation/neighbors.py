@@ -151,7 +151,7 @@ def _with_larger(best: np.ndarray, scores: Tensor, start: int, k: int) -> np.nda
     """Return the keys (B, K) of the k largest of (B, N) scores and of those before, of which (B, J) keys are the best.
 
     Only what is at least the k-th largest so far is sorted: at first the k-th of the largest entries of groups, as no fewer
-    entries can be as large. NaN, which is no number to compare with, is sorted too.
+    entries can be as large. NaN, which is not a number to compare with, is sorted too.
     """
     count = scores.shape[1]
     values, least = scores.numpy(), np.full((len(scores), 1), -np.inf, np.float32)

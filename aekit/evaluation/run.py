@@ -88,7 +88,7 @@ def evaluate(
         groups: (N,) group of each sample; a group stays in one part of the split, such as the images of one patient.
         label_names: (L,) names of several labels per sample.
         target_type: ``classes`` or ``numbers``; ``auto`` takes fractions as numbers, and so whole numbers with many different
-            values and gaps (see `is_classes`).
+            values and gaps (see `aekit.evaluation.splits.is_classes`).
         seed: seed of the split, the random encoder and the evaluators.
         device: device that the encoder is moved to, for the baselines and the reconstruction; default: where it is.
         options: evaluator -> its options.
@@ -133,7 +133,7 @@ def evaluate(
     kinds = _baseline_kinds(baselines)
     if targets is not None and not targets.has_target.all():
         missing = int((~targets.has_target).sum())
-        warn(f"evaluate: {missing} of {len(vectors)} samples have no label, and take no part in the evaluation")
+        warn(f"evaluate: {missing} of {len(vectors)} samples have no label and are left out of the evaluation")
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
     selected = select_evaluators(evaluators, targets, options or {}, seed, notes)
@@ -161,7 +161,7 @@ def evaluate(
         values = None if targets is None else targets.values[rows]
         compared = provenance if baselines else None
         if not compared and str(pretrained) not in (AUTO, NONE):
-            notes.append(f"{pretrained} is not compared with, as there are no baselines")
+            notes.append(f"not compared with {pretrained}, as there are no baselines")
         queue = EvaluatorQueue(selected, values, inner, processes)
 
         def subjects() -> Iterator[Baseline | Subject]:
@@ -259,7 +259,7 @@ def split_for_targets(
 def _sampled(
     split: Split, targets: Targets | None, seed: int, notes: list[str], progress: Progress
 ) -> tuple[Split, Mode]:
-    """Return the part of a split that a quick evaluation uses, and whether it leaves anything out, which is said and noted."""
+    """Return the part of a split that a quick evaluation uses, and whether it leaves any out; a line and a note report it."""
     strata = targets.values if targets is not None and targets.kind == "classes" else None
     sample = stratified_cap(split, QUICK_SAMPLES, strata, seed)
     if sample is split:

@@ -234,7 +234,7 @@ def to_class_labels(labels: Any, count: int, *, what: str) -> tuple[np.ndarray |
         what: the labeled objects in the plural, for messages.
 
     Returns:
-        (N,) classes of one type, "" where missing; or None and the reason if the labels are no classes.
+        (N,) classes of one type, "" where missing; or None and the reason if the labels are not classes.
 
     Raises:
         DataError: a wrong number of labels.

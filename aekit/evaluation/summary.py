@@ -96,7 +96,7 @@ def graded_summary(
         }
         if unfinished := unconverged(results, name):
             subjects = join_words(unfinished)
-            sentences.append(("notice", f"{name}: did not converge for {subjects}, so nothing follows from it"))
+            sentences.append(("notice", f"{name}: did not converge for {subjects}, so it allows no conclusion"))
             continue
         outcomes = {subject: compared[name, subject].outcome for subject in others}
         chance = _chance_sentences(name, result, others, guessing, labels_related=related)

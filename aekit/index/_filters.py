@@ -254,7 +254,7 @@ def check_mask(mask: Any, count: int) -> np.ndarray:
     """Return a mask (N,) of bool as an array.
 
     Raises:
-        DataError: it is no mask of `count` values.
+        DataError: it is not a mask of `count` values.
     """
     values = np.asarray(mask)
     if values.dtype != bool or values.shape != (count,):

@@ -122,9 +122,7 @@ def _refuse_other_content(folder: Path) -> None:
                 f"{folder}: holds {name!r}, which is not part of an index; choose another folder as out (-o)"
             )
     if "manifest.json" in names and "engine" not in read_entries(folder / MANIFEST):
-        raise OutputError(
-            f"{folder}: holds a manifest.json of something else than an index; choose another folder as out (-o)"
-        )
+        raise OutputError(f"{folder}: its manifest.json is not that of an index; choose another folder as out (-o)")
 
 
 def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:

@@ -1,4 +1,4 @@
-"""Base of the engines that keep vectors in a database: what the folder holds, and what is said when the database fails."""
+"""Base of the engines that keep vectors in a database: the content of the folder, and messages when the database fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class GraphOptions(TypedDict, total=False):
 
     kind: Annotated[Literal["auto", "hnsw", "exact"], Field(default="auto", description=_KIND)]
     links: Annotated[int, Field(default=16, ge=2, le=64, description="links of a node in a layer of the graph")]
-    candidates: Annotated[int, Field(default=128, ge=8, le=512, description="candidates while the graph is built")]
+    candidates: Annotated[
+        int, Field(default=128, ge=8, le=512, description="candidates considered while the graph is built")
+    ]
     target_recall: Annotated[
         float, Field(default=0.95, gt=0, le=1, description="recall of the ten nearest neighbors to reach")
     ]
@@ -49,7 +51,7 @@ class DatabaseIndex(Index):
         explored: candidates of the graph that a search visits; 0 without a graph.
         metric, dim: similarity and dimensions of the vectors.
         name: name of the table or collection.
-        digest: digest of the encoder, which is kept beside the vectors.
+        digest: digest of the encoder, which is kept with the vectors.
     """
 
     external = True

@@ -99,10 +99,10 @@ class Index(ABC):
         return None
 
     def keep_digest(self, digest: str) -> None:  # noqa: B027  (for external engines)
-        """Take the digest (64 hex digits) of the encoder, to be kept beside the vectors that are built next."""
+        """Take the digest (64 hex digits) of the encoder, to be kept with the vectors that are built next."""
 
     def kept_digest(self) -> str | None:
-        """Return the digest that is kept beside the vectors, or None where they are in the folder."""
+        """Return the digest that is kept with the vectors, or None where they are in the folder."""
         return None
 
     def begin(self, folder: Path) -> None:  # noqa: B027  (for external engines)

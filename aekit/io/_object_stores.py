@@ -47,7 +47,7 @@ def web_timeout() -> Any:
 
 
 def _keep_quiet(*packages: str) -> None:
-    """Keep what packages log off the terminal, where Python prints it if nobody has asked for it."""
+    """Keep log lines of packages off the terminal, where Python prints them by default."""
     for package in packages:
         logger = logging.getLogger(package)
         if not logger.handlers:

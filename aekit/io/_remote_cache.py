@@ -83,7 +83,7 @@ class Listing:
             self.path.unlink(missing_ok=True)
             raise
         if unusable:
-            warn(f"{place.shown}: {unusable} objects are left out: their names are no paths inside a folder")
+            warn(f"{place.shown}: {unusable} objects are left out: their names are not paths inside a folder")
         self.key = hasher.hexdigest()
 
     def _files(self, names: Iterable[str] | None) -> Iterator[RemoteFile]:
@@ -222,7 +222,7 @@ def _link(listing: Listing, root: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(object_path(key), target)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            warn(f"{listing.place.shown}: {file.name} is left out: it is a file and a folder at a time")
+            warn(f"{listing.place.shown}: {file.name} is left out: it is both a file and a folder")
 
 
 def _is_inside(name: str) -> bool:

@@ -94,7 +94,7 @@ class RemotePlace:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Keep the bars, log lines and advice of the Hub's client from the terminal: what happens is said in our words."""
+        """Keep the bars, log lines and advice of the Hub's client off the terminal: aekit reports what happens itself."""
         if not self.url.startswith("hf:"):
             yield
             return
@@ -225,7 +225,9 @@ class RemotePlace:
             self.patiently(download)
         except FileNotFoundError:
             raise self.error(f"{where}: has gone since it was listed; run again") from None
-        if file.md5 and _md5(target) != file.md5:  # an ETag of encrypted objects is no hash: see whether it is the same
+        if (
+            file.md5 and _md5(target) != file.md5
+        ):  # an ETag of encrypted objects is not a hash: see whether it is the same
             now = _remote_file(file.name, {**self.patiently(partial(self.fs.info, file.path)), "name": file.path})
             if now.version != file.version:
                 raise self.error(f"{where}: has changed since it was listed; run again")

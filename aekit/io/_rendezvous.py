@@ -49,7 +49,7 @@ def meet(store: Any, rank: int, size: int, seconds: float) -> str:
                     answered[other] = number
                     store.set(f"aekit/welcome/{number}", name)
         if missing and time.monotonic() > until:
-            raise TimeoutError(f"processes {', '.join(map(str, sorted(missing)))} have not come within {seconds:.0f} s")
+            raise TimeoutError(f"processes {', '.join(map(str, sorted(missing)))} did not join within {seconds:.0f} s")
         if missing:
             time.sleep(POLL_SECONDS)
     return name

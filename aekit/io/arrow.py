@@ -1,4 +1,4 @@
-"""Hand numbers and texts to Arrow without its own conversion, which imports pandas where it is installed, for .16 s."""
+"""Hand numbers and texts to Arrow without its own conversion, which imports pandas where it is installed and so takes 0.16 s."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say where things are kept between commands, and make room there."""
+"""Locate the folder of what is kept between commands, and make room in it."""
 
 from __future__ import annotations
 

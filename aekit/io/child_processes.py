@@ -84,7 +84,7 @@ class Child:
             self.connection.send_bytes(content)
         except BlockingIOError:
             raise TimeoutError(
-                f"half a message to it, of which it has read no further byte within {_stall_seconds():g} s ({STALL})"
+                f"it stopped reading in the middle of a message for {_stall_seconds():g} s ({STALL})"
             ) from None
 
     def receive(self, limit: int) -> bytes:
@@ -95,13 +95,13 @@ class Child:
 
         Raises:
             EOFError, ConnectionError: the process has ended.
-            OSError: what comes is no message, or more than the limit; or it stops in the middle, for `STALL_SECONDS`.
+            OSError: what comes is not a message, or more than the limit; or it stops in the middle, for `STALL_SECONDS`.
         """
         self.connection.poll(None)
         try:
             return self.connection.recv_bytes(limit)
         except BlockingIOError:
-            raise TimeoutError(f"half a message, and no further byte within {_stall_seconds():g} s ({STALL})") from None
+            raise TimeoutError(f"it stopped in the middle of a message for {_stall_seconds():g} s ({STALL})") from None
 
     def end(self) -> str:
         """End the process at once, unless it ends by itself just now, and say in a line why it has ended."""
@@ -198,7 +198,7 @@ def fork_child(work: Callable[[Connection], None], threads: int) -> Child:
 def _run_copy(
     work: Callable[[Connection], None], connection: Connection, log: IO[bytes], threads: int, mask: set[int]
 ) -> NoReturn:
-    """Run a function in the process that was just forked, and end it without what the other process does at its end."""
+    """Run a function in the process that was just forked, and end it without the exit handlers of the other process."""
     from threadpoolctl import threadpool_limits
 
     code = 1

@@ -82,11 +82,11 @@ def copy(
 
 
 def _check_copy(folder: Path, names: set[str], url: str) -> None:
-    """Refuse to copy over what is no part of the same copy."""
+    """Refuse to copy over what is not part of the same copy."""
     place = RemotePlace(url, writes=True)
     refuse_web(place)
     for file in place.files():
         if file.name not in names or file.size != (folder / file.name).stat().st_size:
             raise OutputError(
-                f"{place.shown}: holds {file.name!r}, which is no part of {folder}; choose another place, or remove it"
+                f"{place.shown}: holds {file.name!r}, which is not part of {folder}; choose another place, or remove it"
             )

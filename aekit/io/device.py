@@ -1,4 +1,4 @@
-"""Choose a device by name, and ask what it can do."""
+"""Choose a device by name, and query its abilities."""
 
 from __future__ import annotations
 

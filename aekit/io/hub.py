@@ -96,7 +96,7 @@ def push_folder(
         for name in present:
             if name not in contents and not (_OF_THE_HUB.fullmatch(name)):
                 raise OutputError(
-                    f"{place.shown}: holds {name!r}, which is no part of {folder}; choose another repository, or remove it there"
+                    f"{place.shown}: holds {name!r}, which is not part of {folder}; choose another repository, or remove it there"
                 )
         after = repository.commit(contents, before, message or f"Push with aekit {__version__}")
         now = repository.files(after)
@@ -114,7 +114,7 @@ def push_folder(
 
 
 def _contents(folder: Path, shown: str) -> dict[str, str | bytes]:
-    """Return what is to be at each name: the path of a local file, or the bytes of the card.
+    """Return the content for each name: the path of a local file, or the bytes of the card.
 
     A run has the card of its encoder.
     """

@@ -1,4 +1,4 @@
-"""Leave out what libraries in other languages print on standard error, beside what they raise."""
+"""Hide what libraries in other languages print on standard error, in addition to what they raise."""
 
 from __future__ import annotations
 

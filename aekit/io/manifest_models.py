@@ -46,6 +46,6 @@ class OriginRecord(Manifest):
 
 
 class TensorsManifest(Manifest):
-    """Base of the models of manifests with a file of tensors beside them."""
+    """Base of the models of manifests with a file of tensors next to them."""
 
     sha256: Checksums

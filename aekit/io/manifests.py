@@ -1,6 +1,6 @@
-"""Write and read manifests: sealed JSON whose entries a model describes, with checksums of the files beside them.
+"""Write and read manifests: sealed JSON whose entries a model describes, with checksums of the files next to them.
 
-A seal is the sha256 of all other entries. It finds damage, such as a flipped bit in a threshold; it is no signature.
+A seal is the sha256 of all other entries. It finds damage, such as a flipped bit in a threshold; it is not a signature.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class TensorsFormat:
     remedy: str
 
     def write(self, folder: Path, record: Mapping[str, Any]) -> None:
-        """Write the manifest beside the tensors, which are written already."""
+        """Write the manifest next to the tensors, which are already written."""
         described = {"format": self.version, **record, "sha256": checksums(folder, [self.tensors])}
         write_manifest(folder / self.manifest, described)
 
@@ -233,7 +233,7 @@ def path_inside(folder: Path, name: str, place: str = "") -> Path:
         DamagedError: the name leads out of the folder, or the file is a link.
     """
     if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name or len(name) > 255:
-        raise DamagedError(f"{folder}: is damaged: {place}{printable(repr(name))} is no name inside the folder")
+        raise DamagedError(f"{folder}: is damaged: {place}{printable(repr(name))} is not a name inside the folder")
     path = folder / name
     _refuse_special(path)
     if path.is_symlink():

@@ -1,4 +1,4 @@
-"""Limit the memory that data takes: to what ``AEKIT_MEMORY`` says, or to a part of what is free."""
+"""Limit the memory that data takes to ``AEKIT_MEMORY``, or to a part of the free memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stated_bytes(variable: str) -> int | None:
     """Return the bytes that an environment variable states, such as ``2GB``, ``512MiB`` or ``1000000``; None if it is not set.
 
     Raises:
-        RecipeError: it is no size.
+        RecipeError: it is not a size.
     """
     text = os.environ.get(variable)
     if text is None:

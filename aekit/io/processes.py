@@ -1,4 +1,4 @@
-"""Work in several processes that torchrun has started: which of them this is, and what they tell each other."""
+"""Communicate between the processes that torchrun has started."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that speaks and writes."""
+        """Whether this is the process that prints and writes."""
         return self.rank == 0
 
     def device(self, chosen: torch.device) -> torch.device:

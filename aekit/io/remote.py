@@ -122,7 +122,9 @@ def output_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
             there = {file.name: (file, key) for file, key in listing}
             if not work.exists() or not _left_by_us(work, there, log):
                 if work.exists():
-                    progress.say(f"{place.shown}: has changed since it was interrupted; goes on from what is there")
+                    progress.say(
+                        f"{place.shown}: has changed since the interruption; continuing from its present content"
+                    )
                 shutil.rmtree(work, ignore_errors=True)
                 work.mkdir()
                 if there:
@@ -167,7 +169,7 @@ def _left_by_us(work: Path, there: dict[str, tuple[RemoteFile, str]], log: _Log)
 
 
 class _Log:
-    """What should be at a remote place, by what was there and what this program has done since: name -> key."""
+    """The expected content of a remote place, after the changes that this program has made: name -> key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -246,7 +248,7 @@ def _is_same(local: Path, file: RemoteFile, key: str) -> bool:
 
 @contextmanager
 def optional_folder(out: str | os.PathLike[str] | None) -> Iterator[Path | None]:
-    """Yield a temporary folder that becomes `out` when it is complete, or None where no folder is asked for.
+    """Yield a temporary folder that becomes `out` when it is complete, or None if no folder is requested.
 
     Raises:
         OutputError: there is something already, or it cannot be written.

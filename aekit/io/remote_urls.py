@@ -48,7 +48,7 @@ def is_remote(place: object) -> bool:
     match = _SCHEME.match(text) if isinstance(text, str) else None
     if match is None:
         return False
-    # A `Path` of a URL has one slash; a name such as ``images:/data`` has one too, and is no URL.
+    # A `Path` of a URL has one slash; a name such as ``images:/data`` has one too, and is not a URL.
     return text.startswith(match[1] + "://") or match[1].lower() in EXTRAS
 
 

@@ -1,4 +1,4 @@
-"""Tell files from pipes, sockets and devices, of which reading may never end."""
+"""Tell files from pipes, sockets and devices: reading those may never end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS = (
 
 
 def special_kind(path: str | Path) -> str | None:
-    """Return what a path names, such as ``a pipe``; None for files, for folders and where nothing is."""
+    """Return the kind of a special file, such as ``a pipe``; None for files, folders and missing paths."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):  # whoever opens it says what is wrong

@@ -1,4 +1,4 @@
-"""Tell which of several processes this is, by the variables that torchrun sets, and leave messages for who has started it."""
+"""Recognize processes that torchrun has started, by its variables, and pass errors to the process that started them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def reports_to_another() -> bool:
 
 
 def tell_starter(message: str) -> bool:
-    """Leave an error for the process that has started this one; return whether that one prints it.
+    """Pass an error to the process that started this one; return whether that one prints it.
 
     It is in the form in which torchrun reads it, and shows it in its own report.
     """
@@ -41,5 +41,5 @@ def tell_starter(message: str) -> bool:
 
 
 def is_silent() -> bool:
-    """Return whether another process speaks for this one."""
+    """Return whether another process prints for this one."""
     return started_by_torchrun() and os.environ.get("RANK") != "0"

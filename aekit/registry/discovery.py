@@ -172,7 +172,7 @@ class Registry:
     def require(self, record: dict[str, str], *, required_by: str) -> Plugin:
         """Return the plugin that a saved artifact names; if it is missing, the error says what to install."""
         kind, name, distribution = record["kind"], record["name"], record["distribution"]
-        what = f"{required_by}: {kind} {name!r} of {distribution} {record['version']}"
+        described = f"{required_by}: {kind} {name!r} of {distribution} {record['version']}"
         qualified = f"{distribution}/{name}"
         if self.named(kind, qualified) or any((p.kind, p.qualified) == (kind, qualified) for p in self.hidden):
             return self.get(kind, qualified, required_by=required_by)
@@ -182,11 +182,11 @@ class Registry:
                 f"or make it a plugin: aekit plugins new {name} --kind {kind}"
             )
         if distribution in self.not_imported:
-            raise PluginError(f"{what} {_DISABLED}")
+            raise PluginError(f"{described} {_DISABLED}")
         for problem in self.problems:
             if problem.distribution == distribution:
-                raise PluginError(f"{what} cannot be used: {problem}")
-        raise PluginError(f"{what} is not installed: pip install '{distribution}=={record['version']}'")
+                raise PluginError(f"{described} cannot be used: {problem}")
+        raise PluginError(f"{described} is not installed: pip install '{distribution}=={record['version']}'")
 
 
 _disabled_by_command_line: set[str] = set()
@@ -330,8 +330,8 @@ def error_place(error: BaseException, target: str) -> str:
     module = sys.modules.get(target.partition(":")[0])
     path = Path(getattr(module, "__file__", None) or ".")
     package = path.parent if module and module.__package__ else path
-    mine = [frame for frame in frames if Path(frame.filename) == path or package in Path(frame.filename).parents]
-    frame = (mine or frames)[-1]
+    own_frames = [frame for frame in frames if Path(frame.filename) == path or package in Path(frame.filename).parents]
+    frame = (own_frames or frames)[-1]
     return f" ({frame.filename}, line {frame.lineno})"
 
 

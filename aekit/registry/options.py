@@ -148,6 +148,6 @@ def _line(model: type[BaseModel], details: list[Any], place: str, owner: str) ->
     if detail["type"] == "missing":
         return f"{where}: is required{by}"
     if detail["type"] == "string_unicode":  # a name on the command line whose bytes are in another encoding
-        return f"{where} = {detail['input']!r}: is not UTF-8, as the text of a recipe is; rename the folder or file{by}"
+        return f"{where} = {detail['input']!r}: is not UTF-8; rename the folder or file{by}"
     expected = " or ".join(dict.fromkeys(d["msg"].replace("Input should be ", "") for d in details))
     return f"{where} = {detail['input']!r}: expected {expected[0].lower()}{expected[1:]}{by}"

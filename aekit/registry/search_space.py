@@ -118,7 +118,9 @@ def _dimension(info: FieldInfo) -> Choices | Range | None:
         return None
     if isinstance(declared, dict):
         default = info.default if info.default is not None else declared["low"]
-        return Range(declared["low"], declared["high"], bool(declared.get("log")), kind is int, default)
+        return Range(
+            declared["low"], declared["high"], log=bool(declared.get("log")), whole=kind is int, default=default
+        )
     return _number(info, whole=kind is int, optional=optional)
 
 
@@ -140,13 +142,13 @@ def _number(info: FieldInfo, *, whole: bool, optional: bool) -> Choices | Range 
             values = [round(first + q * (last - first), 3) for q in QUANTILES]
             return choices([None, *(map(int, values) if whole else values)], None)
         if default <= 0 or high <= WIDE * max(low, default / FACTOR):
-            return Range(min(first, default), max(last, default), False, whole, default)
+            return Range(min(first, default), max(last, default), log=False, whole=whole, default=default)
         first, last = max(first, default / FACTOR), min(last, default * FACTOR)
-        return Range(math.ceil(first) if whole else first, last, True, whole, default)
+        return Range(math.ceil(first) if whole else first, last, log=True, whole=whole, default=default)
     if low is None or optional or default is None or default <= 0:
         return None
     first = max(low + open_low * whole, default / FACTOR)
-    return Range(math.ceil(first) if whole else first, default * FACTOR, True, whole, default)
+    return Range(math.ceil(first) if whole else first, default * FACTOR, log=True, whole=whole, default=default)
 
 
 def choices(values: list[Any], default: Any) -> Choices:

@@ -233,7 +233,7 @@ def _positional(code: Any) -> list[inspect.Parameter]:
 
 
 def _version(code: Any) -> str:
-    """Return a hash of the source of the code, which tells two versions of a cell from each other."""
+    """Return a hash of the source of the code, which distinguishes two versions of a cell."""
     target = code if inspect.isclass(code) or inspect.isroutine(code) else type(code)
     try:
         text = inspect.getsource(target)

@@ -25,7 +25,7 @@ ACCELERATION = 10.0
 
 
 class Effort(NamedTuple):
-    """Hold what a page may compute.
+    """Limits on what a page may compute.
 
     Attributes:
         max_samples: samples to show.

@@ -1,4 +1,4 @@
-"""Cards of an evaluation: the answer, metrics on their intervals beside the baselines, mistakes and calibration."""
+"""Cards of an evaluation: the answer, metrics with their intervals next to the baselines, mistakes and calibration."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def evaluation_cards(
 
 
 def interval_charts(evaluation: Evaluation) -> tuple[list[str], list[str]]:
-    """Draw metrics on their intervals, beside the baselines: the primary metric of each evaluator, and all others."""
+    """Draw metrics with their intervals, next to the baselines: the primary metric of each evaluator, and all others."""
     main: list[str] = []
     others: list[str] = []
     for name, encoder_result in evaluation.results.get(ENCODER, {}).items():

@@ -1,4 +1,4 @@
-"""Findings about a run, in sentences: what is wrong, what deserves attention, and what is as it should be."""
+"""Findings about a run, in sentences: problems, points that deserve attention, and what is in order."""
 
 from __future__ import annotations
 

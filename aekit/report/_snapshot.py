@@ -170,13 +170,13 @@ def _choose(source: Source, samples: Samples, most: int) -> np.ndarray:
     chosen, left = [], most
     for number, rows in enumerate(sorted(groups, key=len)):
         count = min(len(rows), left // (len(groups) - number))
-        some = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-        known = np.isin(some, samples.rows)
-        if source.slow and (unread := some[~known]).size > MOST_DECODED:
+        selected = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+        known = np.isin(selected, samples.rows)
+        if source.slow and (unread := selected[~known]).size > MOST_DECODED:
             unread = unread[np.linspace(0, len(unread) - 1, MOST_DECODED).round().astype(int)]
-            some = np.concatenate([some[known], unread])
-        chosen.append(some)
-        left -= len(some)
+            selected = np.concatenate([selected[known], unread])
+        chosen.append(selected)
+        left -= len(selected)
     return np.unique(np.concatenate(chosen))
 
 
@@ -188,8 +188,8 @@ def _raw(source: Source, samples: Samples, positions: np.ndarray) -> Iterator[tu
     in_memory, unread = order[at[known]], positions[~known]
     size = chunk_size(source.spec, _BATCH)
     for start in range(0, len(in_memory), size):
-        some = in_memory[start : start + size]
-        yield samples.batch(torch.from_numpy(some)), samples.rows[some]
+        numbers = in_memory[start : start + size]
+        yield samples.batch(torch.from_numpy(numbers)), samples.rows[numbers]
     for start in range(0, len(unread), size):
         rows = unread[start : start + size]
         raw, ok = read_valid(source, rows)

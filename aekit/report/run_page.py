@@ -161,7 +161,7 @@ def _name_of(results: Mapping[str, Any]) -> str:
 
 
 def _answer(evaluation: Evaluation | None, why_not: str) -> list[str]:
-    """Return the headline, and the primary metric of each evaluator beside its baselines; or why there is no evaluation."""
+    """Return the headline, and the primary metric of each evaluator next to its baselines; or why there is no evaluation."""
     if evaluation is None:
         return [headline(f"Not evaluated: {why_not[:1].lower()}{why_not[1:]}", "notice")]
     charts_of_metrics, _ = interval_charts(evaluation)

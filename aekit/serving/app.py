@@ -176,7 +176,7 @@ def make_app(
         max_bytes: most bytes of a request body.
         max_in_flight: most bytes of all request bodies that are being received.
         token: that requests must bring, as ``?token=`` once or in the header ``Authorization: Bearer``; "": none.
-        results: results of analyses that are shown beside the index.
+        results: results of analyses to show with the index.
         say: receives a line when the index has grown and is served anew.
         health: returns further entries of the answer of ``/healthz``.
 

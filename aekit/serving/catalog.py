@@ -1,4 +1,4 @@
-"""Answer what the page asks about an index: samples by row number, their images, their neighbors and the map.
+"""Answer requests of the page about an index: samples by row number, their images, their neighbors and the map.
 
 Samples are identified by their row in the index only, so that no request can reach another file.
 """

@@ -1,4 +1,4 @@
-"""Show finished results of analyses beside an index: duplicates, label errors, what to label next, anomalies, drift.
+"""Show finished results of analyses next to an index: duplicates, label errors, what to label next, anomalies, drift.
 
 The commands have computed them; the server reads their ``page.json`` alone, so that no visitor makes it compute, and a request
 names a result by its name in the list. Their samples are found in the index by id and content.
@@ -123,7 +123,7 @@ class Results:
         """Return the page of a result, and the row in the index of each of its samples."""
         path = self._files().get(name)
         if path is None:
-            raise DataError(f"no result is called {printable(repr(name))}")
+            raise DataError(f"no result {printable(repr(name))}")
         page = self._read(path, file_stamp(path))
         wanted = {sample.id for sample in page.samples}
         rows = {str(sample): row for row, sample in enumerate(index.ids) if str(sample) in wanted}

@@ -32,7 +32,7 @@ TOKEN, SHORTEST_TOKEN = "AEKIT_TOKEN", 16
 
 
 class _ImpatientProtocol(H11Protocol):
-    """Close connections whose next request head does not arrive in time, which uvicorn leaves open for ever."""
+    """Close connections whose next request head does not arrive in time, which uvicorn leaves open forever."""
 
     deadline: asyncio.TimerHandle | None = None
 
@@ -78,7 +78,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask a server.
+    """Who may send requests to a server.
 
     Attributes:
         hosts: names by which it may be asked.

@@ -92,7 +92,7 @@ class _Supervisor:
         ).encode()
 
     def run(self) -> None:
-        """Start workers, and replace those that end, for ever."""
+        """Start workers, and replace those that end, forever."""
         while True:
             while len(self._workers) < self._count:
                 self._start()
@@ -115,7 +115,7 @@ class _Supervisor:
             self._remove(worker, worker.child.end())
         except OSError as error:
             worker.child.end()
-            self._remove(worker, f"it has sent what is no message: {first_line(error)}")
+            self._remove(worker, f"it sent an invalid message: {first_line(error)}")
         else:
             if message == b"ready":
                 worker.ready, self._failed_starts = True, 0
@@ -133,7 +133,7 @@ class _Supervisor:
         self._failed_starts += not worker.ready
         if self._failed_starts >= FAILED_STARTS + self._count:
             raise AekitError(f"worker processes do not start: {reason}")
-        self._say(f"a worker process has ended and is started again: {reason}")
+        self._say(f"a worker process ended and is started again: {reason}")
 
     def stop(self) -> None:
         """Let the workers answer the requests in progress, and end those that take too long."""

@@ -139,7 +139,7 @@ def read(case: SourceCase) -> None:
 
 @check("source", optional=True)
 def unreadable_files(case: SourceCase) -> None:
-    """a file that is overwritten with noise is no usable sample: it is left out, refused, or marked with a reason"""
+    """a file that is overwritten with noise is not a usable sample: it is left out, refused, or marked with a reason"""
     place = Path(case.where)
     if not place.is_dir() or len(files := [path for path in place.rglob("*") if path.is_file()]) < LEAST:
         raise NotApplicableError("its samples are not files of a folder")

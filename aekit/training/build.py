@@ -34,31 +34,14 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     section = recipe.objective
     with temporary_seed(recipe.train.seed):
         variants = make_variants(section.variants, recipe.options.get("objective", {}), place="objective")
-    heads = {name: options for name, (variant, options) in variants.items() if variant.implements("head")}
-    losses = [name for name, (variant, _) in variants.items() if variant.implements("reconstruction_loss")]
-    for action, names in {"define the encoder's head": list(heads), "replace the reconstruction loss": losses}.items():
-        if len(names) > 1:
-            raise RecipeError([f"objective.variants: {' and '.join(names)} each {action}; at most one can"])
-    name = recipe.encoder.backbone
-    backbone = registry().get("backbone", name, required_by="encoder.backbone")
-    options = validate_options(backbone, recipe.options_of("encoder", name), f"encoder.{name}")
-    architecture: dict[str, Any] = {
-        "backbone": {"name": name, "options": options},
-        "head": next(({"variant": variant, "options": settings} for variant, settings in heads.items()), None),
-        "dim": recipe.encoder.dim,
-        "normalize": recipe.encoder.normalize,
-    }
-    if recipe.encoder.hidden:
-        architecture["hidden"] = list(recipe.encoder.hidden)
+    architecture = _architecture(recipe, variants)
     encoder = build_encoder(spec, preprocess, architecture, seed=recipe.train.seed).to(preprocess.scale.device)
     load_pretrained(encoder, recipe.encoder.weights, frozen=bool(recipe.encoder.frozen))
     if not recipe.trains:
         return Untrained(encoder)
     if next(encoder.parameters(), None) is None:
-        problem = (
-            f"encoder.dim = {recipe.encoder.dim}: backbone {name!r} has no layers of its own, so nothing is trained"
-        )
-        raise RecipeError([f"{problem}; set a dimension or another backbone"])
+        problem = f"backbone {recipe.encoder.backbone!r} has no layers of its own, so nothing is trained"
+        raise RecipeError([f"encoder.dim = {recipe.encoder.dim}: {problem}; set a dimension or another backbone"])
     freeze(encoder, _frozen(recipe, encoder))
     parts: dict[str, Objective] = {}
     with temporary_seed(recipe.train.seed + 1):
@@ -69,13 +52,38 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
             parts["autoencoder"] = _autoencoder(encoder, modules, recipe)
         for name in section.pretexts:
             plugin = registry().get("pretext", name, required_by="objective.pretexts")
-            options = validate_options(plugin, recipe.options_of("objective", name), f"objective.{name}")
-            try:
-                pretext = _made(plugin, Pretext, encoder, **options)
-            except ValueError as error:
-                raise RecipeError([f"pretext {name!r} cannot take {spec}: {error}"]) from error
-            parts[plugin.name] = PretextObjective(encoder, pretext, plugin, options)
+            parts[plugin.name] = _pretext_objective(encoder, plugin, recipe.options_of("objective", name))
     return WeightedSum(parts, section.weights) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _architecture(recipe: Recipe, variants: Mapping[str, tuple[Variant, dict[str, Any]]]) -> dict[str, Any]:
+    """Return the architecture that `build_encoder` takes; of the variants it holds the one that defines the head, if any."""
+    heads = {name: options for name, (variant, options) in variants.items() if variant.implements("head")}
+    losses = [name for name, (variant, _) in variants.items() if variant.implements("reconstruction_loss")]
+    for action, names in {"define the encoder's head": list(heads), "replace the reconstruction loss": losses}.items():
+        if len(names) > 1:
+            raise RecipeError([f"objective.variants: {' and '.join(names)} each {action}; at most one can"])
+    section = recipe.encoder
+    backbone = registry().get("backbone", section.backbone, required_by="encoder.backbone")
+    options = recipe.options_of("encoder", section.backbone)
+    return {
+        "backbone": {
+            "name": section.backbone,
+            "options": validate_options(backbone, options, f"encoder.{section.backbone}"),
+        },
+        "head": next(({"variant": name, "options": settings} for name, settings in heads.items()), None),
+        "dim": section.dim,
+        "normalize": section.normalize,
+        **({"hidden": list(section.hidden)} if section.hidden else {}),
+    }
+
+
+def _pretext_objective(encoder: Encoder, plugin: Plugin, options: Mapping[str, Any]) -> PretextObjective:
+    options = validate_options(plugin, options, f"objective.{plugin.name}")
+    try:
+        return PretextObjective(encoder, _made(plugin, Pretext, encoder, **options), plugin, options)
+    except ValueError as error:
+        raise RecipeError([f"pretext {plugin.name!r} cannot take {encoder.spec}: {error}"]) from error
 
 
 def _add_low_rank_updates(recipe: Recipe, encoder: Encoder) -> None:
@@ -121,11 +129,11 @@ def _made(plugin: Plugin, kind: type[Part], /, *args: Any, **options: Any) -> Pa
             raise
         line = (str(error).strip().splitlines() or [""])[0]
         raise RecipeError(
-            [f"{plugin.kind} {plugin.name!r} of this session cannot be made: {type(error).__name__}: {line}"]
+            [f"{plugin.kind} {plugin.name!r} of this session cannot be built: {type(error).__name__}: {line}"]
         ) from error
     if not isinstance(part, kind):
         expected = f"an aekit.plugin.{kind.__name__}"
-        raise RecipeError([f"{plugin.kind} {plugin.name!r} gave {type(part).__name__}; expected {expected}"])
+        raise RecipeError([f"{plugin.kind} {plugin.name!r} returned {type(part).__name__}; expected {expected}"])
     return part
 
 
@@ -138,12 +146,12 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObj
     layerwise = recipe.layerwise
     if not layerwise.epochs and not any(table.get("epochs") for table in layerwise.layers):
         return []
-    whole = find_autoencoder(objective)
-    if whole is None or whole is not objective or not isinstance(whole.decoder, Decoder):
+    autoencoder = find_autoencoder(objective)
+    if autoencoder is None or autoencoder is not objective or not isinstance(autoencoder.decoder, Decoder):
         raise RecipeError(
             ["layerwise: only an autoencoder whose backbone has a mirrored decoder can be trained layer by layer"]
         )
-    count = len(whole.encoder.layers) - whole.encoder.frozen
+    count = len(autoencoder.encoder.layers) - autoencoder.encoder.frozen
     if len(layerwise.layers) > count:
         raise RecipeError(
             [f"layerwise.layers: has {len(layerwise.layers)} tables, but the encoder has {count} layers to train"]
@@ -160,10 +168,10 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObj
         if settings.variants is None and number < count - 1:  # only the last layer has a head
             variants = {name: variant for name, variant in variants.items() if not variant.implements("head")}
         epochs = layerwise.epochs if settings.epochs is None else settings.epochs
-        layer = LayerwiseObjective(whole, number, variants, whole.loss_name)
+        layer = LayerwiseObjective(autoencoder, number, variants, autoencoder.loss_name)
         used = [name for name in names if registry().get("variant", name).name in variants]
         _check_kind(used, layer.spec, f"layer {number + 1}")
-        layers.append((layer.to(whole.encoder.device), settings.model_copy(update={"epochs": epochs})))
+        layers.append((layer.to(autoencoder.encoder.device), settings.model_copy(update={"epochs": epochs})))
     return layers
 
 

@@ -91,12 +91,12 @@ def check_shares(batches: Batches, settings: Settings) -> None:
     if batches.batch_size < batches.ranks.size:
         raise RecipeError(
             [
-                f"train.batch_size = {batches.batch_size}: expected a sample for each of {batches.ranks.size} processes; "
-                f"use fewer"
+                f"train.batch_size = {batches.batch_size}: expected at least one sample for each of "
+                f"{batches.ranks.size} processes; use fewer processes"
             ]
         )
     if settings.compile:
-        raise RecipeError(["train.compile = true: works in a single process alone; set it to false"])
+        raise RecipeError(["train.compile = true: works in a single process only; set it to false"])
 
 
 def check_same_state(objective: Objective, ranks: Ranks | None) -> None:

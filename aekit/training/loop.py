@@ -25,8 +25,8 @@ from aekit.training.threads import threads_for
 FINITE_EVERY = {"cpu": 1, "cuda": 16}
 """Steps between checks that the loss is finite. A check makes the CPU wait for the GPU, so it is rarer there."""
 ALL_FINITE_EVERY = 16
-"""Steps in float32 between checks that all weights are finite, of which each reads them from memory: every time is 7% of a small
-network's training. In the steps between, small tensors stand for them: what is not finite spreads to the biases below."""
+"""Steps in float32 between checks that all weights are finite. A check reads all weights from memory; one in each step would take
+7% of a small network's training. The steps between check small tensors: values that are not finite spread to the biases below."""
 SMALL = 4096
 """Largest number of elements of a small tensor."""
 Record = dict[str, float]
@@ -74,23 +74,23 @@ def _train_by_batch(state: State, batches: Batches, settings: Settings, say: Cal
         if not in_bf16 or state.in_fp32:
             yield from _steps(state, batches, settings, torch.autocast(device.type, enabled=False), None)
             return
-        # With a check before every step, the weights change only after it: there is nothing of theirs to go back to.
-        good = Snapshot(state, keeps_untrained=FINITE_EVERY.get(device.type, 1) == 1)
+        # With a check before every step, the weights change only after it, and need no copy to go back to.
+        last_good = Snapshot(state, keeps_untrained=FINITE_EVERY.get(device.type, 1) == 1)
         try:
-            yield from _steps(state, batches, settings, torch.autocast(device.type, torch.bfloat16), good)
+            yield from _steps(state, batches, settings, torch.autocast(device.type, torch.bfloat16), last_good)
         except _NotFiniteError as error:
-            if is_sharded(state.objective):  # their layers compute in bf16 for good
+            if is_sharded(state.objective):  # their layers compute in bf16 permanently
                 raise TrainingError(f"{error.problem} in bf16; set train.precision = 'fp32'") from None
-            good.restore(state)
+            last_good.restore(state)
             state.check_finite()
             state.in_fp32 = True
-            say(f"{error.problem} in bf16; repeating it in fp32, in which training goes on")
+            say(f"{error.problem} in bf16; repeating it and continuing in fp32")
 
 
 def _steps(
-    state: State, batches: Batches, settings: Settings, autocast: torch.autocast, good: Snapshot | None
+    state: State, batches: Batches, settings: Settings, autocast: torch.autocast, last_good: Snapshot | None
 ) -> Iterator[Record]:
-    """Train until the last epoch ends, and yield a record for each batch; `good` is taken anew after each check."""
+    """Train until the last epoch ends, and yield a record for each batch; each check that passes updates `last_good`."""
     objective, optimizer = state.objective, state.optimizer
     device = objective.encoder.device
     generator = torch.Generator(device)
@@ -98,7 +98,7 @@ def _steps(
     total = settings.epochs * batches.per_epoch
     small = _small(parameters)
     sharing = batches.ranks if any(map(is_part, parameters)) else None
-    look = FINITE_EVERY.get(device.type, 1)
+    check_every = FINITE_EVERY.get(device.type, 1)
     checked = state.step  # the last step after which all weights were finite
     pending: Pending = []
     records: list[Record] | None = None
@@ -117,12 +117,12 @@ def _steps(
             optimizer.zero_grad()
             terms = backward(terms, batch, parameters, batches.ranks)
             step, ends_epoch = state.step + 1, state.step_in_epoch + 1 == batches.per_epoch
-            # At steps of these numbers, whether or not the run was resumed, so that it repeats the same steps in float32.
-            # In bfloat16 always, whose kernels fail alone, so that the step can be repeated.
-            checks_all = good is not None or ends_epoch or step % ALL_FINITE_EVERY == 0
+            # The step's number decides, so that a resumed run repeats the same steps in float32. In bfloat16 always: only its
+            # kernels may have failed, so that the step can be repeated.
+            checks_all = last_good is not None or ends_epoch or step % ALL_FINITE_EVERY == 0
             tensors = parameters if checks_all else small
             pending.append(({"step": step, "epoch": state.epoch, "lr": lr}, terms))
-            if good and good.keeps_untrained:
+            if last_good and last_good.keeps_untrained:
                 gradients = [p.grad for p in tensors if p.grad is not None]
                 records = _read(pending, gradients, "gradient", step - 1, sharing)
             if settings.clip and sharing:
@@ -135,11 +135,11 @@ def _steps(
             state.step, state.step_in_epoch = step, state.step_in_epoch + 1
             if ends_epoch:
                 state.epoch, state.step_in_epoch = state.epoch + 1, 0
-            if step % look == 0 or ends_epoch:
+            if step % check_every == 0 or ends_epoch:
                 records = records or _read(pending, tensors, "weight", checked if checks_all else step - 1, sharing)
                 checked = step if checks_all else checked
-                if good:
-                    good.take(state)
+                if last_good:
+                    last_good.take(state)
                 yield from records
                 pending.clear()
                 records = None
@@ -148,7 +148,7 @@ def _steps(
 def _train_full_batch(
     state: State, batches: Batches, settings: Settings, say: Callable[[str], None]
 ) -> Iterator[Record]:
-    """Yield a record for each epoch, which is up to `LBFGS_ITERATIONS` iterations over all samples.
+    """Yield a record for each epoch, which is up to `aekit.training.optimizer.LBFGS_ITERATIONS` iterations over all samples.
 
     Batches only limit how many samples are in memory, unless the objective compares the samples of a batch.
     """

@@ -106,7 +106,8 @@ class EvaluateSection(_Section):
     evaluators: Annotated[list[str], Field(description="evaluators to run after training: names, all or quick")] = []
     baselines: Annotated[bool, Field(description="evaluate raw input, PCA and a random encoder too")] = True
     pretrained: Annotated[
-        str, Field(description="pretrained network to compare with, such as timm:MODEL; none; auto: one at hand")
+        str,
+        Field(description="pretrained network to compare with, such as timm:MODEL; none; auto: one on this machine"),
     ] = "auto"
     groups: Annotated[str | None, Field(description="regex: samples whose ids share its match share a split")] = None
     target_type: Annotated[

@@ -40,7 +40,7 @@ def curve(title: str, xs: Sequence[float], ys: Sequence[float], across: str, *, 
     ticks = _log_ticks(low, high) if log else _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     span = (float(x[0]), float(x[-1]), low, high)
-    place = _Axes(span, log)
+    place = _Axes(span, log=log)
     parts = [_axes(place, ticks, across)]
     if smooth:
         parts.append(f'<path class="raw" d="{place.path(x, faint)}"/>')
@@ -87,15 +87,15 @@ def intervals(rows: Mapping[str, tuple[float, float | None, float | None, bool]]
 
     drawn = []
     for name, (value, low, high, is_baseline) in rows.items():
-        said = f"{value:.{digits}f}"
+        text = f"{value:.{digits}f}"
         bar = ""
         if low is not None and high is not None:
             bar = f'<i style="left:{across(low):.2f}%;width:{max(0.4, across(high) - across(low)):.2f}%"></i>'
-            said += f" [{low:.{digits}f}, {high:.{digits}f}]"
+            text += f" [{low:.{digits}f}, {high:.{digits}f}]"
         tint, kind = (_BASELINE, " baseline") if is_baseline else (_OURS, "")
         drawn.append(
             f'<span class="name{kind}">{escape(name)}</span><span class="track" style="--tint:{tint}" aria-hidden="true">'
-            f'{bar}<b style="left:{across(value):.2f}%"></b></span><span class="said">{said}</span>'
+            f'{bar}<b style="left:{across(value):.2f}%"></b></span><span class="said">{text}</span>'
         )
     foot = f'<span class="ends" aria-hidden="true"><span>{_short(left)}</span><span>{_short(right)}</span></span>'
     return f'<h3>{escape(title)}</h3><div class="intervals">{"".join(drawn)}{foot}</div>'
@@ -112,13 +112,13 @@ def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> str:
         cells = []
         for column, count in enumerate(counts[row]):
             share, right = float(shares[row, column]), row == column
-            told = f"{name} predicted as {classes[column]}: {count} ({100 * share:.1f}%)"
+            tooltip = f"{name} predicted as {classes[column]}: {count} ({100 * share:.1f}%)"
             shade = "var(--mark)" if right else "var(--bad)"
             # Mistakes are rarer than correct predictions, so their color scale is finer.
             depth = share if right else min(1.0, share * 2.5)
             dark = ' class="dark"' if depth > 0.6 else ""
             cells.append(
-                f'<td{dark} style="--share:{depth:.3f};--shade:{shade}" title="{escape(told)}">{count or ""}</td>'
+                f'<td{dark} style="--share:{depth:.3f};--shade:{shade}" title="{escape(tooltip)}">{count or ""}</td>'
             )
         lines.append(
             f'<tr><th scope="row" title="{escape(name)}">{escape(_clipped(name, 16))}</th>{"".join(cells)}</tr>'
@@ -143,11 +143,11 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray, bins: int = 1
     for number in np.flatnonzero(counts):
         x, step = box[0] + box[2] * number / bins, box[2] / bins
         top = box[1] + box[3] * (1 - accuracy[number])
-        told = f"{counts[number]} predictions of confidence {mean[number]:.2f}: accuracy {accuracy[number]:.2f}"
+        tooltip = f"{counts[number]} predictions of confidence {mean[number]:.2f}: accuracy {accuracy[number]:.2f}"
         opacity = 0.3 + 0.7 * math.sqrt(counts[number] / counts.max())
         parts.append(
             f'<rect class="bar" style="opacity:{opacity:.2f}" x="{x + 1:.1f}" y="{top:.1f}" width="{step - 2:.1f}" '
-            f'height="{box[1] + box[3] - top:.1f}"><title>{told}</title></rect>'
+            f'height="{box[1] + box[3] - top:.1f}"><title>{tooltip}</title></rect>'
         )
     parts.append(f'<path class="ideal" d="M{box[0]} {box[1] + box[3]}L{box[0] + box[2]} {box[1]}"/>')
     middle = box[0] + box[2] / 2
@@ -174,7 +174,7 @@ def bar_chart(title: str, values: Sequence[float], across: str) -> str:
     """Draw a bar for each value, from zero."""
     heights = np.asarray(values, np.float64)
     ticks = _ticks(0.0, float(heights.max()))
-    place = _Axes((0.0, float(len(heights)), 0.0, max(ticks[-1], float(heights.max()))), False)
+    place = _Axes((0.0, float(len(heights)), 0.0, max(ticks[-1], float(heights.max()))))
     step = _BOX[2] / len(heights)
     drawn = [_axes(place, ticks, across)]
     for number, value in enumerate(heights):
@@ -192,7 +192,7 @@ def bar_chart(title: str, values: Sequence[float], across: str) -> str:
 class _Axes:
     """Map values to positions inside the axes; `span` holds the ends of x and of y."""
 
-    def __init__(self, span: tuple[float, float, float, float], log: bool) -> None:
+    def __init__(self, span: tuple[float, float, float, float], *, log: bool = False) -> None:
         self.span, self.log = span, log
 
     def __call__(self, x: float, y: float) -> tuple[float, float]:

@@ -60,7 +60,7 @@ def draw_heat_maps(
     title: str,
     mask: np.ndarray | None = None,
 ) -> Image.Image:
-    """Draw an image beside its heat maps, each over the image and with its color scale.
+    """Draw an image next to its heat maps, each over the image and with its color scale.
 
     Args:
         pixels: (H, W, 3) uint8.

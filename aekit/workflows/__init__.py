@@ -1,1 +1,1 @@
-"""Run what a command or a public function asks for, from data to artifacts."""
+"""Run commands and public functions, from data to artifacts."""

@@ -37,7 +37,7 @@ class DataFacts(Manifest):
 
 
 def resumes_unfinished(folder: Path, resume: bool) -> bool:
-    """Return whether a run goes on with an unfinished one in its folder.
+    """Return whether a run continues an unfinished one in its folder.
 
     Args:
         folder: of the run, without a trained encoder; it may not exist.
@@ -130,7 +130,7 @@ def check_finished_recipe(folder: Path, recipe: Recipe, set_fields: Collection[s
         longer = now["train"]["epochs"] > before["train"]["epochs"]
         hint = f"; encoder.weights = {str(folder)!r} starts from its weights" if longer else ""
         raise TrainingError(
-            f"{folder}: finished, cannot resume with other settings: {'; '.join(changed)}; "
+            f"{folder}: is finished and cannot resume with other settings: {'; '.join(changed)}; "
             f"choose another folder as out (-o){hint}"
         )
 

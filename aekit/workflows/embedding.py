@@ -1,4 +1,4 @@
-"""Embed data with an encoder that is at hand or saved."""
+"""Embed data with an encoder, given as an object or a path."""
 
 from __future__ import annotations
 

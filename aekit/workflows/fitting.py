@@ -89,7 +89,7 @@ def fit(
         variants: variants, the recipe's ``objective.variants``: a name or a class derived from `aekit.plugin.Variant`, or a list.
         pretexts: pretext tasks, the recipe's ``objective.pretexts``: likewise, of `aekit.plugin.Pretext`.
         backbone: the recipe's ``encoder.backbone``: a name; an ``nn.Module``, of which a copy is trained from its weights; or a
-            class or function that returns one, called with the `SampleSpec` if it takes an argument.
+            class or function that returns one, called with the `aekit.plugin.SampleSpec` if it takes an argument.
         evaluators: evaluators to run after training, the recipe's ``evaluate.evaluators``: a name, a function of embeddings,
             labels and split, or a list.
         dim: dimensions of the embedding, the recipe's ``encoder.dim``.
@@ -140,12 +140,12 @@ def fit(
         if decide(ranks, (folder / "encoder" / "encoder.json").exists):
             if is_silent():
                 return load(folder)
-            return _finish(folder, recipe, raw, resume or is_restarted(), report, progress)
+            return _finish(folder, recipe, raw, progress, resume=resume or is_restarted(), report=report)
         resume = decide(ranks, lambda: resumes_unfinished(folder, resume or (is_restarted() and folder.exists())))
         existed = folder.exists()
         decide(ranks, lambda: stack.enter_context(folder_lock(folder)))
         try:
-            return _Run(recipe, raw, folder, progress, report, ranks).go(resume)
+            return _Run(recipe, raw, folder, progress, report=report, ranks=ranks).go(resume=resume)
         except (RecipeError, DataError):
             # Nothing was trained: remove the folder, so that the next attempt can use it.
             if not existed and not is_silent() and not (folder / "checkpoint" / "state.safetensors").exists():
@@ -153,14 +153,12 @@ def fit(
             raise
 
 
-def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool, progress: Progress) -> Encoder:
+def _finish(folder: Path, recipe: Recipe, data: Any, progress: Progress, *, resume: bool, report: bool) -> Encoder:
     """Create what is missing from a trained run, if resuming with the same recipe and data, and load its encoder."""
     parts = missing(folder, report=report)
     if not resume:
-        if parts:
-            state = f"a trained run without its {' and '.join(parts)}; resume=True (--resume) continues it, or"
-        else:
-            state = "a finished run;"
+        unfinished = f"a trained run without its {' and '.join(parts)}; resume=True (--resume) continues it, or"
+        state = unfinished if parts else "a finished run;"
         raise OutputError(f"{folder}: holds {state} choose another folder as out (-o)")
     _Run(recipe, data, folder, SILENT).check_finished()
     if parts:
@@ -182,6 +180,7 @@ class _Run:
         data: Any,
         folder: Path | None,
         progress: Progress,
+        *,
         report: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
@@ -216,7 +215,8 @@ class _Run:
         self.recipe = resolve_streaming(self.recipe, samples, self.progress)
         return source, samples, targets, preprocess
 
-    def go(self, resume: bool) -> Encoder:
+    def go(self, *, resume: bool) -> Encoder:
+        """Train, save, evaluate and report; return the frozen encoder."""
         source, samples, targets, preprocess = self._prepare()
         list_skipped(source, self.folder)
         build = partial(build_objective, self.recipe, samples.spec, preprocess)

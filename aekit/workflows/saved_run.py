@@ -101,9 +101,9 @@ class SavedRun:
         """Write ``report.html``, `thorough` as in `make_report`; add its findings to ``results.json`` and the model card."""
         results = self.results
         # Predictions may be removed, but not changed.
-        lacking = {FILE} - {path.name for path in self.folder.glob(FILE)}
-        known = {name: digest for name, digest in results["sha256"].items() if name not in lacking}
-        needed = {FILE} - lacking if "evaluation" in results else ()
+        removed = {FILE} - {path.name for path in self.folder.glob(FILE)}
+        known = {name: digest for name, digest in results["sha256"].items() if name not in removed}
+        needed = {FILE} - removed if "evaluation" in results else ()
         check_files(self.folder, known, "fit the run again", needed=needed, manifest=RESULTS)
         evaluation, rows = None, None
         if "evaluation" in results:
@@ -134,15 +134,15 @@ class SavedRun:
         write_text(folder / "README.md", model_card(read_description(folder) | card_fields(self.results)))
 
     def finish(self, *, report: bool = True) -> None:
-        """Create the missing evaluation, report and model card. If one fails, a warning names it.
-
-        Args:
-            report: whether to write the report.
-        """
-        if "evaluation" in missing(self.folder, report=report):
-            self._try("evaluation", self.evaluate)
+        """Create the missing evaluation, the model card and, if asked for, the report. If one fails, a warning names it."""
+        self.add_evaluation()
         if not report or not self._try("report", self.report):
             self._try("model card", self.write_card)
+
+    def add_evaluation(self) -> None:
+        """Run the evaluators of the recipe if ``results.json`` lacks their results. If they fail, a warning says so."""
+        if "evaluation" in missing(self.folder):
+            self._try("evaluation", self.evaluate)
 
     def _try(self, name: str, step: Callable[[], None]) -> bool:
         try:
@@ -187,8 +187,7 @@ def make_report(
     _check_trained(folder)
     with folder_lock(folder):
         saved = reopened(folder, device=device, progress=progress)
-        if "evaluation" in missing(folder):
-            saved._try("evaluation", saved.evaluate)
+        saved.add_evaluation()
         saved.report(thorough=thorough)
     return folder / PAGE
 

@@ -6,6 +6,9 @@ from aekit.plugin import Entry, hookimpl
 
 from .pretexts import aekit_register_pretexts as aekit_register_pretexts
 
+API = 2
+"""Version of the plugin API that these plugins were written for."""
+
 
 @hookimpl
 def aekit_register_variants() -> list[Entry]:
@@ -15,59 +18,66 @@ def aekit_register_variants() -> list[Entry]:
             "plain",
             f"{at}.plain:Plain",
             "relies on a narrow code alone to keep from copying",
-            2,
+            API,
             ("default", "early-vector"),
         ),
-        Entry("linear", f"{at}.linear:Linear", "learns the subspace that PCA finds, with a linear network", 2),
+        Entry("linear", f"{at}.linear:Linear", "learns the subspace that PCA finds, with a linear network", API),
         Entry(
             "denoising",
             f"{at}.denoising:Denoising",
             "reconstructs the clean sample from a corrupted one",
-            2,
+            API,
             ("default-vector", "early-vector", "early-series"),
         ),
-        Entry("binarize", f"{at}.binarize:Binarize", "draws black-and-white samples from gray ones", 2),
+        Entry("binarize", f"{at}.binarize:Binarize", "draws black-and-white samples from gray ones", API),
         Entry(
             "random-affine",
             f"{at}.random_affine:RandomAffine",
             "reconstructs an image from a shifted and rotated copy",
-            2,
+            API,
             ("image", "early-image"),
         ),
-        Entry("contractive", f"{at}.contractive:Contractive", "penalizes how much the code changes with the sample", 2),
-        Entry("sparse-l1", f"{at}.sparse_l1:SparseL1", "penalizes the absolute activation of each unit", 2),
         Entry(
-            "sparse-kl", f"{at}.sparse_kl:SparseKL", "pushes the mean activation of each unit towards a small target", 2
+            "contractive", f"{at}.contractive:Contractive", "penalizes how much the code changes with the sample", API
         ),
-        Entry("k-sparse", f"{at}.k_sparse:KSparse", "keeps the k largest units of each sample's code", 2),
+        Entry("sparse-l1", f"{at}.sparse_l1:SparseL1", "penalizes the absolute activation of each unit", API),
+        Entry(
+            "sparse-kl",
+            f"{at}.sparse_kl:SparseKL",
+            "pushes the mean activation of each unit towards a small target",
+            API,
+        ),
+        Entry("k-sparse", f"{at}.k_sparse:KSparse", "keeps the k largest units of each sample's code", API),
         Entry(
             "winner-take-all",
             f"{at}.winner_take_all:WinnerTakeAll",
             "keeps the largest activations of each unit in the batch",
-            2,
+            API,
         ),
-        Entry("vq", f"{at}.vq:VectorQuantized", "builds the code from entries of a learned codebook", 2),
+        Entry("vq", f"{at}.vq:VectorQuantized", "builds the code from entries of a learned codebook", API),
         Entry(
             "wae-mmd",
             f"{at}.wae_mmd:WassersteinMMD",
             "matches the distribution of all codes to a prior, by a kernel distance",
-            2,
+            API,
         ),
         Entry(
             "adversarial",
             f"{at}.adversarial:Adversarial",
             "matches the distribution of all codes to a prior, by a discriminator",
-            2,
+            API,
         ),
-        Entry("vae", f"{at}.vae:VAE", "draws codes from posteriors close to a normal distribution; beta, free bits", 2),
-        Entry("iwae", f"{at}.iwae:IWAE", "tightens the bound of a VAE with several weighted codes per sample", 2),
+        Entry(
+            "vae", f"{at}.vae:VAE", "draws codes from posteriors close to a normal distribution; beta, free bits", API
+        ),
+        Entry("iwae", f"{at}.iwae:IWAE", "tightens the bound of a VAE with several weighted codes per sample", API),
         Entry(
             "beta-tc",
             f"{at}.beta_tc:BetaTC",
             "makes the dimensions of a VAE independent, by their total correlation",
-            2,
+            API,
         ),
-        Entry("dip", f"{at}.dip:DIP", "makes the dimensions of a VAE uncorrelated, by their covariance", 2),
+        Entry("dip", f"{at}.dip:DIP", "makes the dimensions of a VAE uncorrelated, by their covariance", API),
     ]
 
 
@@ -81,30 +91,30 @@ def aekit_register_backbones() -> list[Entry]:
             "conv",
             f"{at}.conv:Conv",
             "applies strided convolutions to images, series and clips of any size",
-            2,
+            API,
             any_grid,
         ),
-        Entry("resnet", f"{at}.resnet:ResNet", "applies a residual network to samples of any size", 2, any_grid),
+        Entry("resnet", f"{at}.resnet:ResNet", "applies a residual network to samples of any size", API, any_grid),
         Entry(
             "dilated",
             f"{at}.dilated:Dilated",
             "restores images by dilated convolutions at nearly full resolution; for encoder.dim = 0",
-            2,
+            API,
             ("image", "unsearched"),
         ),
-        Entry("mlp", f"{at}.mlp:MLP", "applies fully connected layers to the flattened sample", 2, any_kind),
+        Entry("mlp", f"{at}.mlp:MLP", "applies fully connected layers to the flattened sample", API, any_kind),
         Entry(
-            "linear", f"{at}.linear:Linear", "has no layers: encoder and decoder are one linear map each", 2, any_kind
+            "linear", f"{at}.linear:Linear", "has no layers: encoder and decoder are one linear map each", API, any_kind
         ),
         Entry(
             "random-convolutions",
             f"{at}.random_convolutions:RandomConvolutionsBackbone",
             "convolves series with random kernels that are not trained (ROCKET)",
-            2,
+            API,
             ("series",),
         ),
         Entry(
-            "timm", f"{at}.timm_backbone:Timm", "applies any network of timm, with pretrained weights", 2, ("image",)
+            "timm", f"{at}.timm_backbone:Timm", "applies any network of timm, with pretrained weights", API, ("image",)
         ),
     ]
 
@@ -131,118 +141,104 @@ def aekit_register_sources() -> list[Entry]:
             "arrays",
             f"{at}.arrays:Arrays",
             "reads npy, npz and IDX files and numeric tables",
-            2,
+            API,
             ("folder", *arrays, *tables),
         ),
         Entry(
             "images",
             f"{at}.images:Images",
             "reads folders and lists of images",
-            2,
+            API,
             ("folder", *tables, *packed, *images),
         ),
         Entry(
             "patches",
             f"{at}.patches:Patches",
             "cuts images at their original size into a grid of patches",
-            2,
+            API,
             ("folder", *tables),
         ),
         Entry(
             "series",
             f"{at}.series:Series",
             "reads series in the .ts, .tsv and .txt files of the UCR and UEA archives",
-            2,
+            API,
             ("folder", ".ts", ".tsv", ".txt"),
         ),
         Entry(
             "recordings",
             f"{at}.recordings:Recordings",
             "cuts long series into windows: tables with one row per step, arrays, sound",
-            2,
+            API,
             ("folder", *tables, ".npy", *sound),
         ),
         Entry(
             "clips",
             f"{at}.clips:Clips",
             "cuts videos, animated images and arrays of frames into windows",
-            2,
+            API,
             ("folder", *videos, ".apng", ".gif", ".webp", ".npy", ".npz"),
         ),
         Entry(
             "vectors",
             f"{at}.vectors:open_dataset",
             "reads vectors that another program computed: lists in Parquet files, npy",
-            2,
+            API,
             ("folder", ".parquet"),
         ),
         Entry(
             "parquet-images",
             f"{at}.parquet_images:open_dataset",
             "reads encoded images in Parquet files, as Hugging Face data sets have them",
-            2,
+            API,
             ("folder", ".parquet"),
         ),
         Entry(
             "saved-dataset",
             f"{at}.saved_dataset:open_dataset",
             "reads folders that save_to_disk of Hugging Face's datasets wrote",
-            2,
+            API,
             ("folder",),
         ),
-        Entry("lance", f"{at}.lance_dataset:open_dataset", "reads Lance data sets", 2, ("folder", ".lance")),
+        Entry("lance", f"{at}.lance_dataset:open_dataset", "reads Lance data sets", API, ("folder", ".lance")),
         Entry(
             "webdataset",
             f"{at}.webdataset:open_dataset",
             "reads tar files of samples, as WebDataset writes them",
-            2,
+            API,
             ("folder", ".tar", ".tar.gz", ".tgz"),
         ),
-        Entry(
-            "hdf5",
-            f"{at}.hdf5:open_dataset",
-            "reads arrays in HDF5 files",
-            2,
-            (".h5", ".hdf5", ".he5", ".hdf"),
-        ),
-        Entry("zarr", f"{at}.zarr_arrays:open_dataset", "reads arrays in Zarr stores", 2, (".zarr",)),
-        Entry("matlab", f"{at}.matlab:open_dataset", "reads arrays in MATLAB files", 2, (".mat",)),
-        Entry(
-            "arrow",
-            f"{at}.arrow:open_dataset",
-            "reads files of Arrow and Feather",
-            2,
-            (".arrow", ".feather"),
-        ),
+        Entry("hdf5", f"{at}.hdf5:open_dataset", "reads arrays in HDF5 files", API, (".h5", ".hdf5", ".he5", ".hdf")),
+        Entry("zarr", f"{at}.zarr_arrays:open_dataset", "reads arrays in Zarr stores", API, (".zarr",)),
+        Entry("matlab", f"{at}.matlab:open_dataset", "reads arrays in MATLAB files", API, (".mat",)),
+        Entry("arrow", f"{at}.arrow:open_dataset", "reads files of Arrow and Feather", API, (".arrow", ".feather")),
         Entry(
             "json-lines",
             f"{at}.json_lines:open_dataset",
             "reads records: lists of numbers, paths of images, plain numbers",
-            2,
+            API,
             (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".json"),
         ),
-        Entry(
-            "huggingface",
-            f"{at}.huggingface:open_dataset",
-            "opens data sets of the Hugging Face hub, by name",
-            2,
-        ),
+        Entry("huggingface", f"{at}.huggingface:open_dataset", "opens data sets of the Hugging Face hub, by name", API),
         Entry(
             "mnist-variations",
             f"{at}.mnist_variations:MnistVariations",
             "makes MNIST digits, rotated or on noise: basic, rot, bg-rand, rot-bg-rand",
-            2,
+            API,
         ),
         Entry(
             "sklearn",
             f"{at}.sklearn_datasets:open_dataset",
             "opens data sets that ship with scikit-learn: digits, iris ...",
-            2,
+            API,
         ),
         Entry(
-            "aeon", f"{at}.aeon:open_dataset", "opens series data sets that ship with aeon: GunPoint, ArrowHead ...", 2
+            "aeon",
+            f"{at}.aeon:open_dataset",
+            "opens series data sets that ship with aeon: GunPoint, ArrowHead ...",
+            API,
         ),
-        Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "opens data sets of torchvision, by name", 2),
+        Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "opens data sets of torchvision, by name", API),
     ]
 
 
@@ -254,11 +250,13 @@ def aekit_register_indexes() -> list[Entry]:
             "faiss",
             f"{at}.faiss_index:Faiss",
             "searches with FAISS, exact or approximate depending on the size of the data",
-            2,
+            API,
         ),
-        Entry("pgvector", f"{at}.pgvector_index:PgVector", "keeps vectors in PostgreSQL, in a table of pgvector", 2),
-        Entry("milvus", f"{at}.milvus_index:Milvus", "keeps vectors in Milvus: a server, or a file of Milvus Lite", 2),
-        Entry("lancedb", f"{at}.lancedb_index:LanceDb", "keeps vectors in LanceDB: a folder, or object storage", 2),
+        Entry("pgvector", f"{at}.pgvector_index:PgVector", "keeps vectors in PostgreSQL, in a table of pgvector", API),
+        Entry(
+            "milvus", f"{at}.milvus_index:Milvus", "keeps vectors in Milvus: a server, or a file of Milvus Lite", API
+        ),
+        Entry("lancedb", f"{at}.lancedb_index:LanceDb", "keeps vectors in LanceDB: a folder, or object storage", API),
     ]
 
 
@@ -270,58 +268,60 @@ def aekit_register_evaluators() -> list[Entry]:
             "probe",
             f"{at}.probe:evaluate",
             "fits a linear model to frozen embeddings, for classes, several labels or numbers",
-            2,
+            API,
             ("labels", "numbers", "multi-label", "concurrent", "quick"),
         ),
-        Entry("knn", f"{at}.knn:evaluate", "classifies by a vote of the nearest training samples", 2, quick),
-        Entry("few-labels", f"{at}.few_labels:evaluate", "fits a linear model to 1 to 100 labels per class", 2, labels),
+        Entry("knn", f"{at}.knn:evaluate", "classifies by a vote of the nearest training samples", API, quick),
+        Entry(
+            "few-labels", f"{at}.few_labels:evaluate", "fits a linear model to 1 to 100 labels per class", API, labels
+        ),
         Entry(
             "retrieval",
             f"{at}.retrieval:evaluate",
             "measures how well a search finds samples of the same class",
-            2,
+            API,
             quick,
         ),
         Entry(
             "anomaly",
             f"{at}.anomaly:evaluate",
             "measures how well samples of other classes are told from normal ones",
-            2,
+            API,
             labels,
         ),
         Entry(
             "kmeans",
             f"{at}.kmeans:evaluate",
             "compares clusters of k-means with classes, and measures how separated they are",
-            2,
+            API,
             ("concurrent", "quick"),
         ),
         Entry(
             "gaussian-mixture",
             f"{at}.gaussian_mixture:evaluate",
             "compares Gaussian clusters of any size and orientation with classes",
-            2,
+            API,
             ("concurrent",),
         ),
         Entry(
             "hdbscan",
             f"{at}.hdbscan:evaluate",
             "compares dense clusters of any shape and number with classes",
-            2,
+            API,
             ("concurrent",),
         ),
         Entry(
             "svm",
             f"{at}.svm:evaluate",
             "fits a support vector machine, linear or rbf",
-            2,
+            API,
             ("labels", "concurrent", "slow"),
         ),
         Entry(
             "mlp-head",
             f"{at}.mlp_head:evaluate",
             "fits a small nonlinear network to frozen embeddings",
-            2,
+            API,
             ("labels", "concurrent", "slow"),
         ),
     ]

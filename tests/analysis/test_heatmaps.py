@@ -335,7 +335,7 @@ def test_options_that_need_images(run: Path, folder: Path) -> None:
     assert aekit.find_anomalies(encoder, rows, reference=rows, baselines=False).heatmaps is None
     with pytest.raises(DataError, match="heatmaps = -1: expected the number of images"):
         aekit.find_anomalies(run, folder, heatmaps=-1)
-    with pytest.raises(DataError, match="heatmaps = 0 makes none"):
+    with pytest.raises(DataError, match="heatmaps = 0 draws none"):
         aekit.find_anomalies(run, folder, heatmaps=0, masks=folder / "ground_truth")
 
 
@@ -411,7 +411,7 @@ def test_masks_that_do_not_fit_are_refused_in_one_line(command: Command, run: Pa
         path.rename(path.with_name(f"x{path.name}"))
     masks = ("--masks", copy / "ground_truth")
     error = command("anomalies", run, copy, *masks, "--split", "test", "-o", tmp_path / "out", "-q").error
-    assert "none belongs to one of 12 images; expected names such as good/000_mask.png" in error
+    assert "none belongs to any of the 12 images; expected names such as good/000_mask.png" in error
     error = command("anomalies", run, copy, "--masks", tmp_path / "none", "-o", tmp_path / "out", "-q").error
     assert f"masks = {tmp_path / 'none'}: no such folder" in error
     # One mask for two images: folders are missing.
@@ -427,7 +427,7 @@ def test_arrays_of_masks_that_do_not_fit(folder: Path, recwarn: pytest.WarningsR
         find_masks(source, rows, np.zeros((2, 64, 64)))
     with pytest.raises(DataError, match="masks of 3 values"):
         find_masks(source, rows, np.arange(3)[:, None, None] * np.ones((3, 64, 64)))
-    with pytest.raises(DataError, match="the images are no files; pass masks as an array"):
+    with pytest.raises(DataError, match="the images are not files; pass masks as an array"):
         find_masks(source, rows, folder / "ground_truth")
     assert find_masks(source, rows) is None
 

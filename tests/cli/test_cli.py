@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from commands import Command
 from PIL import Image
 
 import aekit
-from aekit.cli import COMMANDS
+from aekit.cli import COMMANDS, group
 
 FAST = ("--set", "train.precision=fp32", "--set", "encoder.conv.channels=[8,16]")
 
@@ -259,3 +261,30 @@ def test_a_note_says_that_the_encoder_was_trained_on_the_test_samples(tmp_path: 
     seen, unseen = (aekit.evaluate(encoder.embed(tmp_path / name), evaluators=["knn"]) for name in ("a.npz", "b.npz"))
     assert any("on the same samples that it is evaluated on" in note for note in seen.notes)
     assert not any("very samples" in note for note in unseen.notes)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_in_the_help_of_a_command_parse(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    examples = [line.strip() for line in (command.epilog or "").splitlines() if line.startswith("  ")]
+    assert examples
+    for example in examples:
+        program, called, *arguments = shlex.split(example)
+        assert (program, called) == ("aekit", name) and len(example) <= 76
+        context = command.make_context(name, arguments)
+        if isinstance(command, click.Group):
+            _, subcommand, rest = command.resolve_command(context, arguments)
+            assert subcommand is not None
+            subcommand.make_context(arguments[0], rest, parent=context)
+
+
+def test_plugins_are_listed_with_and_without_the_command(command: Command) -> None:
+    listed = json.loads(command.ok("plugins", "list", "--kind", "index", "--json"))
+    assert listed == json.loads(command.ok("plugins", "--kind", "index", "--json"))
+    assert {plugin["kind"] for plugin in listed["plugins"]} == {"index"}
+    assert "belong after the command" in command("plugins", "--json", "show", "denoising").error

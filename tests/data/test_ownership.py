@@ -56,7 +56,7 @@ def test_the_data_of_own_artifacts_is_opened(project: Path, tmp_path: Path) -> N
 def test_the_data_of_foreign_artifacts_is_not(
     stranger: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    said = "images' is named by an artifact that was not made here, and is not opened; if you trust it, aekit --open-origins"
+    said = "images' is not opened, because the artifact that names it was made elsewhere; if you trust it, aekit --open-origins"
     with pytest.warns(DataWarning, match=said):
         assert aekit.Embeddings.open(stranger / "embeddings").source() is None
     with pytest.warns(DataWarning, match=said):
@@ -85,11 +85,11 @@ def test_the_command_line_opens_it_on_request(
 
 def test_what_is_made_of_foreign_artifacts_stays_foreign(stranger: Path) -> None:
     aekit.build_index(stranger / "embeddings", stranger / "other")
-    with pytest.warns(DataWarning, match="was not made here"):
+    with pytest.warns(DataWarning, match="was made elsewhere"):
         assert not thumbnails(stranger / "other")
     encoder = aekit.load(stranger / "run")
     encoder.save(stranger / "saved")
-    with pytest.raises(DataError, match="was not made here"):
+    with pytest.raises(DataError, match="was made elsewhere"):
         aekit.find_clusters(aekit.load(stranger / "saved"), clusters=2)
 
 
@@ -105,7 +105,7 @@ def test_a_mark_is_of_one_origin_alone(project: Path, tmp_path: Path) -> None:
         origin | {"made_by": "ä"},
     ):
         reseal(copy / "index" / "manifest.json", origin=changed)
-        with pytest.warns(DataWarning, match="was not made here"):
+        with pytest.warns(DataWarning, match="was made elsewhere"):
             assert not thumbnails(copy / "index")
     reseal(copy / "index" / "manifest.json", origin=origin)
     assert thumbnails(copy / "index")

@@ -76,12 +76,12 @@ def test_what_does_not_fit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_allocators_errors_are_one_line() -> None:
     numpy_error = MemoryError("Unable to allocate 8.00 TiB for an array with shape (1,)")
     assert str(out_of_memory(numpy_error)).startswith(
-        "out of memory: 8.00 TiB more were wanted; lower train.batch_size"
+        "out of memory: could not allocate 8.00 TiB; lower train.batch_size"
     )
     torch_error = RuntimeError(
         "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000 bytes."
     )
-    assert str(out_of_memory(torch_error)).startswith("out of memory: 4,000 bytes more were wanted;")
+    assert str(out_of_memory(torch_error)).startswith("out of memory: could not allocate 4,000 bytes;")
     assert str(out_of_memory(MemoryError())).startswith("out of memory; lower")
     assert isinstance(out_of_memory(MemoryError()), MemoryError) and out_of_memory(RuntimeError("a bug")) is None
 
@@ -96,7 +96,7 @@ def test_work_that_would_wait_for_memory_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_out_of_memory_in_python() -> None:
-    with pytest.raises(OutOfMemoryError, match="4,000,000,000,000 bytes more were wanted") as refused:
+    with pytest.raises(OutOfMemoryError, match="could not allocate 4,000,000,000,000 bytes") as refused:
         aekit.fit(np.ones((12, 4), np.float32), dim=2, backbone="linear", overrides={"encoder.hidden": [10**6, 10**6]})
     assert refused.value.__cause__ is not None, "where it was is kept"
 

@@ -153,14 +153,14 @@ def test_what_is_cut_off_or_joined_is_said(tmp_path: Path) -> None:
     other = write(tmp_path / "b.tar", pair(9)).read_bytes()
     (tmp_path / "b.tar").write_bytes(whole + other)
     source, said = opened(tmp_path / "b.tar")
-    assert "b.tar: what follows after 3 samples is left out: no header of a member at byte" in said
+    assert "b.tar: everything after 3 samples is left out: no header of a member at byte" in said
     assert values(source) == [1, 2, 3]
     place = tmp_path / "c.tar"
     place.write_bytes(whole)
     middle = end_of(place, 1)
     place.write_bytes(whole[:middle] + b"?" * 512 + whole[middle + 512 :])
     source, said = opened(place)
-    assert f"c.tar: what follows after 1 samples is left out: no header of a member at byte {middle:,}" in said
+    assert f"c.tar: everything after 1 samples is left out: no header of a member at byte {middle:,}" in said
 
 
 def claiming(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:

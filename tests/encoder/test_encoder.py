@@ -238,7 +238,7 @@ def test_spec_round_trips() -> None:
         ({"programs": {"head": "../x.pt2"}}, "sha256: has no entry for '../x.pt2'"),
         (
             {"programs": {"head": "../x.pt2"}, "sha256": {"../x.pt2": "0" * 64}},
-            "'../x.pt2' is no name inside the folder",
+            "'../x.pt2' is not a name inside the folder",
         ),
     ],
 )

@@ -59,7 +59,7 @@ def test_worker_processes_make_the_parts_of_a_single_process(
     (pool,) = pools
     assert (pool.count, killing.at, pool.workers) == (2, [], [])
     assert 1 <= pool.ended <= 2  # the second one may be killed when it has sent its last batch
-    assert "a worker process has ended and is started again: it was ended by signal 9 (Killed)" in killing
+    assert "a worker process ended and is started again: it was ended by signal 9 (Killed)" in killing
 
 
 def test_only_new_and_changed_samples_are_embedded(
@@ -260,10 +260,10 @@ def test_what_is_no_array_is_an_error_of_the_message() -> None:
     assert back.keys() == arrays.keys() and all(np.array_equal(back[name], arrays[name]) for name in arrays)
     whole = array_to_bytes(np.eye(2))
     for content in (b"", b"x", b"PK\x03\x04", b"\x93NUMPY", whole[:-1], array_to_bytes(np.asarray(["x"])), "x", None):
-        with pytest.raises(MessageError, match="a worker has sent what is no array: "):
+        with pytest.raises(MessageError, match="a worker sent an invalid array: "):
             array_from_bytes(content)
     for content in (b"", b"x", b'["a"]\nPK', b"null\n" + whole, b"3\n" + arrays_to_bytes({}), "x", None):
-        with pytest.raises(MessageError, match="a worker has sent what is no set of arrays: "):
+        with pytest.raises(MessageError, match="a worker sent an invalid set of arrays: "):
             arrays_from_bytes(content)
 
 

@@ -44,7 +44,7 @@ def test_a_worker_that_is_silent_in_the_middle_of_a_message_is_replaced(
     said = Said()
     rows = aekit.embed(run, tmp_path / "data.npy", engine="processes", workers=1, progress=said)
     assert len(rows) == 9
-    assert "half a message, and no further byte within 0.3 s (AEKIT_MESSAGE_SECONDS)" in said
+    assert "it stopped in the middle of a message for 0.3 s (AEKIT_MESSAGE_SECONDS)" in said
     monkeypatch.setenv("AEKIT_MESSAGE_SECONDS", "soon")
     with pytest.raises(AekitError, match=r"AEKIT_MESSAGE_SECONDS = 'soon': expected seconds"):
         aekit.embed(run, tmp_path / "data.npy", engine="processes", workers=1)
@@ -78,5 +78,5 @@ def test_a_worker_that_stops_reading_is_replaced(tmp_path: Path, monkeypatch: py
     with Processes().start("stops_reading", 1, said) as pool:
         results = list(pool.results(Setup("", {}, "cpu", 1, {}), units))
     assert all(np.array_equal(result.positions, positions) for result, positions in zip(results, rows, strict=True))
-    problem = "half a message to it, of which it has read no further byte within 0.5 s (AEKIT_MESSAGE_SECONDS)"
-    assert said.lines == [f"a worker process has ended and is started again: {problem}"]
+    problem = "it stopped reading in the middle of a message for 0.5 s (AEKIT_MESSAGE_SECONDS)"
+    assert said.lines == [f"a worker process ended and is started again: {problem}"]

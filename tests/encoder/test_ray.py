@@ -83,7 +83,7 @@ def test_ray_that_is_not_installed_is_one_line(place: Path, tmp_path: Path, monk
 
 
 def test_actors_leave_a_cpu_free(tmp_path: Path) -> None:
-    """Actors of Ray that hold all CPUs wait for ever."""
+    """Actors of Ray that hold all CPUs wait forever."""
     from aekit.encoder.engines._ray import _RayPool
 
     def actors(wanted: int, device: str = "cpu", **resources: float) -> tuple[int, float | None]:

@@ -102,8 +102,8 @@ def test_evaluators_go_on_without_a_process_that_stops_reading(
     split, here = make_split(labels, None, seed=0), Result({"here": Metric(1.0)})
     for _ in range(2):
         assert processes.run(lambda *_: here, plugin("warn"), rows, labels, split, {}) is here
-    problem = "half a message to it, of which it has read no further byte within 0.3 s (AEKIT_MESSAGE_SECONDS)"
-    assert lines == [f"a process of evaluators has ended, which run in this one instead: {problem}"]
+    problem = "it stopped reading in the middle of a message for 0.3 s (AEKIT_MESSAGE_SECONDS)"
+    assert lines == [f"a process of evaluators ended; its evaluators run in this process instead: {problem}"]
     assert not processes.children
 
 

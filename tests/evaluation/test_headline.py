@@ -85,5 +85,5 @@ def test_nothing_follows_from_a_probe_that_did_not_converge() -> None:
     counts = {"samples": 2000, "dim": 8, "classes": 2, "train": 1200, "validation": 400, "test": 400}
     evaluation = Evaluation(None, counts, "drawn", results, titles=TITLES)
     (sentence,) = [text for _, text in evaluation.graded_summary() if text.startswith("probe")]
-    assert sentence == "probe: did not converge for encoder, so nothing follows from it"
+    assert sentence == "probe: did not converge for encoder, so it allows no conclusion"
     assert "guessing" not in evaluation.text(verbose=True)

@@ -136,16 +136,18 @@ def test_what_is_not_compared_with_says_why(
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path))
     slow = evaluation(encoder, photographs)
     assert MODEL not in slow.results
-    assert "would take about 0 minutes for 120 samples; name it to evaluate it anyhow" in slow.notes[-1]
+    assert "would take about 0 minutes for 120 samples; name it to evaluate it anyway" in slow.notes[-1]
     assert MODEL in evaluation(encoder, photographs, pretrained=f"timm:{MODEL}").results
     assert MODEL not in evaluation(encoder, photographs, pretrained="none").results
     alone = evaluation(encoder, photographs, pretrained=f"timm:{MODEL}", baselines=False)
-    assert f"timm:{MODEL} is not compared with, as there are no baselines" in alone.notes
+    assert f"not compared with timm:{MODEL}, as there are no baselines" in alone.notes
     at_hand.with_suffix(".json").rename(at_hand.with_suffix(".kept"))
     try:
         said = Said()
         assert MODEL not in evaluation(encoder, photographs, progress=said).results
-        assert any("no weights are at hand; pretrained (--pretrained) names one" in line for line in said.lines)
+        assert any(
+            "no weights are on this machine; name one as pretrained (--pretrained)" in line for line in said.lines
+        )
     finally:
         at_hand.with_suffix(".kept").rename(at_hand.with_suffix(".json"))
 
@@ -164,7 +166,7 @@ def test_small_images_and_vectors_are_compared_with_a_network_only_if_it_is_name
     result = evaluation(table, (vectors, labels))
     assert MODEL not in result.results
     assert (
-        "no pretrained network is compared with: pretrained = 'timm:test_resnet': backbone 'timm' cannot"
+        "not compared with a pretrained network: pretrained = 'timm:test_resnet': backbone 'timm' cannot"
         in result.notes[-1]
     )
 

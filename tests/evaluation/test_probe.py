@@ -30,7 +30,7 @@ def ill_conditioned() -> Data:
 
 
 def separable() -> Data:
-    """Three clouds far apart: without the penalty the coefficients would grow for ever."""
+    """Three clouds far apart: without the penalty the coefficients would grow forever."""
     y = np.arange(150) % 3
     return np.random.default_rng(1).standard_normal((150, 5)) + 20 * np.eye(5)[y], y
 

@@ -114,12 +114,12 @@ def test_parts_that_contradict_each_other_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"file": "../secret.faiss"}, "file: '../secret.faiss' is no name inside the folder"),
-        ({"file": "/etc/passwd"}, "file: '/etc/passwd' is no name inside the folder"),
+        ({"file": "../secret.faiss"}, "file: '../secret.faiss' is not a name inside the folder"),
+        ({"file": "/etc/passwd"}, "file: '/etc/passwd' is not a name inside the folder"),
         ({"sha256": {}}, "sha256: has no entry for 'index.faiss'"),
         (
             {"sha256": {"../x": "0" * 64, "index.faiss": "0" * 64, "ids.parquet": "0" * 64}},
-            "'../x' is no name inside the folder",
+            "'../x' is not a name inside the folder",
         ),
         ({"metric": "manhattan"}, "metric: Input should be 'cosine', 'l2' or 'ip'"),
         ({"count": 299}, "counts 299 vectors, ids.parquet has 300"),

@@ -141,7 +141,7 @@ def test_metadata_goes_along_with_rows_in_python(encoder: aekit.Encoder, tmp_pat
     index = aekit.build_index(wrapped, progress=False)
     hits = index.search(vectors[0], k=2, where="price in (2, 3)")
     assert sorted(hits.ids[0]) == ["1", "2"] and sorted(record["price"] for record in hits.records()) == [2, 3]
-    with pytest.raises(DataError, match="metadata of 3 rows for 4 samples: expected as many"):
+    with pytest.raises(DataError, match="metadata of 3 rows for 4 samples: expected one row each"):
         aekit.Embeddings.from_array(vectors, metadata=pd.DataFrame({"price": [1, 2, 3]}))
 
 

@@ -135,7 +135,7 @@ def test_repositories_of_something_else_and_of_another_visibility_are_refused(hu
     )
     model(hub).add("main", {"config.json": b"{}", "LICENSE": b"MIT"}, "another model")
     text = refused(lambda: aekit.push_to_hub(run, "user/model", progress=False))
-    assert text.startswith("hf://user/model: holds 'config.json', which is no part of ")
+    assert text.startswith("hf://user/model: holds 'config.json', which is not part of ")
     model(hub).add("main", {"LICENSE": b"MIT", ".gitignore": b"weights.safetensors"}, "ignores weights")
     text = refused(lambda: aekit.copy(run / "encoder", "hf://user/model", progress=False))
     assert "'.gitignore'" in text

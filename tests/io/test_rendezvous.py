@@ -44,7 +44,7 @@ def test_all_processes_of_a_start_agree_on_a_new_name() -> None:
 def test_hellos_of_processes_that_have_ended_do_not_count() -> None:
     store = dist.HashStore()
     store.set("aekit/hello/1", "of a process that was killed before it was answered")
-    with pytest.raises(TimeoutError, match="processes 1, 2 have not come within 0 s"):
+    with pytest.raises(TimeoutError, match="processes 1, 2 did not join within 0 s"):
         meet(store, 0, 3, 0.1)
     assert len(names(store, 3)) == 1
 

@@ -122,7 +122,7 @@ def test_results_that_come_later_are_shown(port: int, folder: Path) -> None:
     (late / "page.json").write_text(page.model_copy(update={"title": "Changed"}).model_dump_json())
     assert fetch_json(port, "/api/results/late")["title"] == "Changed"
     shutil.rmtree(late)
-    assert "no result is called" in fetch_error(port, "/api/results/late")[1]
+    assert "no result '" in fetch_error(port, "/api/results/late")[1]
 
 
 @pytest.mark.parametrize(

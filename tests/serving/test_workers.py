@@ -159,7 +159,7 @@ def test_workers_that_do_not_start_are_one_line(tmp_path: Path, monkeypatch: pyt
         said: list[str] = []
         with pytest.raises(AekitError, match=r"^worker processes do not start: it exited with code 0$"):
             workers.run_workers(catalog, listening, "127.0.0.1", 1, said.append)
-        assert said == ["a worker process has ended and is started again: it exited with code 0"] * 3
+        assert said == ["a worker process ended and is started again: it exited with code 0"] * 3
 
 
 def test_a_token_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -416,14 +416,16 @@ def _train(objective: Objective, said: list[str]) -> Iterator[dict[str, float]]:
     yield from train(State.start(objective, settings), Batches(samples, 10, 0), settings, said.append)
 
 
-@AREA.changed("a loss that is not finite in bf16", "step 2: loss is nan in bf16; repeating it in fp32")
+@AREA.changed("a loss that is not finite in bf16", "step 2: loss is nan in bf16; repeating it and continuing in fp32")
 def _(folder: Path, listener: Listener) -> None:
     records = list(_train(Fragile((torch.bfloat16,)), listener.lines))
     assert [record["step"] for record in records] == list(range(1, 9))
     assert all(np.isfinite(record["loss"]) for record in records)
 
 
-@AREA.changed("a gradient that is not finite in bf16", "step 2: a gradient is nan in bf16; repeating it in fp32")
+@AREA.changed(
+    "a gradient that is not finite in bf16", "step 2: a gradient is nan in bf16; repeating it and continuing in fp32"
+)
 def _(folder: Path, listener: Listener) -> None:
     objective = Fragile((torch.bfloat16,), weights=True)
     assert len(list(_train(objective, listener.lines))) == 8
@@ -617,7 +619,7 @@ def _(folder: Path, listener: Listener) -> None:
     listener.lines += aekit.find_anomalies("run", "x.npz").text().splitlines()
 
 
-@AREA.changed("a class folder without images", "folders without a sample, which are no classes: c")
+@AREA.changed("a class folder without images", "folders without a sample, which are not classes: c")
 def _(folder: Path, listener: Listener) -> None:
     for name in "abc":
         Path("data", name).mkdir(parents=True)
@@ -626,7 +628,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert sorted(set(aekit.open_data("data").labels.tolist())) == ["a", "b"]
 
 
-@AREA.changed("a class folder without images inside a split", "folders without a sample, which are no classes: c")
+@AREA.changed("a class folder without images inside a split", "folders without a sample, which are not classes: c")
 def _(folder: Path, listener: Listener) -> None:
     for split in ("train", "test"):
         for name in "abc":

@@ -713,7 +713,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.refused(
     "samples with their numbers, as enumerate yields them",
-    "sample 0 of the enumerate is no array (rows differ in shape)",
+    "sample 0 of the enumerate is not an array (rows differ in shape)",
 )
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(enumerate(ROWS))
@@ -763,7 +763,7 @@ def _(folder: Path, listener: Listener) -> None:
     holds(aekit.open_data((pd.DataFrame(ROWS), pd.Series(list("abcabc")))), ROWS, list("abcabc"))
 
 
-@AREA.refused("a dict with a list of arrays of two shapes", "'images' is no array (rows differ in shape)")
+@AREA.refused("a dict with a list of arrays of two shapes", "'images' is not an array (rows differ in shape)")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data({"images": [np.zeros((3, 4)), np.zeros((2, 2))]})
 

@@ -234,12 +234,12 @@ def load_edited(folder: Path, before: str, after: str) -> None:
     aekit.load(folder / "encoder")
 
 
-@AREA.refused("a kept program that was changed to call something else", "which is no tensor operation")
+@AREA.refused("a kept program that was changed to call something else", "which is not a tensor operation")
 def _(folder: Path, listener: Listener) -> None:
     load_edited(folder, "torch.ops.aten.linear.default", "torch.hub.load")
 
 
-@AREA.refused("a kept program with a size that is code", "which is no tensor operation")
+@AREA.refused("a kept program with a size that is code", "which is not a tensor operation")
 def _(folder: Path, listener: Listener) -> None:
     load_edited(folder, "positive=True", "positive=print(1)")
 
@@ -257,7 +257,7 @@ def _(folder: Path, listener: Listener) -> None:
     fitted(backbone=nn.GRU(6, 3, batch_first=True))
 
 
-@AREA.refused("a function as the backbone that returns a number", "it gave int; expected an nn.Module")
+@AREA.refused("a function as the backbone that returns a number", "it returned int; expected an nn.Module")
 def _(folder: Path, listener: Listener) -> None:
     fitted(backbone=lambda: 3)
 
@@ -419,7 +419,7 @@ def _(folder: Path, listener: Listener) -> None:
     fitted(variants=Larger)
 
 
-@AREA.refused("a function as a pretext task that takes no encoder", "cannot be made: TypeError")
+@AREA.refused("a function as a pretext task that takes no encoder", "cannot be built: TypeError")
 def _(folder: Path, listener: Listener) -> None:
     fitted(pretexts=lambda: 3)
 
@@ -708,7 +708,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert any("trained, without labels, on the same samples" in note for note in evaluation.notes)
 
 
-@AREA.refused("a run whose data can be at two places", "pass the data that is meant")
+@AREA.refused("a run whose data can be at two places", "pass one of them")
 def _(folder: Path, listener: Listener) -> None:
     np.savez(folder / "rows.npz", x=ROWS)
     aekit.fit(folder / "rows.npz", dim=2, epochs=1, backbone="linear", out=folder / "runs" / "1", report=False)

@@ -79,7 +79,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert accuracy(FRAME.to_numpy(), SERIES.reset_index(drop=True).to_frame()) == 1
 
 
-@AREA.changed("labels whose index repeats", "labels: taken in their order, as their index repeats")
+@AREA.changed("labels whose index repeats", "labels: used in their order, as their index repeats")
 def _(folder: Path, listener: Listener) -> None:
     assert resolved(SERIES.set_axis([*NAMES[1:], NAMES[1]])) == CLASSES.tolist()
 

@@ -183,7 +183,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "a.parquet", {"parquet-images": {"column": "imgae"}})
 
 
-@AREA.changed("a Parquet file with further columns", "columns that are no part of the samples: caption, width")
+@AREA.changed("a Parquet file with further columns", "columns that are not part of the samples: caption, width")
 def _(folder: Path, listener: Listener) -> None:
     pq.write_table(hugging_face(caption=list("abcdef"), width=[8] * 6), folder / "a.parquet")
     source = aekit.open_data(folder / "a.parquet")
@@ -864,13 +864,15 @@ AREA.refused_file(
 )
 
 
-AREA.refused_file("JSON lines whose first line is null", "its first line is no record", "a.jsonl", 'null\n{"a": 1}\n')
+AREA.refused_file(
+    "JSON lines whose first line is null", "its first line is not a record", "a.jsonl", 'null\n{"a": 1}\n'
+)
 
 
 AREA.refused_file("an empty file of JSON lines", "a.jsonl: empty file", "a.jsonl", b"")
 
 
-AREA.refused_file("a JSON file with a list of numbers", "entry 0 of the list is no record", "a.json", "[1, 2, 3]")
+AREA.refused_file("a JSON file with a list of numbers", "entry 0 of the list is not a record", "a.json", "[1, 2, 3]")
 
 
 @AREA.refused("JSON lines of text", "")

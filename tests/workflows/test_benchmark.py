@@ -205,7 +205,7 @@ class _Stopper(Task):
 def test_an_interrupted_benchmark_resumes_to_the_same_encoders(study: tuple[Path, BenchResult], tmp_path: Path) -> None:
     folder, _ = study
     recipes = [folder / "recipes" / f"{name}.toml" for name in ("noisy", "plain")]
-    with pytest.raises(Interrupted, match=r"stopped in .*plain-seed-0; the same command resumes"):
+    with pytest.raises(Interrupted, match=r"stopped in .*plain-seed-0; run the same command again to resume"):
         bench(recipes, tmp_path / "runs", seeds=1, progress=Stopping(20))
     assert (tmp_path / "runs" / "plain-seed-0" / "checkpoint" / "state.safetensors").exists()
     said = Said()

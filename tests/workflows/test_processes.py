@@ -114,7 +114,7 @@ def test_ctrl_c_on_one_stops_all(data: Path, together: Path, tmp_path: Path) -> 
 def test_an_error_is_told_once(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "aekit", "fit", data, "-o", tmp_path / "run", "--processes", 2, "-q"]
     code, said = finished(started(*command, "--set", "train.batch_size=1"))
-    problem = "train.batch_size = 1: expected a sample for each of 2 processes; use fewer"
+    problem = "train.batch_size = 1: expected at least one sample for each of 2 processes; use fewer processes"
     assert (code, said) == (2, f"error: {problem}\n")
     assert not (tmp_path / "run" / "encoder").exists()
 

@@ -251,7 +251,7 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _to_numbers(cells: pa.ChunkedArray, strays: dict[str, int]) -> Typed:
-    """Convert texts of numbers to integers if all are, else to floats; raises `pa.ArrowInvalid` if one is no number."""
+    """Convert texts of numbers to integers if all are, else to floats; raises `pa.ArrowInvalid` if one is not a number."""
     floats = cells.cast(pa.float64())
     numbers = floats.to_numpy()
     if np.isnan(numbers).any() and floats.null_count < len(floats):

@@ -150,7 +150,7 @@ def _find_splits(folders: Sequence[tuple[str, ...]]) -> tuple[int | None, list[s
 def _classes(folders: Sequence[tuple[str, ...]]) -> list[str] | None:
     """Return the class of each file, "" for those above the folders of classes; None without two classes."""
     while folders and (tops := {parts[0] if parts else "" for parts in folders}) and len(tops - {""}) == 1:
-        # Without classes so far: a folder around everything, or around images, is no class.
+        # Without classes so far: a folder around everything, or around images, is not a class.
         name = (tops - {""}).pop()
         letters = _letters(name)
         if "" in tops and not (letters and _IMAGES.fullmatch(letters)):

@@ -1,4 +1,4 @@
-"""Tell what columns of records hold, by their types and by what Hugging Face's `datasets` writes beside them."""
+"""Tell what columns of records hold, by their types and by what Hugging Face's `datasets` writes next to them."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def index_tar(path: Path) -> TarIndex:
     """Return the index of a tar file: a kept one, if the file has not changed, or a new one.
 
     Raises:
-        DataError: it is no tar file.
+        DataError: it is not a tar file.
     """
     refuse_special(path)
     if path.name.lower().endswith("gz") or path.stat().st_size < KEPT_FROM:
@@ -195,7 +195,7 @@ class _Scan:
             )
         if following.strip(b"\0"):
             self.losses.append(
-                f"{self.path.name}: what follows after {len(self.keys)} samples is left out: no header of a member at byte "
+                f"{self.path.name}: everything after {len(self.keys)} samples is left out: no header of a member at byte "
                 f"{offset:,}, as in tar files that were joined or are damaged"
             )
 

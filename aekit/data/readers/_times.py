@@ -62,7 +62,7 @@ def to_seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
     """Return dates and times as (N,) float64 seconds since 1970 (times of day since midnight), NaN where one is missing.
 
     Raises:
-        DataError: a text is no date, or can be read in two ways.
+        DataError: a text is not a date, or can be read in two ways.
     """
     typed = to_typed(column).column
     kind = typed.type

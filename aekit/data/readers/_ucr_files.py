@@ -24,7 +24,7 @@ def read_ucr(path: Path) -> SeriesFile:
     Missing values at the end of a line belong to a shorter series; those within it are missing values.
 
     Raises:
-        DataError: it is no table of numbers, or the classes are not whole numbers.
+        DataError: it is not a table of numbers, or the classes are not whole numbers.
     """
     table, _, _ = read_delimited(path, _FORM)
     columns = [to_typed(column).column for column in table.columns]

@@ -105,7 +105,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
 
 
 def _apply_roles(table: pa.Table, roles: Sequence[str]) -> tuple[pa.Table, list[str]]:
-    """Leave out the columns that are no features in Orange, and mark the class."""
+    """Leave out the columns that are not features in Orange, and mark the class."""
     classes = [name for name, role in zip(table.column_names, roles) if role in ("class", "c")]
     others = [name for name, role in zip(table.column_names, roles) if role and name not in classes]
     table = table.drop_columns(others) if others else table

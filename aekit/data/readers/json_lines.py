@@ -27,7 +27,7 @@ def read_json_lines(path: Path) -> pa.Table:
     objects by row, as pandas writes them. `aekit.data.readers.tables.remarks` says which, where it is not the first two.
 
     Raises:
-        DataError: the file is empty, a line is no record, or the values of a key are lists in one record and numbers in another.
+        DataError: the file is empty, a line is not a record, or a key has lists in one record and numbers in another.
     """
     with reading(path, "not readable as JSON lines"):
         with pa.input_stream(str(path)) as stream:  # unpacks .gz
@@ -37,7 +37,7 @@ def read_json_lines(path: Path) -> pa.Table:
         if content.lstrip()[:1] == b"[":
             return _from_records(path, json.loads(content))
         if content.lstrip()[:1] != b"{":  # Arrow ends the process where the first record is null
-            raise DataError(f"{path}: its first line is no record; expected {{...}} with named values")
+            raise DataError(f"{path}: its first line is not a record; expected {{...}} with named values")
         options = pa.json.ReadOptions(block_size=max(len(content) + 1, 1 << 20))
         try:
             table = pa.json.read_json(io.BytesIO(content), options)
@@ -70,13 +70,13 @@ def _parse(content: bytes) -> list[Any] | None:
 def _from_records(path: Path, records: list[Any]) -> pa.Table:
     for number, record in enumerate(records):
         if not isinstance(record, dict):
-            raise DataError(f"{path}: entry {number} of the list is no record; expected {{...}} with named values")
+            raise DataError(f"{path}: entry {number} of the list is not a record; expected {{...}} with named values")
     names = list(dict.fromkeys(name for record in records for name in record))
     return _flat(pa.table({name: _column([record.get(name) for record in records]) for name in names}))
 
 
 def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
-    """Return the table in an object that is no record: one with a list of records, or with columns; None for a record."""
+    """Return the table in an object that is not a record: one with a list of records, or with columns; None for a record."""
     lists = {name: value for name, value in single.items() if _holds(value, dict)}
     if len(lists) == 1:
         name, records = next(iter(lists.items()))

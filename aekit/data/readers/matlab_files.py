@@ -110,7 +110,7 @@ class _Variable:
         for _ in range(count):
             kind, length, _ = self._tag()
             if kind != _MATRIX or length > self._left:
-                raise DataError("a cell that is no variable")
+                raise DataError("a cell that is not a variable")
             if length:
                 start = self._stream.tell()
                 yield _Variable(self._stream, length, self._order, is_cell=True).name is not None

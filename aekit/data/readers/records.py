@@ -207,7 +207,7 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
     unused = [n for n in records.schema.names if n not in (chosen.sample, chosen.label, chosen.ids, chosen.split)]
     if unused:
         notes.append(
-            f"columns that are no part of the samples: {', '.join(unused[:10])}{', ...' if len(unused) > 10 else ''}"
+            f"columns that are not part of the samples: {', '.join(unused[:10])}{', ...' if len(unused) > 10 else ''}"
         )
     samples: np.ndarray | Sequence[bytes | Path]
     if chosen.kind == "list":
@@ -334,5 +334,5 @@ class _EncodedCells(Sequence[bytes | Path]):
 def _is_image(kind: pa.DataType, name: str) -> bool:
     if pa.types.is_struct(kind):
         return "bytes" in kind.names and is_binary(kind.field("bytes").type)
-    # Other bytes, such as hashes, are no images.
+    # Other bytes, such as hashes, are not images.
     return is_binary(kind) and (name.lower() in _IMAGE_NAMES or "image" in name.lower() or "img" in name.lower())

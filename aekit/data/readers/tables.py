@@ -109,7 +109,7 @@ def to_table(data: Any) -> pa.Table:
 
 
 def _from_objects(data: Any) -> pa.Table | None:
-    """Return a DataFrame whose columns of objects are text; None if it is no DataFrame of pandas."""
+    """Return a DataFrame whose columns of objects are text; None if it is not a DataFrame of pandas."""
     if not hasattr(data, "dtypes") or not hasattr(data, "assign"):
         return None
     mixed = [name for name, dtype in zip(data.columns, data.dtypes) if str(dtype) == "object"]
@@ -284,7 +284,7 @@ def to_ids(column: pa.ChunkedArray, name: str) -> tuple[list[str] | None, list[s
         reason = f"values repeat ({repeated!r} in {count:,} rows)"
     else:
         return ids, []
-    return None, [f"column {name!r} is no id, as {reason}: rows are numbered instead"]
+    return None, [f"column {name!r} is not an id, as {reason}: rows are numbered instead"]
 
 
 def to_splits(column: pa.ChunkedArray, path: Path | str) -> np.ndarray:

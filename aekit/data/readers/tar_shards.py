@@ -37,7 +37,7 @@ def read_tar_shards(shards: Shards, place: str, member: str = "auto") -> Content
         member: ending of the samples' files, such as ``jpg``; ``auto``: the only one of images, else ``npy``.
 
     Raises:
-        DataError: a file is no tar file, holds no samples, or several of a sample's files may be the sample.
+        DataError: a file is not a tar file, holds no samples, or several of a sample's files may be the sample.
     """
     indexes = [index_tar(path) for path in shards.paths]
     losses = [*shards.losses, *(line for index in indexes for line in index.losses)]

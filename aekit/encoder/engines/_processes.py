@@ -66,14 +66,14 @@ class _Worker:
         number: of the worker, counted from 0.
         child: its process.
         units: numbers of the units that it has, in their order.
-        told: whether it has its setup.
+        has_setup: whether the setup was sent to it.
         ready: whether it has opened what it needs.
     """
 
     number: int
     child: Child
     units: deque[int] = field(default_factory=deque)
-    told: bool = False
+    has_setup: bool = False
     ready: bool = False
 
 
@@ -129,9 +129,9 @@ class ProcessPool:
         for level in range(UNITS_AT_HAND):
             for worker in list(self.workers):
                 try:
-                    if not worker.told:
+                    if not worker.has_setup:
                         worker.child.send_bytes(self._setup_of(worker.number).to_bytes())
-                        worker.told = True
+                        worker.has_setup = True
                     if worker.ready and len(worker.units) <= level and self._is_next(end, at_once=level == 0):
                         worker.units.append(heappop(self._waiting))
                         worker.child.send_bytes(self._units[worker.units[-1]])
@@ -160,7 +160,7 @@ class ProcessPool:
                 results[unit] = Result.from_bytes(content, decode_positions(self._units[unit]))
                 worker.units.popleft()
             elif worker.ready or content != b"ready":
-                raise MessageError("a worker has spoken out of turn")
+                raise MessageError("a worker sent a message out of turn")
             else:
                 worker.ready, self._failed_starts = True, 0
         except (EOFError, ConnectionError):
@@ -168,10 +168,10 @@ class ProcessPool:
         except MessageError as error:
             self._replace(worker, str(error))
         except OSError as error:
-            self._replace(worker, f"a worker has sent what is no message: {first_line(error)}")
+            self._replace(worker, f"a worker sent an invalid message: {first_line(error)}")
 
     def _replace(self, worker: _Worker, reason: str = "") -> None:
-        """Start another worker in place of one that has ended, or is ended for a reason, and take back its units.
+        """Replace a worker that has ended, or that is ended for a reason, and take back its units.
 
         Raises:
             WorkerError: workers have ended too often.
@@ -194,5 +194,5 @@ class ProcessPool:
                 )
         for number in worker.units:
             heappush(self._waiting, number)
-        self.progress.say(f"a worker process has ended and is started again: {reason}")
+        self.progress.say(f"a worker process ended and is started again: {reason}")
         self._start(worker.number)

@@ -30,7 +30,7 @@ from aekit.registry.discovery import prints_to_stderr
 STORE_BYTES = 512 * 2**20
 """Size of the object store of a cluster that is started here: jobs and results pass through it, never data sets."""
 CPUS_A_WORKER = 0.5
-"""CPUs that Ray counts for a worker. Workers that hold all CPUs leave none for reading the jobs, and wait for ever."""
+"""CPUs that Ray counts for a worker. Workers that hold all CPUs leave none for reading the jobs, and wait forever."""
 MAX_BLOCKS = 2000
 """Blocks of jobs: each costs Ray milliseconds, and an actor that ends loses one."""
 _JOB, _RESULT = "job", "result"
@@ -157,9 +157,9 @@ class _RayPool:
             num_gpus=gpus,
         )
         try:
-            asked = map(decode_positions, units)
+            positions = map(decode_positions, units)
             for table in done.iter_batches(batch_size=None, batch_format="pyarrow"):
-                yield from map(Result.from_bytes, table[_RESULT].to_pylist(), asked)
+                yield from map(Result.from_bytes, table[_RESULT].to_pylist(), positions)
         except ray.exceptions.RayError as error:
             print_traceback(error)
             raise AekitError(f"Ray has failed: {first_line(error)}") from error
@@ -167,7 +167,7 @@ class _RayPool:
             context.execution_options.preserve_order, context.enable_progress_bars = kept
 
     def _actors(self, device: str) -> tuple[int, float | None]:
-        """Return how many actors the cluster has room for, beside a CPU for other tasks, and the GPUs of each.
+        """Return how many actors the cluster has room for, besides a CPU for other tasks, and the GPUs of each.
 
         Raises:
             AekitError: the encoder is on a GPU, and the cluster has none.
@@ -185,7 +185,7 @@ class _RayPool:
 
 
 class _Actor:
-    """A worker that Ray starts, and starts again where it ends, on any machine of the cluster.
+    """A worker that Ray starts, and restarts if it ends, on any machine of the cluster.
 
     Args:
         module: name of the module whose `Worker` computes.
@@ -194,18 +194,18 @@ class _Actor:
     """
 
     def __init__(self, module: str, setup: bytes, files: Any) -> None:
-        told = Setup.from_bytes(setup)
-        os.environ.update(limited_threads(told.threads))
-        if told.device.startswith("cuda"):
-            told = replace(told, device="cuda:0")  # Ray shows an actor its own GPU alone
+        decoded = Setup.from_bytes(setup)
+        os.environ.update(limited_threads(decoded.threads))
+        if decoded.device.startswith("cuda"):
+            decoded = replace(decoded, device="cuda:0")  # Ray shows an actor its own GPU alone
         with tempfile.TemporaryDirectory() as folder:
             if files is not None:
                 for name, content in import_module("ray").get(files).items():
                     (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                     (Path(folder) / name).write_bytes(content)
-                told = replace(told, folder=folder)
-            self._worker = import_module(module).Worker(told.to_bytes())
+                decoded = replace(decoded, folder=folder)
+            self._worker = import_module(module).Worker(decoded.to_bytes())
 
     def __call__(self, jobs: pa.Table) -> pa.Table:
-        """Compute units, one a row."""
+        """Compute units, one per row."""
         return pa.table({_RESULT: pa.array([self._worker.work(unit) for unit in jobs[_JOB].to_pylist()], pa.binary())})

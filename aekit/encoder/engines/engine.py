@@ -1,4 +1,4 @@
-"""Share samples among workers that compute on them, and put together what they return."""
+"""Distribute samples to workers that compute on them, and combine their results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Work:
         device: of the networks.
         batch: number of samples of a batch; workers get whole batches.
         folder: with the files that workers need, which are there once `settings` is called.
-        settings: returns what they are told beside, as JSON expresses it; called while they start.
+        settings: returns further settings for the workers, as plain JSON; called while they start.
         progress: receives lines.
     """
 
@@ -81,7 +81,7 @@ class Engine:
         raise NotImplementedError
 
     def default_workers(self, device: torch.device) -> int:
-        """Return the number of workers where none is asked for, for networks on a device."""
+        """Return the default number of workers, for networks on a device."""
         raise NotImplementedError
 
     def check(self, source: Source) -> None:
@@ -125,7 +125,7 @@ class Engine:
 
 
 def _take(source: Source, unit: np.ndarray, result: Result) -> None:
-    """Report what a worker says beside what it has computed.
+    """Report the notes and warnings of a worker.
 
     Raises:
         DataError: it has opened other data than this process, or as the worker says.

@@ -1,4 +1,4 @@
-"""Units of work: the samples that a worker computes on at a time, and the bytes in which they and the results travel."""
+"""Units of work: the samples that a worker computes on at a time, and how they and the results are sent as bytes."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ Column = np.ndarray | list[str] | list[bytes]
 
 
 class MessageError(AekitError):
-    """A message of a worker that cannot be read, or is no answer to its unit."""
+    """A message of a worker that cannot be read, or does not answer its unit."""
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Read a part of a message, such as "result": what fails there, in NumPy, Arrow or here, is a `MessageError`."""
+    """Read a part of a message, such as "result"; failures in NumPy, Arrow or here become a `MessageError`."""
     try:
         yield
     except MessageError:
         raise
     except Exception as error:
-        raise MessageError(f"a worker has sent what is no {what}: {first_line(error)}") from error
+        raise MessageError(f"a worker sent an invalid {what}: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker is told once.
+    """The settings that a worker receives once.
 
     Attributes:
         folder: with the files that it needs, such as an encoder.
@@ -138,19 +138,19 @@ class Result:
             result = cls(table["position"].to_numpy(), columns, **header)
             is_answer = result._answers(unit)
         if not is_answer:
-            raise MessageError("a worker has sent what is no result of the samples that it was given")
+            raise MessageError("a worker sent a result that does not belong to its samples")
         return result
 
     def _answers(self, unit: np.ndarray) -> bool:
-        """Return whether it says of each sample of a unit that it was read, or why not; or why all could not be."""
+        """Return whether it accounts for each sample of a unit: as read, as skipped for a reason, or by an error for all."""
         if self.error is not None:
             rebuild_error(self.error)
             return True
         read, count = unit[np.isin(unit, self.positions)], len(self.positions)
         texts = [self.ids, *self.skipped, *self.skipped.values(), *self.warnings]
-        whole = np.array_equal(read, self.positions) and all(isinstance(text, str) for text in texts)
-        whole = whole and all(len(column) == count for column in self.columns.values())
-        return whole and (not self.ids or count + len(self.skipped) == len(unit))
+        is_complete = np.array_equal(read, self.positions) and all(isinstance(text, str) for text in texts)
+        is_complete = is_complete and all(len(column) == count for column in self.columns.values())
+        return is_complete and (not self.ids or count + len(self.skipped) == len(unit))
 
 
 def _to_arrow(column: Column) -> pa.Array:

@@ -22,7 +22,7 @@ Batch = tuple[np.ndarray, Mapping[str, Column]]
 
 
 class WorkerBase(ABC):
-    """Compute units of samples. What fails is described in the result, so that the process goes on.
+    """Compute units of samples. Failures are described in the result, and the process continues.
 
     Args:
         setup: the bytes of a `Setup`.
@@ -31,18 +31,18 @@ class WorkerBase(ABC):
     def __init__(self, setup: bytes) -> None:
         self._failure: Exception | None = None
         try:
-            told = Setup.from_bytes(setup)
-            torch.set_num_threads(told.threads)
+            decoded = Setup.from_bytes(setup)
+            torch.set_num_threads(decoded.threads)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AekitWarning)  # the main process has opened the same data and said so
-                self._source = self.open(told)
+                self._source = self.open(decoded)
         except Exception as error:
             print_traceback(error)
             self._failure = error
 
     @abstractmethod
     def open(self, setup: Setup) -> Source:
-        """Open what is needed, and return the source whose samples are computed on."""
+        """Open the networks and the data, and return the source of the samples."""
 
     @abstractmethod
     def compute(self, positions: np.ndarray) -> Iterable[Batch]:
@@ -66,9 +66,9 @@ class WorkerBase(ABC):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AekitWarning)
             batches = list(self.compute(positions))
-        said = [str(warning.message) for warning in caught if issubclass(warning.category, AekitWarning)]
+        messages = [str(warning.message) for warning in caught if issubclass(warning.category, AekitWarning)]
         common: dict[str, Any] = {"ids": hash_ids(source.ids, positions), "skipped": dict(source.skipped)}
-        common["warnings"] = said
+        common["warnings"] = messages
         if not batches:
             return Result(**common)
         columns = {name: _joined([columns[name] for _, columns in batches]) for name in batches[0][1]}

@@ -88,7 +88,7 @@ class FeatureCache:
         return self._cache.read(self._key, names, self._count)
 
     def keep(self, features: dict[str, np.ndarray], seconds: float) -> None:
-        """Keep features for the next evaluation if they took long to compute; a failure is said."""
+        """Keep features for the next evaluation if they took long to compute; a failure is reported."""
         size = sum(array.nbytes for array in features.values())
         if seconds < MIN_SECONDS or size > MAX_BYTES // 2:
             return

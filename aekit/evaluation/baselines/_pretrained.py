@@ -69,7 +69,7 @@ def pretrained_baseline(
     if chosen == NONE or (unnamed and small):
         if unnamed and not small:
             progress.say(
-                "no pretrained network is compared with, as no weights are at hand; pretrained (--pretrained) names one"
+                "not compared with a pretrained network, as no weights are on this machine; name one as pretrained (--pretrained)"
             )
         return None
     try:
@@ -80,7 +80,7 @@ def pretrained_baseline(
     except AekitError as error:
         if name != AUTO and not isinstance(error, _SkippedError):
             raise
-        notes.append(f"no pretrained network is compared with: {error}")
+        notes.append(f"not compared with a pretrained network: {error}")
         progress.say(notes[-1])
         return None
     resized = [f"; {part}" for part in network.backbone.note.split("; ") if "are resized" in part]
@@ -109,7 +109,7 @@ def _features(
             if 60 * minutes > max_seconds:
                 raise _SkippedError(
                     f"{describe_pretrained(network)} would take about {minutes:.0f} minutes for {len(rows):,} samples; "
-                    "name it to evaluate it anyhow"
+                    "name it to evaluate it anyway"
                 )
         title = f"features of {short_name(network)}"
         features = network_features(

@@ -20,7 +20,7 @@ NEIGHBORS = 10
 LOW_RANK, DEAD, HUBS, ORPHANS = 0.1, 0.05, 0.5, 0.5
 """Thresholds of warnings: effective rank and dead units as fractions of the width, and the fractions ``hubs`` and ``orphans``."""
 MIN_HUB_SAMPLES = 200
-"""Embeddings below which hubs are no warning: some are frequent neighbors by chance."""
+"""Embeddings below which hubs are not a warning: some are frequent neighbors by chance."""
 
 
 def embedding_health(vectors: np.ndarray, *, seed: int = 0) -> CheckResult:

@@ -47,9 +47,9 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
 def _shrunk_distances(centered: np.ndarray, values: np.ndarray, axes: np.ndarray, variance: float) -> np.ndarray:
     """Return the Mahalanobis distances (N,) of rows (N, D) by the covariance with these eigenvalues (K,) and axes (D, K), shrunk.
 
-    All directions beside the axes have the variance that shrinking gives them, so that no (D, D) matrix is needed.
+    All directions besides the axes have the variance that shrinking gives them, so that no (D, D) matrix is needed.
     """
     least = SHRINKAGE * variance
     along = np.square(centered @ axes)
-    beside = np.maximum(np.square(centered).sum(axis=1) - along.sum(axis=1), 0)
-    return np.sqrt(along @ (1 / ((1 - SHRINKAGE) * values + least)) + beside / least)
+    residual = np.maximum(np.square(centered).sum(axis=1) - along.sum(axis=1), 0)
+    return np.sqrt(along @ (1 / ((1 - SHRINKAGE) * values + least)) + residual / least)

@@ -40,7 +40,7 @@ _OUTPUT, _SHOWN, _METRIC = "output", "shown", "metric "
 
 @dataclass
 class Applied:
-    """What a task has made of a batch.
+    """The outputs of a task for a batch.
 
     Attributes:
         positions: (B,) positions in the source.
@@ -68,7 +68,7 @@ class Applied:
 
     @classmethod
     def from_result(cls, result: Result) -> Applied:
-        """Read what a worker has sent.
+        """Read the result of a worker.
 
         Raises:
             MessageError: it is something else.

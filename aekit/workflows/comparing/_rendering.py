@@ -37,7 +37,7 @@ def as_text(tables: Sequence[Table], skipped: Mapping[str, str], width: int) -> 
     return "\n\n".join([*parts, *filter(None, ["\n".join(_skipped_lines(skipped))])])
 
 
-def as_csv(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
+def as_csv(tables: Sequence[Table]) -> str:
     """Render a line for each row; a score has its mean, deviation and interval in separate columns."""
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     head = ["data", "name", "is_baseline", "seeds"]

@@ -122,7 +122,7 @@ def bench(
                 run, path, recipe, settings | {"train.seed": seed}, baselines in evaluated, progress
             )
         except Interrupted:
-            raise Interrupted(f"stopped in {run}; the same command resumes") from None
+            raise Interrupted(f"stopped in {run}; run the same command again to resume") from None
         except Exception as error:  # a failure of one recipe must not stop the others
             failed[run.name] = one_line(error)
             progress.say(f"{run.name} failed: {failed[run.name]}")

@@ -81,7 +81,7 @@ class Comparison:
 
     def csv(self) -> str:
         """Return a line for each row, with all digits."""
-        return as_csv(self.tables, self.skipped)
+        return as_csv(self.tables)
 
     def markdown(self) -> str:
         """Return the tables and the sentences as Markdown."""
@@ -182,7 +182,7 @@ def _table(data: str, runs: Sequence[FinishedRun], sort: str | None) -> Table:
         }
         statistics |= {column.name: _plain_statistic(column.name, members) for column in PLAIN_COLUMNS}
         differing = {name: members[0].settings[name] for name in settings if name in members[0].settings}
-        rows.append(_row(name, False, members, statistics, differing))
+        rows.append(_row(name, members, statistics, settings=differing))
     rows += _baseline_rows(runs, scores)
     known = {name for row in rows for name in row.statistics}
     columns = [c for c in [*(Column(title, "score") for _, title in scores), *PLAIN_COLUMNS] if c.name in known]
@@ -192,10 +192,11 @@ def _table(data: str, runs: Sequence[FinishedRun], sort: str | None) -> Table:
 
 def _row(
     name: str,
-    is_baseline: bool,
     runs: Sequence[FinishedRun],
     statistics: Mapping[str, Statistic | None],
+    *,
     settings: dict[str, Any] | None = None,
+    is_baseline: bool = False,
 ) -> Row:
     known = {column: statistic for column, statistic in statistics.items() if statistic is not None}
     seeds = sorted({run.seed for run in runs}) if is_baseline else [run.seed for run in runs]
@@ -223,7 +224,8 @@ def _baseline_rows(runs: Sequence[FinishedRun], columns: Sequence[tuple[tuple[st
                 statistics[title] = _pooled([score for _, score in sorted(observed, key=str)])
             if subject == RANDOM:
                 statistics |= {cost: _plain_statistic(cost, members) for cost in ("parameters", "bytes")}
-            rows.append(_row(f"{subject} {name}" if len(groups) > 1 else subject, True, members, statistics))
+            title = f"{subject} {name}" if len(groups) > 1 else subject
+            rows.append(_row(title, members, statistics, is_baseline=True))
     return rows
 
 

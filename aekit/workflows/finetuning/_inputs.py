@@ -22,7 +22,7 @@ from aekit.training.settings import MACHINE_SETTINGS, Settings
 
 
 class FinetuneSettings(Manifest):
-    """What a resumed call must have in common with the first."""
+    """Settings that a resumed call must share with the first."""
 
     layers: int | None
     per_class: int | None

@@ -177,7 +177,7 @@ class Finetuning:
         check_same_settings(path, before, self._identity(), free)
 
     def _identity(self) -> dict[str, Any]:
-        """Return what a resumed call must have in common with the first."""
+        """Return the settings that a resumed call must share with the first."""
         digest = hashlib.blake2b(self.codes.numpy().tobytes() + repr(self.choose_labels.tolist()).encode()).hexdigest()
         return {
             **self.choices,

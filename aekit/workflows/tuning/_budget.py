@@ -1,4 +1,4 @@
-"""Keep a search within its minutes: what was spent, and what the end still needs."""
+"""Keep a search within its time budget: the time spent, and the time that the final runs need."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Budget:
         return self.left - self.final(growth, scoring, trains=trains) >= seconds
 
     def check_enough(self, step: float, epoch: float, scoring: float, growth: float) -> None:
-        """Refuse a budget that is too small for a single candidate beside the default recipe.
+        """Refuse a budget that is too small for a single candidate besides the default recipe.
 
         Args:
             step: seconds of a step.

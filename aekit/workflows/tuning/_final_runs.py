@@ -59,7 +59,7 @@ def evaluate_run(
         problem: the data.
         criterion: what decided, which is evaluated.
         progress: receives bars.
-        baselines: as in `aekit.evaluate`; pretrained networks compete, and are no baselines.
+        baselines: as in `aekit.evaluate`; pretrained networks compete, and are not baselines.
     """
     start = _budget.now()
     results = read_results(folder)

@@ -1,4 +1,4 @@
-"""Models of what a search keeps, by which a damaged or a stranger's folder is refused."""
+"""Models of the files of a search, which refuse a damaged folder or one of something else."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ResultRecord(Manifest):
 
 
 class TrialAttributes(Manifest):
-    """What a search adds to a candidate in the journal."""
+    """Attributes that a search adds to a candidate in the journal."""
 
     settings: Json[dict[str, Any]] | None = None
     seconds_per_step: float | None = None

@@ -1,4 +1,4 @@
-"""Say what a search is worth: how much too good the winner looks, and what more time would bring."""
+"""Estimate the optimism about the winner of a search, and the gain from more time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all candidates of a search share: the data, its split, and how they are scored."""
+"""The problem that all candidates of a search share: the data, its split, and how they are scored."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Tuning:
 
     @property
     def run(self) -> Path:
-        """Folder of the refitted winner, a run as of `aekit.fit`."""
+        """Folder of the refitted winner, a run of `aekit.fit`."""
         return self.folder / (DEFAULT_RUN if self.is_default else BEST)
 
     @property
@@ -124,7 +124,7 @@ class Tuning:
         stopped = f"{to_the_end} trained to the end, {self.counts.get('pruned', 0)} stopped early"
         failed = f", {self.counts['fail']} left out" if self.counts.get("fail") else ""
         if tried == 1:
-            return f"There was time for the default recipe alone, with {self.validation:.3f} by {self.criterion}."
+            return f"There was time for the default recipe only, with {self.validation:.3f} by {self.criterion}."
         winner = "The default recipe, trained longer," if self.winner == "default" else self.winner
         return (
             f"{'The default recipe' if self.is_default else winner} won among {tried} candidates ({stopped}{failed}) "
@@ -154,8 +154,8 @@ class Tuning:
             parts.append(f"twice the training time is expected to change the score by {_signed(self.more_training)}")
         if self.more_candidates is not None:
             parts.append(
-                f"the second half of the candidates brought {_signed(self.more_candidates)}, about the most that as many "
-                f"more would bring"
+                f"the second half of the candidates changed the score by {_signed(self.more_candidates)}, about the most that "
+                f"as many more would bring"
             )
         if not parts:
             return "What more time would bring is unknown: too few candidates and rungs."

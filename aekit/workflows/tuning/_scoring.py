@@ -49,7 +49,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Criterion:
-    """What decides between candidates.
+    """The score that decides between candidates.
 
     Attributes:
         name: in words.

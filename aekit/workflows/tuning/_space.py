@@ -148,22 +148,22 @@ class Space:
 
     def _first_candidates(self, seed: int) -> list[dict[str, Any]]:
         self._options = {}
-        usual = next((n for n, p in self._plugins.items() if f"default-{self.spec.kind}" in p.entry.tags), None)
+        default = next((n for n, p in self._plugins.items() if f"default-{self.spec.kind}" in p.entry.tags), None)
         plain = next((n for n, p in self._plugins.items() if "default" in p.entry.tags), None)
         firsts = [self.defaults(DEFAULT), *(self.defaults(name) for name in self.as_they_are)]
-        early = [n for n, p in self._plugins.items() if f"early-{self.spec.kind}" in p.entry.tags and n != usual]
-        for name in filter(None, [usual, *early]):
+        early = [n for n, p in self._plugins.items() if f"early-{self.spec.kind}" in p.entry.tags and n != default]
+        for name in filter(None, [default, *early]):
             if self._plugins[name].kind == "pretext":
                 firsts.append(self.defaults(name, dim=FEATURES))
             elif self.spec.is_vector:
                 firsts += self._on_wide_network(name)
-            if self._plugins[name].kind == "variant" or name == usual:  # features may be too wide to score in time
+            if self._plugins[name].kind == "variant" or name == default:  # features may be too wide to score in time
                 firsts.append(self.defaults(name, dim=WIDE))
         self._certain = max(3 + len(self.as_they_are), len(firsts))
         firsts += [self.defaults(plain)] if plain and plain not in early else []
-        others = [name for name in self._plugins if name != plain and name not in early]
-        order = np.random.default_rng(seed).permutation(len(others))
-        return firsts + [self.defaults(others[place]) for place in order]
+        later = [name for name in self._plugins if name != plain and name not in early]
+        order = np.random.default_rng(seed).permutation(len(later))
+        return firsts + [self.defaults(later[place]) for place in order]
 
     def _on_wide_network(self, objective: str) -> list[dict[str, Any]]:
         """Return the parameters of an objective on the widest layers of the first backbone, with its features as embedding."""

@@ -1,4 +1,4 @@
-"""Keep what a search must know to go on: its settings, what was measured, and the time that it took."""
+"""Keep the state that a resumed search needs: its settings, its measurements and the time spent."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def tune(
     Candidates are all registered variants, pretext tasks and backbones that take the data, with the ranges of their options,
     embedding dimensions, batch sizes and learning rates; and pretrained networks whose weights are on this machine. They are
     trained on the training part of the split, stopped early unless they are among the best third, and chosen by the
-    validation part. The winner and the default recipe are trained on both, and evaluated on the test part beside raw samples,
+    validation part. The winner and the default recipe are trained on both, and evaluated on the test part next to raw samples,
     PCA and random weights. The same call again goes on where the last one stopped.
 
     Args:
@@ -120,7 +120,7 @@ def tune(
             problem = _open(data, name, labels, fixed, seed, progress)
             return _Tuner(folder, problem, purpose, fixed, competing, budget, state, progress).run()
         except Interrupted:
-            raise Interrupted(f"stopped; the same command goes on with {folder}") from None
+            raise Interrupted(f"stopped; run the same command again to continue {folder}") from None
         except AekitError:
             if not existed and not (folder / STATE).exists():  # nothing was trained
                 shutil.rmtree(folder, ignore_errors=True)
@@ -189,9 +189,9 @@ class _Tuner:
             measured |= {"epochs": epochs, "default_epochs": default.recipe.train.epochs, "dim": default.encoder.dim}
             measured |= {"longest": LONGER * epoch * default.recipe.train.epochs}
             if epochs < default.recipe.train.epochs:
-                usual = default.recipe.train.epochs
                 self.progress.say(
-                    f"the default recipe gets {epochs} of its {usual} epochs, as each candidate has as long"
+                    f"the default recipe gets {epochs} of its {default.recipe.train.epochs} epochs, as each candidate gets "
+                    f"the same time"
                 )
         self.budget.training, self.budget.refit = measured["training"], measured["refit"]
         self.budget.evaluation = measured.get("evaluation", 0.0)
@@ -217,8 +217,8 @@ class _Tuner:
         if best is None:
             raise RecipeError(
                 [
-                    f"minutes = {self.budget.seconds / 60:g}: no candidate was trained in time; the same command with "
-                    f"{1.5 * self.budget.seconds / 60:.1f} or more goes on"
+                    f"minutes = {self.budget.seconds / 60:g}: no candidate was trained in time; run the same "
+                    f"command with {1.5 * self.budget.seconds / 60:.1f} or more to continue"
                 ]
             )
         settings = settings_of(best)

@@ -39,7 +39,7 @@ class Dilated(Backbone):
         channels: Annotated[int, Field(ge=1, description="channels of each block")] = 24,
         dilations: Annotated[
             list[Annotated[int, Field(ge=1, le=64)]],
-            Field(min_length=1, description="dilation of each block: the distance of the pixels that it looks at"),
+            Field(min_length=1, description="dilation of each block: the distance between the pixels that it combines"),
         ] = [1, 1, 2],  # noqa: B006
         fold: Annotated[
             Literal[1, 2, 4],

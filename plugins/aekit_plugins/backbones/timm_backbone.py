@@ -174,7 +174,7 @@ class Timm(Backbone):
     def _detect_patches(self, sketch: Any, stages: list[nn.Module], features: Tensor) -> None:
         """Set `patch` if the network can leave patches out, as masked modeling with transformers needs."""
         if self.spec.shape[1:] != self.size:
-            return  # with resizing, a patch of the network's input is no patch of the sample
+            return  # with resizing, a patch of the network's input is not a patch of the sample
         try:
             tokens, pooled = _token_pass(stages, sketch.num_prefix_tokens)(
                 torch.zeros(2, self.spec.shape[0], *self.size), torch.zeros(2, 1, dtype=torch.int64)

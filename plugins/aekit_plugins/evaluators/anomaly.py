@@ -91,7 +91,7 @@ def _normal_classes(
         return [known[np.isin(texts, normal)]], []
     usable = known[counts >= 3]
     if len(usable) < 1:
-        raise DataError("anomaly: no class has three training samples, the least that scores are fitted to")
+        raise DataError("anomaly: no class has three training samples, the minimum for fitting scores")
     frequent = known[np.argsort(-counts, kind="stable")][:max_classes]
     frequent = usable[np.isin(usable, frequent)]
     skipped = len(frequent) < len(known)

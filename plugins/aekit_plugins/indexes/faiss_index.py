@@ -77,9 +77,7 @@ class Faiss(Index):
         try:
             self.index = faiss.index_factory(dim, self.kind, faiss_metric)
             if (name := type(faiss.downcast_index(self.index)).__name__) not in FAISS_PARTS:
-                raise RecipeError(
-                    [f"index kind {self.kind!r}: aekit does not open a {name} again; expected another kind"]
-                )
+                raise RecipeError([f"index kind {self.kind!r}: aekit cannot reopen a {name}; expected another kind"])
             if hasattr(self.index, "hnsw"):
                 self.index.hnsw.efConstruction = EF_CONSTRUCTION
             if not self.index.is_trained:

@@ -136,7 +136,7 @@ class LanceDb(DatabaseIndex):
                 records = self._table.take_offsets(numbers.tolist()).select(["number", "vector"]).to_arrow()
                 known = records["number"].to_numpy()
                 if not np.array_equal(np.sort(known), numbers):
-                    raise ValueError("the rows of its table lie in another order than aekit wrote them")
+                    raise ValueError("the rows of its table are not in the order in which aekit wrote them")
             values = records["vector"].combine_chunks().flatten().to_numpy()
             by_number[np.searchsorted(distinct, known)] = values.reshape(-1, self.dim)
         return by_number[places]

@@ -63,7 +63,7 @@ class PgVector(DatabaseIndex):
         *,
         storage: Annotated[
             Literal["auto", "vector", "halfvec"],
-            Field(description="vector: 32 bits a number; halfvec: 16; auto: 16 only where a graph needs it"),
+            Field(description="vector: 32 bits per number; halfvec: 16; auto: 16 only where a graph needs it"),
         ] = "auto",
         **graph: Unpack[GraphOptions],
     ) -> None:

@@ -50,7 +50,10 @@ class Colorization(RestorationTask):
             Literal[1, 2, 4], Field(description="side in pixels of the squares that share a distribution, for classes")
         ] = 2,
         temperature: Annotated[
-            float, Field(gt=0, le=1, description="of the displayed color: 1 is the mean, toward 0 the mode")
+            float,
+            Field(
+                gt=0, le=1, description="softmax temperature of the displayed color; 1: the mean; toward 0: the mode"
+            ),
         ] = 0.38,
     ) -> None:
         spec, (low, high) = encoder.spec, encoder.preprocess.raw_range()

@@ -17,14 +17,14 @@ from aekit.plugin import Encoder, Field, Pretext, Samples
 MEASURED = 4096
 """Views from which the mean and the deviation of the teacher's features are computed."""
 ANGLE_WEIGHT = 2.0
-"""Weight of the angles beside the distances, as in the paper."""
+"""Weight of the angles relative to the distances, as in the paper."""
 ROUNDING = 1e-5
 """Squared distance of samples that are equal, relative to the mean square."""
 
 _TEACHER = Field(
     min_length=1,
     description="timm:MODEL, timm:MODEL@FILE with its weights, or the folder of an encoder; initial: the encoder itself with its "
-    "initial weights; auto: for images a pretrained network at hand, else initial",
+    "initial weights; auto: for images a pretrained network on this machine, else initial",
 )
 _SIZE = Field(
     ge=8,

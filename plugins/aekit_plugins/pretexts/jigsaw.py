@@ -20,8 +20,7 @@ from aekit.nn.tiles import (
     random_grayscale,
     resize_tiles,
 )
-from aekit.objectives.base import Pretext
-from aekit.plugin import Encoder, Field
+from aekit.plugin import Encoder, Field, Pretext
 
 SMALL = 48
 """Images with a shorter side are cut into 2 x 2 tiles, since a ninth of them shows little."""

@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.objectives.base import Pretext
 from aekit.objectives.losses import LOSSES
 from aekit.objectives.masking import FillOption, MaskFill, masked_mean
 from aekit.objectives.patch_tokens import PatchDecoder, PatchGrid
-from aekit.plugin import Encoder, Field, Samples
+from aekit.plugin import Encoder, Field, Pretext, Samples
 
 Side = Annotated[int, Field(ge=1)]
 _PATCH = Field(
@@ -25,7 +24,7 @@ _DEPTH = Field(ge=1, description="decoder layers, for networks that work on patc
 class Masked(Pretext):
     """Mask a fixed fraction of patches, chosen at random for each sample, and predict them; only masked patches count.
 
-    Networks that work on patches (`aekit.Backbone.encode_visible`) encode only the visible ones. Other networks see a fill
+    Networks that work on patches (`aekit.plugin.Backbone.encode_visible`) encode only the visible ones. Other networks see a fill
     value in the masked patches, and the whole sample is decoded from the code. Patches of series lie along time; patches of
     clips extend through all frames (tubes), so that nothing can be copied from the previous frame.
 

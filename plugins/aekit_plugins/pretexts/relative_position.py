@@ -17,8 +17,7 @@ from aekit.nn.tiles import (
     random_grayscale,
     resize_tiles,
 )
-from aekit.objectives.base import Pretext
-from aekit.plugin import Encoder
+from aekit.plugin import Encoder, Pretext
 
 NAMES = ("up left", "up", "up right", "left", "right", "down left", "down", "down right")
 """Positions of the cells around the middle of a 3 x 3 grid, in reading order."""

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aekit.nn.classification import HeadWidth, classification_head, classification_loss, format_predictions
-from aekit.objectives.base import Pretext
-from aekit.plugin import Encoder, Field
+from aekit.plugin import Encoder, Field, Pretext
 
 
 class Rotation(Pretext):

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from aekit.nn.classification import HeadWidth, classification_head, classification_loss, format_predictions
 from aekit.nn.permutations import distant_permutations
 from aekit.nn.tiles import Gap, Jitter, TileCells, cut_segments
-from aekit.objectives.base import Pretext
-from aekit.plugin import Encoder, Field
+from aekit.plugin import Encoder, Field, Pretext
 
 SHORT = 5
 """Samples with fewer steps are cut into two segments; three with a gap of one step between them need this many."""

@@ -40,7 +40,7 @@ def _inside_aeon(where: str) -> Path:
 
 
 def example(folder: Path) -> tuple[str, dict[str, str]]:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     from aekit.plugin import write_series
 
     return "Waves", {"root": str(write_series(folder).parent)}

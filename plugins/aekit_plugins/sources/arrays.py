@@ -58,7 +58,7 @@ _MISSING = Field(
 )
 _ENCODING = Field(description="encoding of a text table, such as cp1252; auto: UTF-8 or UTF-16, else cp1252")
 _DELIMITER = Field(
-    description="one to three characters between the cells of a text table, tab or blanks; auto: found out"
+    description="one to three characters between the cells of a text table, tab or blanks; auto: detected"
 )
 _DECIMAL = Field(description="decimal separator of a text table; auto: a comma where numbers allow nothing else")
 _HEADER = Field(description="whether line 1 of a text table holds names; auto: by comparing it with the lines below")
@@ -114,7 +114,7 @@ class Arrays(ArraySource):
             data = read_columns(table, place, x=x, y=y, missing=missing, **options)
         targets = data.labels if labels == "auto" else _read_labels(path.parent / labels, y)
         if targets is not None and len(targets) != len(data.array):
-            raise DataError(f"{path}: {len(targets)} labels for {len(data.array)} samples; expected as many")
+            raise DataError(f"{path}: {len(targets)} labels for {len(data.array)} samples; expected one each")
         array, inferred_kind, note = infer_axes(data.array, kind, layout, like)
         columns = data.columns if inferred_kind == "vector" else ()
         super().__init__(array, kind=inferred_kind, labels=targets, ids=data.ids, splits=data.splits, columns=columns)
@@ -135,7 +135,7 @@ class Arrays(ArraySource):
 
 
 def _table(path: Path, form: TextFormat) -> pa.Table | None:
-    """Read the table of a file, or of a folder with a table for each split; None if it is no table."""
+    """Read the table of a file, or of a folder with a table for each split; None if it is not a table."""
     parts = parts_in(path) if path.is_dir() else {}
     if parts:
         return read_parts(parts, form)
@@ -172,7 +172,7 @@ def _load(path: Path, x: str | list[str], y: str) -> Tabular:
 
 
 def _with_labels_beside(path: Path, data: Tabular, y: str) -> Tabular:
-    """Add the labels of a file beside, such as ``kmnist-train-labels.npz`` for ``kmnist-train-imgs.npz``."""
+    """Add the labels of a file next to it, such as ``kmnist-train-labels.npz`` for ``kmnist-train-imgs.npz``."""
     beside = find_labels_beside(path) if data.labels is None and y == "auto" else None
     if beside is None:
         return data

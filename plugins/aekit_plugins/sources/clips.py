@@ -130,7 +130,7 @@ class Clips(Source):
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
-        """Return what the conformance kit opens."""
+        """Return an example for the conformance kit to open."""
         from aekit.plugin import video
 
         return str(video(folder)), {"frames": 3, "stride": 1}

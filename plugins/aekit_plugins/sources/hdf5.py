@@ -49,7 +49,7 @@ def _load(array: Any, place: str) -> np.ndarray:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     import h5py
 
     with h5py.File(folder / "samples.h5", "w") as file:

@@ -119,7 +119,7 @@ def _quiet(offline: bool) -> Iterator[None]:
 
 
 def example(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return what the conformance kit opens: a repository of Parquet files in a folder stands in for the hub."""
+    """Return an example for the conformance kit to open: a repository of Parquet files in a folder stands in for the hub."""
     import os
 
     import pyarrow as pa

@@ -18,7 +18,7 @@ def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[R
     Samples are lists of numbers, images whose paths are relative to the file, or vectors of the keys with numbers.
 
     Raises:
-        DataError: a line is no record, a key has values of different types, or nothing can be used as samples.
+        DataError: a line is not a record, a key has values of different types, or nothing can be used as samples.
     """
     path = Path(where)
     return open_records(TableRecords(read_json_lines(path)), where, like, "json-lines", options, base=path.parent)
@@ -30,7 +30,7 @@ def claims(path: Path) -> bool:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     lines = [
         json.dumps({"id": f"r{row}", "vector": [row + 1, row / 2, row % 5], "label": "ab"[row % 2]})
         for row in range(12)

@@ -28,7 +28,7 @@ def claims(path: Path) -> bool:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     import lance
 
     from aekit.plugin import image_table

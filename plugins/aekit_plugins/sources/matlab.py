@@ -48,7 +48,7 @@ def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[A
             is_whole = values.dtype.kind == "f" and np.array_equal(values, np.rint(values))
             return values.astype(np.int64) if is_whole else values
         if values.shape[0] not in counts and values.shape[-1] in counts:
-            notes.append(f"the last axis of {name} counts the samples, as the labels tell")
+            notes.append(f"the last axis of {name} counts the samples, as the labels show")
             return np.moveaxis(values, -1, 0)
         return values
 
@@ -110,7 +110,7 @@ def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     from scipy.io import savemat
 
     samples = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)

@@ -104,7 +104,7 @@ def rotate_images(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def example(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     from aekit.plugin import write_mnist
 
     return "rot-bg-rand", {"digits": str(write_mnist(folder)), "train": 6, "validation": 2, "test": 4}

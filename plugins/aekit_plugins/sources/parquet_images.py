@@ -51,7 +51,7 @@ def claims(path: Path) -> bool:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     import pyarrow.parquet as pq
 
     from aekit.plugin import image_table

@@ -163,7 +163,7 @@ class Patches(Source):
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
-        """Return what the conformance kit opens."""
+        """Return an example for the conformance kit to open."""
         from aekit.plugin import images
 
         return str(images(folder)), {"size": [4, 5], "stride": 3}

@@ -193,7 +193,7 @@ class Recordings(Source):
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
-        """Return what the conformance kit opens."""
+        """Return an example for the conformance kit to open."""
         from aekit.plugin import write_recording
 
         return str(write_recording(folder)), {"steps": 6, "stride": 3}

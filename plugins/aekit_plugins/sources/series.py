@@ -41,7 +41,7 @@ class Series(SeriesSource):
 
     @staticmethod
     def example(folder: Path) -> str:
-        """Return what the conformance kit opens."""
+        """Return an example for the conformance kit to open."""
         from aekit.plugin import write_series
 
         return str(write_series(folder))

@@ -30,5 +30,5 @@ def open_dataset(where: str, like: SampleSpec | None = None) -> Source:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     return "iris"

@@ -133,7 +133,7 @@ def _targets(dataset: Any) -> np.ndarray:
 
 
 def example(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     from aekit.plugin import write_mnist
 
     write_mnist(folder)

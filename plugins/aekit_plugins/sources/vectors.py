@@ -28,7 +28,8 @@ specific = True
 def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ColumnOptions]) -> Source:
     """Open the lists of numbers in a column of Parquet files, all of one length, or an array (N, D) in a .npy file.
 
-    `aekit index`, `cluster`, `map` and `evaluate` take such files in place of embeddings. Nested lists are images or series.
+    `aekit index`, `aekit cluster`, `aekit map` and `aekit evaluate` take such files in place of embeddings. Nested lists are
+    images or series.
 
     Raises:
         DataError: no column of lists, or several; a list that is missing or differs in length.
@@ -51,7 +52,7 @@ def claims(path: Path) -> bool:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq

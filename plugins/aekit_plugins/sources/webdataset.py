@@ -35,7 +35,7 @@ def open_dataset(
     ``class``. Ids are the names; names of the tar files that begin with train, val or test give the splits.
 
     Raises:
-        DataError: a file is no tar file, holds no samples, or several of a sample's files may be the sample.
+        DataError: a file is not a tar file, holds no samples, or several of a sample's files may be the sample.
     """
     contents = read_tar_shards(list_shards(where, (".tar", ".gz", ".tgz")), where, member)
     return open_contents(contents, like, {**resizing, "source": "webdataset"})
@@ -47,7 +47,7 @@ def claims(path: Path) -> bool:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     import io
     import tarfile
 

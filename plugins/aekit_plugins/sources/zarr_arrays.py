@@ -51,7 +51,7 @@ def _arrays_of(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     import zarr
 
     group = zarr.open_group(str(folder / "samples.zarr"), mode="w")

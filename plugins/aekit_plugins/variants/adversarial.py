@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.nn.priors import NormalHead
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Encoder, Field, Samples, temporary_seed
+from aekit.plugin import Encoder, Field, Samples, Step, Variant, temporary_seed
 
 
 class Adversarial(Variant):

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from aekit.nn.gather import gather
 from aekit.nn.gaussian import GaussianHead, normal_log_density
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Encoder, Field, Samples
+from aekit.plugin import Encoder, Field, Samples, Step, Variant
 
 
 class BetaTC(Variant):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aekit.objectives.base import Variant
-from aekit.plugin import Preprocess, RecipeError
+from aekit.plugin import Preprocess, RecipeError, Variant
 
 
 class Binarize(Variant):

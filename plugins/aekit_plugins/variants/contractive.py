@@ -19,8 +19,7 @@ from aekit.nn.jacobian import (
     unit_probes,
     vector_jacobian_products,
 )
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Encoder, Field, RecipeError, Samples
+from aekit.plugin import Encoder, Field, RecipeError, Samples, Step, Variant
 
 MAX_EXACT_DIM = 3
 """Largest code for which ``auto`` computes the exact Jacobian, with one backward pass per dimension."""
@@ -61,8 +60,12 @@ class Contractive(Variant):
         ] = "auto",
         probes: Annotated[int, Field(ge=1, description="random vectors per sample, for hutchinson")] = 1,
         batch_fraction: Annotated[float, Field(gt=0, le=1, description="fraction of the batch to penalize")] = 0.5,
-        second_order_weight: Annotated[float, Field(ge=0, description="weight of its change under noise")] = 0.0,
-        sigma: Annotated[float, Field(gt=0, description="standard deviation of that noise")] = 0.1,
+        second_order_weight: Annotated[
+            float, Field(ge=0, description="weight of the Jacobian's change under noise")
+        ] = 0.0,
+        sigma: Annotated[
+            float, Field(gt=0, description="standard deviation of the noise, for second_order_weight")
+        ] = 0.1,
         neighbors: Annotated[int, Field(ge=1, description="noisy copies of each sample, for second_order_weight")] = 1,
     ) -> None:
         super().__init__()

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.nn.blur import gaussian_blur
-from aekit.objectives.base import Variant
-from aekit.plugin import Encoder, Field, Preprocess, RecipeError, Samples
+from aekit.plugin import Encoder, Field, Preprocess, RecipeError, Samples, Variant
 
 DEFAULT_LEVELS = {
     "gaussian": 1.0,

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from aekit.nn.gather import gather
 from aekit.nn.gaussian import GaussianHead, kl_to_standard_normal
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Field
+from aekit.plugin import Field, Step, Variant
 
 
 class DIP(Variant):

@@ -8,8 +8,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from aekit.nn.gaussian import GaussianHead, log_importance_weights
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Field
+from aekit.plugin import Field, Step, Variant
 
 
 class IWAE(Variant):

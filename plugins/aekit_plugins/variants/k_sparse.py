@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.nn.top_k import keep_top_k
-from aekit.objectives.base import Variant
-from aekit.plugin import Encoder, Field, Samples
+from aekit.plugin import Encoder, Field, Samples, Variant
 
 
 class KSparse(Variant):

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.nn.pca import fit_pca
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Encoder, Field, RecipeError, Samples, TiedLayer, eval_mode
+from aekit.plugin import Encoder, Field, RecipeError, Samples, Step, TiedLayer, Variant, eval_mode
 
 TOLERANCE = 1e-3
 """Relative deviation from linearity that is put down to rounding."""

@@ -1,6 +1,6 @@
 """Plain autoencoder: undercomplete if the code is narrower than the data, overcomplete if it is wider."""
 
-from aekit.objectives.base import Variant
+from aekit.plugin import Variant
 
 
 class Plain(Variant):

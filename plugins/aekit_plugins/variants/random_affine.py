@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.objectives.base import Variant
-from aekit.plugin import Field
+from aekit.plugin import Field, Variant
 
 
 class RandomAffine(Variant):

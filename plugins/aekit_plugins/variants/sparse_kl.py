@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.nn.gather import gather
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Encoder, Field, RecipeError, Samples, eval_mode
+from aekit.plugin import Encoder, Field, RecipeError, Samples, Step, Variant, eval_mode
 
 BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 """Activation function -> its smallest and largest value."""
@@ -65,7 +64,7 @@ class SparseKL(Variant):
         self.average_over, self.momentum, self.update_interval = average_over, momentum, update_interval
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
-        self._training = (encoder, samples)  # in a tuple, so that the encoder is no submodule
+        self._training = (encoder, samples)  # in a tuple, so that the encoder is not a submodule
         activations = self._activations(samples.batch(torch.arange(min(64, len(samples)))))
         low, high = BOUNDS.get(self.activation_range, (-torch.inf, torch.inf))
         smallest, largest = activations.min(), activations.max()

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Field
+from aekit.plugin import Field, Step, Variant
 
 
 class SparseL1(Variant):

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from aekit.nn.gather import batch_mean
 from aekit.nn.gaussian import GaussianHead, kl_to_standard_normal
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Field
+from aekit.plugin import Field, Step, Variant
 
 
 class VAE(Variant):

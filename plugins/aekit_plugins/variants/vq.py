@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from aekit.nn.gather import batch_mean, gather
 from aekit.nn.quantizer import VectorQuantizer
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Encoder, Field, RecipeError, Samples
+from aekit.plugin import Encoder, Field, RecipeError, Samples, Step, Variant
 
 MIN_GROUP_DIM = 4
 """Smallest dimension of a group that `groups` defaults to."""

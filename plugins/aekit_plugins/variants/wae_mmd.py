@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from aekit.nn.gather import gather
 from aekit.nn.priors import NormalHead
-from aekit.objectives.base import Step, Variant
-from aekit.plugin import Field
+from aekit.plugin import Field, Step, Variant
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Scales of the kernels, in units of the mean squared distance between two draws from the prior."""

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from aekit.nn.gather import gather, own_rows
 from aekit.nn.top_k import keep_top_k
-from aekit.objectives.base import Variant
-from aekit.plugin import Field
+from aekit.plugin import Field, Variant
 
 
 class WinnerTakeAll(Variant):

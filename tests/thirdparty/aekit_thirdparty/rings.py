@@ -35,5 +35,5 @@ def open_rings(
 
 
 def example(folder: Path) -> str:
-    """Return what the conformance kit opens."""
+    """Return an example for the conformance kit to open."""
     return "30"
