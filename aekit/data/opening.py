@@ -16,13 +16,14 @@ import pyarrow as pa
 import torch
 
 from aekit._arguments import checked_arguments
-from aekit.data._arrays import stack_rows, to_numbers, unmask
+from aekit.data._arrays import stack_rows, to_numbers, unmask, unmasked
 from aekit.data._containers import unwrap
 from aekit.data._ownership import check_own
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data, place_of_data
 from aekit.data.axes import KindOption, Layout, infer_axes
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.locations import locate
+from aekit.data.readers._doubtful_numbers import doubtful_entries
 from aekit.data.readers._encoded_images import EncodedImages
 from aekit.data.readers.folders import classes_without_files, readable_text
 from aekit.data.readers.images import ImageItems
@@ -79,14 +80,12 @@ def open_data(
         return _checked(data, "the source", like)
     contents = unwrap(data)
     if contents is not None:
-        return _checked(_open_contents_with(contents, options or {}, like), contents.place, like)
+        return _checked(_open_contents_with(unmasked(contents), options or {}, like), contents.place, like)
     if isinstance(data, (list, tuple)):
         data = stack_rows(data)
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
         data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
-    if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
-        data = pa.table({name: data[name] for name in data.dtype.names})
     if hasattr(data, "__arrow_c_stream__"):
         table = to_table(data)
         if (contents := unwrap(table)) is not None:
@@ -339,6 +338,8 @@ def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
             seen.add(name)
     if like is not None and not _fits(source.spec, like):
         raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
+    if isinstance(source, ArraySource) and not source.spec.columns and like is None:
+        source.losses = (*source.losses, *doubtful_entries(source.array))
     for line in source.losses:
         warn(f"data: {line}")
     return source

@@ -22,6 +22,7 @@ from aekit.data.readers._cell_types import (
     to_labels as to_labels,
     to_strings as to_strings,
 )
+from aekit.data.readers._label_names import LABEL_COLUMNS as LABEL_COLUMNS
 from aekit.data.readers._parquet_files import parquet_columns, read_parquet
 from aekit.data.readers._spreadsheets import SHEET_ENDINGS, is_spreadsheet, read_first_rows, read_sheet
 from aekit.data.readers._statistics_files import STATISTICS_ENDINGS, read_statistics, statistics_names
@@ -38,9 +39,6 @@ TABLE_ENDINGS = (
     *dict.fromkeys((*_ALWAYS_TABLES, *TEXT_ENDINGS, *(f"{ending}.gz" for ending in TEXT_ENDINGS))),
     *_DESCRIBED,
 )
-LABEL_COLUMNS = ("class", "label", "target", "y")
-"""Names of a column of labels, in order of precedence. Columns of these names are never features."""
-
 PATH_COLUMNS = ("path", "file", "filename", "image")
 """Names of a column of paths, which makes a table a list of files."""
 
