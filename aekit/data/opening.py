@@ -338,8 +338,7 @@ def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
             seen.add(name)
     if like is not None and not _fits(source.spec, like):
         raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
-    if isinstance(source, ArraySource) and not source.spec.columns and like is None:
-        source.losses = (*source.losses, *doubtful_entries(source.array))
+    source.losses = (*source.losses, *([] if like is not None or source.spec.columns else doubtful_entries(source)))
     for line in source.losses:
         warn(f"data: {line}")
     return source

@@ -185,8 +185,10 @@ def find_unnamed_label(
 
 def _label_hint(table: pa.Table, candidates: Sequence[str], texts: Sequence[str]) -> list[str]:
     """Return a line about the column of few values that may be the label: by its name, as the only text, or as the last."""
+    row_names = find_row_names(table, candidates)
+    candidates = [name for name in candidates if name not in row_names]
     likely = [name for name in candidates if is_likely_label(name)]
-    for name in [*likely, *(texts if len(texts) == 1 else ()), candidates[-1]]:
+    for name in [*likely, *(texts if len(texts) == 1 else ()), *candidates[-1:]]:
         values = as_written(table[name])
         count = len(pc.unique(values.drop_null()))
         is_class = name in texts or (tables.is_numeric(values) and not pa.types.is_floating(values.type))

@@ -35,7 +35,8 @@ def doubtful_numbers(
         for column, values in zip(columns, features)
         if column.categories is None and not column.time and len(values) >= _MIN_ROWS
     ]
-    lines = [line for name, values in numeric if (line := _missing_code(repr(name), values))]
+    empty = "leave these cells empty"
+    lines = [line for name, values in numeric if (line := _missing_code(repr(name), values, empty))]
     lines += [line for name, values in numeric if rows_are_samples and (line := _rising(name, values))]
     sums = [name for name, values in numeric if _ends_with_sum(values)]
     if numeric and len(sums) == len(numeric):
@@ -43,12 +44,16 @@ def doubtful_numbers(
     return lines
 
 
-def doubtful_entries(array: np.ndarray) -> list[str]:
-    """Return lines about numbers of vectors (N, D) that may stand for missing ones; at most `_LOOKED_AT` are looked at."""
+def doubtful_entries(source: object) -> list[str]:
+    """Return lines about numbers that may stand for missing ones in a source of vectors (N, D), of which some are looked at."""
+    array = getattr(source, "array", np.zeros(0))
     if array.ndim != 2 or array.dtype.kind not in "fi" or not array.size or array.shape[1] > _WIDEST:
         return []
     some = np.asarray(array[:: max(1, array.size // _LOOKED_AT)])
-    lines = [_missing_code(f"entry {entry}", some[:, entry].astype(np.float64)) for entry in range(array.shape[1])]
+    lines = [
+        _missing_code(f"entry {entry}", some[:, entry].astype(np.float64), "put NaN there")
+        for entry in range(array.shape[1])
+    ]
     return [line for line in lines if line][:5]
 
 
@@ -69,7 +74,7 @@ def _is_code(value: float) -> bool:
     return is_nines or abs(value) in _CODES or abs(value) >= _HUGE or bool(_POWER.fullmatch(digits))
 
 
-def _missing_code(name: str, values: np.ndarray) -> str:
+def _missing_code(name: str, values: np.ndarray, advice: str) -> str:
     """Return a line if the lowest or the highest number is a code such as -999, repeated, and far from all others."""
     known = values[np.isfinite(values)]
     for code in (known.min(initial=np.inf), known.max(initial=-np.inf)):
@@ -79,7 +84,7 @@ def _missing_code(name: str, values: np.ndarray) -> str:
         distance = others.min() - code if code < others.min() else code - others.max()
         if distance > _ISOLATED * (others.max() - others.min()):
             count = f"{len(known) - len(others):,} of {len(values):,} rows"
-            return f"{name} is {code:.7g} in {count}, far from its other numbers; if that means missing, leave these cells empty"
+            return f"{name} is {code:.7g} in {count}, far from its other numbers; if that means missing, {advice}"
     return ""
 
 
