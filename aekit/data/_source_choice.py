@@ -48,7 +48,7 @@ def choose_source(path: Path, options: Options) -> Plugin:
         kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
         if path.is_dir() and (advice := advise_on_tables(path)):
             raise DataError(f"{path}: {what}{kinds}; {advice}")
-        raise DataError(f"{path}: {what}{kinds}; looked for {', '.join(looks_for)}")
+        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
     return claiming[0]
 
 

@@ -44,13 +44,7 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
             row_names[name] = "index"
             continue
         values = as_written(table[name])
-        if values.null_count or len(values) < 2:
-            continue
-        if pa.types.is_floating(values.type) and len(values) >= MIN_NUMBERED:
-            if np.array_equal(values.to_numpy(), rows) or np.array_equal(values.to_numpy(), rows + 1):  # 0.0, 1.0, ...
-                row_names[name] = "row numbers"
-            continue
-        if not pa.types.is_integer(values.type):
+        if not pa.types.is_integer(values.type) or values.null_count or len(values) < 2:
             continue
         numbers = values.to_numpy()
         first, last = int(numbers.min()), int(numbers.max())
@@ -189,12 +183,12 @@ def _label_hint(table: pa.Table, candidates: Sequence[str], texts: Sequence[str]
     candidates = [name for name in candidates if name not in row_names]
     likely = [name for name in candidates if is_likely_label(name)]
     for name in [*likely, *(texts if len(texts) == 1 else ()), *candidates[-1:]]:
-        values = as_written(table[name])
-        count = len(pc.unique(values.drop_null()))
-        is_class = name in texts or (tables.is_numeric(values) and not pa.types.is_floating(values.type))
-        most = len(table) // _PER_CLASS if name in texts else FEW
-        if name == candidates[-1] and name not in likely and name not in texts:
-            most = 2
-        if is_class and 2 <= count <= min(most, len(table) // _PER_CLASS) and not is_time(table[name]):
+        is_text = name in texts
+        values = as_written(table[name]).drop_null()
+        if not is_text and (not tables.is_numeric(values) or pa.types.is_floating(values.type)):
+            continue
+        count = len(set(pc.unique(values).to_pylist()) - {""})
+        most = len(table) if is_text else FEW if name in likely else 2
+        if 2 <= count <= min(most, len(table) // _PER_CLASS):
             return [f"if {name!r} is the label, y = {name!r} says so"]
     return []
