@@ -182,7 +182,11 @@ def _label_hint(table: pa.Table, candidates: Sequence[str], texts: Sequence[str]
     row_names = find_row_names(table, candidates)
     candidates = [name for name in candidates if name not in row_names]
     likely = [name for name in candidates if is_likely_label(name)]
-    for name in [*likely, *(texts if len(texts) == 1 else ()), *candidates[-1:]]:
+    for name in [
+        *likely,
+        *(texts if len(texts) == 1 else ()),
+        *(name for name in candidates[-1:] if name not in texts),
+    ]:
         is_text = name in texts
         values = as_written(table[name]).drop_null()
         if not is_text and (not tables.is_numeric(values) or pa.types.is_floating(values.type)):
