@@ -139,9 +139,9 @@ def from_array(
     return source
 
 
-def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySource:
+def from_table(table: pa.Table, *, like: SampleSpec | None = None, place: str = "the table") -> ArraySource:
     """Make a source of the rows of a table, as `aekit.data.readers.table_columns.read_columns` reads it."""
-    read = read_columns(table, "the table", like=like)
+    read = read_columns(table, place, like=like)
     source = ArraySource(
         read.array, kind="vector", labels=read.labels, ids=read.ids, splits=read.splits, columns=read.columns
     )
@@ -167,7 +167,7 @@ def open_contents(
     if isinstance(samples, np.ndarray):
         source = from_array(samples, like=like, labels=labels, ids=ids, splits=splits)
     elif isinstance(samples, pa.Table):
-        source = from_table(samples, like=like)
+        source = from_table(samples, like=like, place=contents.place)
         source.labels = source.labels if labels is None else labels
     elif isinstance(samples, ImagesOnDemand):
         source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
