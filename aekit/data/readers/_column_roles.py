@@ -144,11 +144,12 @@ def find_unnamed_label(
 ) -> tuple[str | None, list[str]]:
     """Return the column that must be the label though its name does not say so, and a note."""
     known = {column.name for column in like.columns} if like is not None else set()
-    if splits is not None and not known:
+    if splits is not None:
         lacking = [
             name
             for name in candidates
-            if any(
+            if name not in known
+            and any(
                 tables.is_empty(table[name].filter(pa.array(splits == split)))
                 for split in set(splits.tolist()) - {"train"}
             )

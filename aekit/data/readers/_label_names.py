@@ -13,7 +13,7 @@ LABEL_COLUMNS = (
 _LIKELY = re.compile(
     r"(?:is|has)[_ ]?\w+|\w*(?:outcome|diagnosis|species|variety|churn|churned|attrition|survived|fraud|default|exited|cluster"
     r"|category|quality|grade|disease|malignant|severity|anomaly|failure|fault|defect|sentiment|emotion|activity|digit|attack)"
-    r"|cls|choice|gt|result|response|output|income|status|condition|event|annotation|breed|genre|split_?label"
+    r"|cls|klasse|classe|clase|choice|gt|result|response|output|income|status|condition|event|annotation|breed|genre|split_?label"
 )
 
 
