@@ -170,6 +170,32 @@ def _(folder: Path, listener: Listener) -> None:
         listener.lines += source.notes
 
 
+@AREA.changed(
+    "a label that only the training part has, also for the encoder", "'outcome' is the label, as only the training part"
+)
+def _(folder: Path, listener: Listener) -> None:
+    opened(folder, rows(np.column_stack([NOISE, np.arange(40) % 2]), "h,w,d,outcome"), "k/train.csv")
+    opened(folder, rows(NOISE, "h,w,d"), "k/test.csv")
+    encoder = aekit.fit(folder / "k", dim=2, epochs=1, progress=False)
+    embeddings = aekit.embed(encoder, folder / "k", progress=False)
+    assert embeddings.labels is not None and len(embeddings) == 80
+    listener.lines += aekit.open_data(folder / "k").notes
+
+
+@AREA.changed("columns that are the same in all rows", "the same in all rows, so that it tells nothing: 'c'")
+def _(folder: Path, listener: Listener) -> None:
+    source = table(folder, {"h": NOISE[:, 0], "c": [5] * 40})
+    assert source.spec.names == ["h", "c"]
+    listener.lines += source.notes
+
+
+@AREA.changed("options of the data in the command that follows", "--set 'data.arrays.y=the kind'")
+def _(folder: Path, listener: Listener) -> None:
+    table(folder, {"h": NOISE[:, 0], "w": NOISE[:, 1], "the kind": [0, 1] * 20})
+    settings = ["--dim", 2, "--epochs", 1, "--no-report", "--set", "data.arrays.y=the kind"]
+    listener.command("fit", folder / "t.csv", "-o", folder / "run", *settings)
+
+
 # ---- lines
 
 

@@ -44,6 +44,17 @@ def doubtful_numbers(
     return lines
 
 
+def constant_columns(columns: Sequence[Column], features: Sequence[np.ndarray]) -> list[str]:
+    """Return a line about columns of numbers that are the same in all rows."""
+    names = [
+        repr(column.name)
+        for column, values in zip(columns, features)
+        if column.categories is None and len(values) > 1 and (values == values[0]).all()
+    ]
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} others" if len(names) > 3 else "")
+    return [f"the same in all rows, so that it tells nothing: {listed}"] if names else []
+
+
 def doubtful_entries(source: object) -> list[str]:
     """Return lines about numbers that may stand for missing ones in a source of vectors (N, D), of which some are looked at."""
     array = getattr(source, "array", np.zeros(0))

@@ -26,7 +26,7 @@ from aekit.data.readers._column_roles import (
     ids_of_index,
     split_column,
 )
-from aekit.data.readers._doubtful_numbers import doubtful_numbers
+from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
@@ -180,7 +180,9 @@ def read_columns(
         if column.categories is None:
             losses += _stray_words(column.name, strays.get(column.name, {}))
     losses += _check_range(columns, features, where, refuse=like is None)
-    losses += doubtful_numbers(columns, features, rows_are_samples) if like is None else []
+    if like is None:
+        losses += doubtful_numbers(columns, features, rows_are_samples)
+        notes += constant_columns(columns, features)
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
     id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (index_ids, [])
