@@ -57,7 +57,7 @@ def constant_columns(columns: Sequence[Column], features: Sequence[np.ndarray]) 
 
 def doubtful_entries(source: object) -> list[str]:
     """Return lines about numbers that may stand for missing ones in a source of vectors (N, D), of which some are looked at."""
-    array = getattr(source, "array", np.zeros(0))
+    array: np.ndarray = getattr(source, "array", np.zeros(0))
     if array.ndim != 2 or array.dtype.kind not in "fi" or not array.size or array.shape[1] > _WIDEST:
         return []
     some = np.asarray(array[:: max(1, array.size // _LOOKED_AT)])
