@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from aekit.data.contents import Contents
-from aekit.data.labels import to_label_array
 from aekit.errors import DataError
 
 
@@ -61,16 +58,6 @@ def unmask(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
     rows = np.ma.getmaskarray(array).reshape(len(array), -1).any(axis=1).sum()
     line = f"{masked:,} masked values are missing values: {rows:,} of {len(array):,} rows cannot be used"
     return np.ma.filled(array.astype(dtype), np.nan), [line]
-
-
-def unmasked(contents: Contents) -> Contents:
-    """Return the contents of a container without masks: masked values are NaN, and masked labels missing."""
-    samples, labels, losses = contents.samples, contents.labels, list[str]()
-    if isinstance(samples, np.ma.MaskedArray):
-        samples, losses = unmask(samples)
-    if isinstance(labels, np.ma.MaskedArray):
-        labels = to_label_array(labels)
-    return replace(contents, samples=samples, labels=labels, losses=(*losses, *contents.losses))
 
 
 def to_numbers(array: np.ndarray) -> np.ndarray:

@@ -16,8 +16,9 @@ import pyarrow as pa
 import torch
 
 from aekit._arguments import checked_arguments
-from aekit.data._arrays import stack_rows, to_numbers, unmask, unmasked
+from aekit.data._arrays import stack_rows, to_numbers, unmask
 from aekit.data._containers import unwrap
+from aekit.data._masked import unmasked
 from aekit.data._ownership import check_own
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data, place_of_data
 from aekit.data.axes import KindOption, Layout, infer_axes
@@ -241,8 +242,7 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
     else:
         raise missing_data(Path(where))
     names = {plugin.name, plugin.qualified}
-    others = [other for other in options if other not in names]
-    if others:
+    if others := [other for other in options if other not in names]:
         raise RecipeError(f"data.{other}: {text} is opened by source {plugin.name!r}, not this one" for other in others)
     source_options = next((values for other, values in options.items() if other in names), {})
     return _open(plugin, where, text, source_options, like)

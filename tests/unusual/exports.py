@@ -42,7 +42,7 @@ def rows(array: np.ndarray, header: str = "") -> str:
     return "\n".join([*([header] if header else []), *lines]) + "\n"
 
 
-def picture(path: Path) -> None:
+def save_square(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8, 3), len(path.name), np.uint8)).save(path)
 
@@ -345,7 +345,7 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     for number in range(4):
         for place in ("train/n01/images", "train/n02/images", "val/images"):
-            picture(folder / "d" / place / f"{number}.png")
+            save_square(folder / "d" / place / f"{number}.png")
     source = aekit.open_data(folder / "d")
     listener.lines += source.losses
     assert source.labels is not None and set(source.labels.tolist()) == {"n01", "n02", ""}
@@ -363,7 +363,7 @@ def _(folder: Path, listener: Listener) -> None:
             "b/train/unlabeled",
             "b/test/cats",
         ):
-            picture(folder / place / f"{number}.png")
+            save_square(folder / place / f"{number}.png")
     for name in "ab":
         source = aekit.open_data(folder / name)
         listener.lines += source.losses
@@ -374,7 +374,7 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     for place in ("trainA", "trainB", "testA", "testB"):
         for number in range(3):
-            picture(folder / "d" / place / f"{number}.png")
+            save_square(folder / "d" / place / f"{number}.png")
     source = aekit.open_data(folder / "d")
     assert source.splits is not None and source.labels is not None
     assert set(source.splits.tolist()) == {"train", "test"} and set(source.labels.tolist()) == {"A", "B"}
@@ -385,7 +385,7 @@ def _(folder: Path, listener: Listener) -> None:
 )
 def _(folder: Path, listener: Listener) -> None:
     for number in range(8):
-        picture(folder / "train" / f"im{number}.png")
+        save_square(folder / "train" / f"im{number}.png")
     source = opened(folder, "id,breed\n" + "".join(f"im{n},{'ab'[n % 2]}\n" for n in range(8)), "labels.csv")
     assert source.spec.is_visual and source.labels is not None and source.labels[:2].tolist() == ["a", "b"]
     listener.lines += source.notes
@@ -397,7 +397,7 @@ def _(folder: Path, listener: Listener) -> None:
 )
 def _(folder: Path, listener: Listener) -> None:
     for number in range(8):
-        picture(folder / f"im{number}.png")
+        save_square(folder / f"im{number}.png")
     lines = "".join(f"im{n // 2}.png,{'car' if n % 2 and n > 13 else 'dog'},{n}\n" for n in range(16))
     source = opened(folder, "image_id,class,x_min\n" + lines, "boxes.csv")
     assert len(source) == 8 and source.labels is not None and source.labels.tolist() == ["dog"] * 7 + [""]

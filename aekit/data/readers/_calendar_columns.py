@@ -19,10 +19,10 @@ def times_of_parts(table: pa.Table, names: Sequence[str]) -> tuple[list[str], np
     Returns:
         the names and the seconds, NaN where a part is missing or no part of a date; None without a year, a month and a day.
     """
-    found = {part: name for part in (*_DATE, *_CLOCK) if (name := tables.find_column(names, [part]))}
-    if not found.keys() >= set(_DATE) or not all(tables.is_numeric(table[name]) for name in found.values()):
+    columns = {part: name for part in (*_DATE, *_CLOCK) if (name := tables.find_column(names, [part]))}
+    if not columns.keys() >= set(_DATE) or not all(tables.is_numeric(table[name]) for name in columns.values()):
         return None
-    parts = {part: tables.to_floats(table[name]).astype(np.float64) for part, name in found.items()}
+    parts = {part: tables.to_floats(table[name]).astype(np.float64) for part, name in columns.items()}
     known = np.isfinite(list(parts.values())).all(axis=0)
     for part, highest in zip((*_DATE, *_CLOCK), (9999, 12, 31, 24, 60, 61)):
         known &= (parts.get(part, np.ones(1)) >= (part in _DATE)) & (parts.get(part, np.ones(1)) <= highest)
@@ -33,7 +33,7 @@ def times_of_parts(table: pa.Table, names: Sequence[str]) -> tuple[list[str], np
     seconds = months.astype("datetime64[s]").astype(np.int64) + (day - 1) * _DAY
     for part, length in zip(_CLOCK, (3600, 60, 1)):
         seconds = seconds + np.where(known, parts.get(part, np.zeros(1)), 0) * length
-    return list(found.values()), np.where(known, seconds, np.nan)
+    return list(columns.values()), np.where(known, seconds, np.nan)
 
 
 def count_days(clock: np.ndarray) -> tuple[np.ndarray, int]:

@@ -36,9 +36,9 @@ def parts_in(folder: Path) -> dict[str, Path]:
     inner = {
         path: tables_in(path) for path in sorted(folder.iterdir()) if path.is_dir() and tables.split_named(path.name)
     }
-    if len(inner) < 2 or any(len(found) != 1 for found in inner.values()):
+    if len(inner) < 2 or any(len(paths) != 1 for paths in inner.values()):
         return {}
-    return _by_split({found[0]: path.name for path, found in inner.items()})
+    return _by_split({paths[0]: path.name for path, paths in inner.items()})
 
 
 def _by_split(names: dict[Path, str]) -> dict[str, Path]:
@@ -46,7 +46,7 @@ def _by_split(names: dict[Path, str]) -> dict[str, Path]:
     words = {path: re.split(r"[\W_]+", name.lower()) for path, name in names.items()}
     splits = {path: [word for word in parts if tables.split_named(word)] for path, parts in words.items()}
     others = {tuple(word for word in parts if not tables.split_named(word)) for parts in words.values()}
-    by_split = {tables.split_named(found[0]) or "": path for path, found in splits.items() if len(found) == 1}
+    by_split = {tables.split_named(words_of[0]) or "": path for path, words_of in splits.items() if len(words_of) == 1}
     is_complete = len(by_split) == len(names) and len(others) == 1 and (others == {()} or len(names) > 1)
     return {split: by_split[split] for split in _ORDER if split in by_split} if is_complete else {}
 
@@ -79,9 +79,9 @@ def tables_in(folder: Path) -> list[Path]:
 
 def advise_on_tables(folder: Path) -> str:
     """Return what to do with a folder that holds tables but nothing that can be opened; "" without tables."""
-    found = tables_in(folder)
-    if not found and not any(path.name.lower().endswith(tables.SURELY_TABLES) for path, _ in list_files(folder, ())):
+    paths = tables_in(folder)
+    if not paths and not any(path.name.lower().endswith(tables.SURELY_TABLES) for path, _ in list_files(folder, ())):
         return ""
-    one = found[0] if found else folder
-    choice = f"open one table, such as {one}" if found else "open one table"
+    one = paths[0] if paths else folder
+    choice = f"open one table, such as {one}" if paths else "open one table"
     return f"{choice}; or recordings:{folder} if each is a recording; or name those of splits train.csv and test.csv"
