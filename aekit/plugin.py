@@ -135,14 +135,13 @@ if TYPE_CHECKING:
         Tabular as Tabular,
         read_columns as read_columns,
     )
+    from aekit.data.readers.table_folders import parts_in as parts_in, read_parts as read_parts
     from aekit.data.readers.tables import (
         LABEL_COLUMNS as LABEL_COLUMNS,
         PATH_COLUMNS as PATH_COLUMNS,
         TABLE_ENDINGS as TABLE_ENDINGS,
         column_names as column_names,
         find_column as find_column,
-        parts_in as parts_in,
-        read_parts as read_parts,
         read_table as read_table,
         to_labels as to_labels,
     )
@@ -268,8 +267,9 @@ _HOMES = {
     "aekit.data.readers.shards": "expand_files holds_only list_shards",
     "aekit.data.readers.streamed_datasets": "StreamedRecords",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
+    "aekit.data.readers.table_folders": "parts_in read_parts",
     "aekit.data.readers.tables": (
-        "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column parts_in read_parts read_table to_labels"
+        "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column read_table to_labels"
     ),
     "aekit.data.readers.tar_shards": "read_tar_shards",
     "aekit.data.readers.video": "VIDEO_ENDINGS Video VideoReader",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,21 @@ def fit(
     click.echo(f"encoder {encoder.digest[:12]}: {encoder.spec} -> {encoder.dim} dimensions, in {out}/encoder")
     for name, value in encoder.record.get("metrics", {}).items():
         click.echo(f"  {name.replace('_', ' ')}: {value:g}{_meaning(name, encoder.dim)}")
-    data = encoder.record.get("data", {}).get("data", recipe_or_data)
+    origin = encoder.record.get("data", {})
     if lacking := missing(Path(out), report=not no_report):
         warn(f"{out} has no {' and no '.join(lacking)}; create with: {command_line('report', out)}", UnfinishedWarning)
-    suggest(progress, command_line("embed", out, data, o=f"{out}-embeddings"))
+    # Such as the column of the labels, which the encoder does not know.
+    settings_of_data = _overrides_of(origin.get("source", ""), origin.get("options", {}))
+    data = origin.get("data", recipe_or_data)
+    suggest(progress, command_line("embed", out, data, o=f"{out}-embeddings", set=settings_of_data))
+
+
+def _overrides_of(source: str, options: dict[str, Any]) -> list[str]:
+    """Return the options of a source as values of ``--set``."""
+    return [
+        f"data.{source}.{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in options.items()
+    ]
 
 
 def _meaning(name: str, dim: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aekit.data.readers._doubtful_numbers import doubtful_entries
 from aekit.data.source import RowIds, Source, TextIds
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
@@ -34,6 +35,7 @@ def check_source(source: Source, text: str, like: SampleSpec | None, plugin: Plu
             seen.add(name)
     if like is not None and not _fits(source.spec, like):
         raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
+    source.losses = (*source.losses, *([] if like is not None or source.spec.columns else doubtful_entries(source)))
     if isinstance(plugin, str):
         plugin = next(iter(registry().named("source", plugin)), plugin)
     if isinstance(plugin, Plugin):

@@ -231,13 +231,13 @@ def _scalar(value: Any) -> Any:
 
 
 def to_numpy(value: Any, what: str) -> np.ndarray:
-    """Return anything like an array as an array of numbers or strings; `what` names it in messages.
+    """Return anything like an array as an array of numbers or strings, masked where it is; `what` names it in messages.
 
     Raises:
         DataError: it is not an array.
     """
     try:
-        array = np.asarray(without_tensor(value))
+        array = value if isinstance(value, np.ma.MaskedArray) else np.asarray(without_tensor(value))
     except (ValueError, TypeError) as error:
         reason = "rows differ in shape" if "inhomogeneous" in str(error) else next(iter(str(error).splitlines()), "")
         raise DataError(f"{what} is not an array ({reason})") from None

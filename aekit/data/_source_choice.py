@@ -13,6 +13,7 @@ from typing import Any
 
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.shards import expand_range
+from aekit.data.readers.table_folders import advise_on_tables
 from aekit.errors import DataError, PluginError, PluginWarning
 from aekit.io.remote import local_copy
 from aekit.io.remote_urls import is_remote, shown_url
@@ -45,6 +46,8 @@ def choose_source(path: Path, options: Options) -> Plugin:
         what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
         counts = Counter(reason for _, reason in list_files(path, ())) if path.is_dir() else Counter[str]()
         kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
+        if path.is_dir() and (advice := advise_on_tables(path)):
+            raise DataError(f"{path}: {what}{kinds}; {advice}")
         raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
     return claiming[0]
 
@@ -54,8 +57,30 @@ _ADVICE = {
     **dict.fromkeys(
         (".pkl", ".pickle", ".pt", ".pth", ".joblib"), "opening it could run code: save arrays as .npy or .npz"
     ),
-    **dict.fromkeys((".zip", ".rar", ".7z"), "unpack it first"),
-    **dict.fromkeys((".orc", ".rds", ".rda", ".rdata", ".gdt", ".mtw"), "save the table as Parquet or CSV"),
+    **dict.fromkeys((".zip", ".rar", ".7z", ".bz2", ".xz", ".zst", ".lz4"), "unpack it first"),
+    **dict.fromkeys(
+        (
+            ".orc",
+            ".avro",
+            ".rds",
+            ".rda",
+            ".rdata",
+            ".gdt",
+            ".mtw",
+            ".db",
+            ".sqlite",
+            ".sqlite3",
+            ".mdb",
+            ".accdb",
+            ".html",
+        ),
+        "save the table as Parquet or CSV",
+    ),
+    **dict.fromkeys((".xml", ".yaml", ".yml", ".toml", ".md"), "it may describe data; open the files that it is about"),
+    **dict.fromkeys((".h5ad", ".loom"), "save its matrix as .npy or .npz, or pass adata.X in Python"),
+    **dict.fromkeys(
+        (".edf", ".bdf", ".vhdr", ".fif", ".gdf", ".hea", ".lvm", ".tdms"), "save the signals as CSV, .npy or .wav"
+    ),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
     **dict.fromkeys((".nii", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"),
 }

@@ -54,6 +54,9 @@ def infer_axes(
     elif kind == "auto" and array.ndim == 3 and inferred == "image" and array.dtype not in _PIXELS:
         side = array.shape[1]
         note = f"read as gray images of {side}x{side}, as they are square; kind = 'series' reads {side} channels of {side} steps"
+    elif kind == "auto" and array.ndim == 3 and inferred == "image" and array.shape[2] in (3, 4):
+        count, height, width = array.shape
+        note = f"read as {count} gray images of {height}x{width}; a single color image is an array (1, H, W, {width})"
     return arranged, inferred, note
 
 

@@ -19,6 +19,7 @@ from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, to_numbers, unmask
 from aekit.data._checking import check_source
 from aekit.data._containers import unwrap
+from aekit.data._masked import unmasked
 from aekit.data._ownership import check_own
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data, place_of_data
 from aekit.data.axes import KindOption, Layout, infer_axes
@@ -80,14 +81,12 @@ def open_data(
         return check_source(data, "the source", like, "")
     contents = unwrap(data)
     if contents is not None:
-        return _open_contents(contents, options or {}, like)
+        return _open_contents(unmasked(contents), options or {}, like)
     if isinstance(data, (list, tuple)):
         data = stack_rows(data)
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
         data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
-    if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
-        data = pa.table({name: data[name] for name in data.dtype.names})
     if hasattr(data, "__arrow_c_stream__"):
         table = to_table(data)
         if (contents := unwrap(table)) is not None:
@@ -141,9 +140,9 @@ def from_array(
     return source
 
 
-def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySource:
+def from_table(table: pa.Table, *, like: SampleSpec | None = None, place: str = "the table") -> ArraySource:
     """Make a source of the rows of a table, as `aekit.data.readers.table_columns.read_columns` reads it."""
-    read = read_columns(table, "the table", like=like)
+    read = read_columns(table, place, like=like)
     source = ArraySource(
         read.array, kind="vector", labels=read.labels, ids=read.ids, splits=read.splits, columns=read.columns
     )
@@ -169,7 +168,7 @@ def open_contents(
     if isinstance(samples, np.ndarray):
         source = from_array(samples, like=like, labels=labels, ids=ids, splits=splits)
     elif isinstance(samples, pa.Table):
-        source = from_table(samples, like=like)
+        source = from_table(samples, like=like, place=contents.place)
         source.labels = source.labels if labels is None else labels
     elif isinstance(samples, ImagesOnDemand):
         source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
@@ -243,8 +242,7 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
     else:
         raise missing_data(Path(where))
     names = {plugin.name, plugin.qualified}
-    others = [other for other in options if other not in names]
-    if others:
+    if others := [other for other in options if other not in names]:
         misplaced = misplaced_options("data", others, [plugin])
         raise RecipeError(
             misplaced.get(other) or f"data.{other}: {text} is opened by source {plugin.name!r}, not this one"

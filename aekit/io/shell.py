@@ -14,15 +14,16 @@ def command_line(command: str, *arguments: object, **options: object) -> str:
     Args:
         command: name of the command.
         arguments: its arguments; a path that begins with a dash gets ``./`` in front, as it would be an option.
-        options: name -> value; names of one letter get one dash.
+        options: name -> value, or a list of values of an option that is repeated; names of one letter get one dash.
 
     Examples:
         >>> command_line("embed", "my run", "-x.npy", o="embeddings")
         "aekit embed 'my run' ./-x.npy -o embeddings"
     """
     words = ["aekit", command, *map(argument, arguments)]
-    for name, value in options.items():
-        words += [f"{'-' if len(name) == 1 else '--'}{name}", quoted(without_secrets(str(value)))]
+    for name, values in options.items():
+        for value in values if isinstance(values, list) else [values]:
+            words += [f"{'-' if len(name) == 1 else '--'}{name}", quoted(without_secrets(str(value)))]
     return " ".join(words)
 
 

@@ -159,7 +159,7 @@ def robust_scale(values: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Scale (N,) values to 0..1 so that a few outliers do not stretch the scale, keep NaN, and return both ends of the scale."""
     finite = values[np.isfinite(values)]
     low, high = (float(v) for v in np.quantile(finite, [0.01, 0.99])) if len(finite) else (0.0, 1.0)
-    return np.clip((values - low) / max(high - low, 1e-300), 0, 1), low, high
+    return np.clip((values - low) / (high - low or 1.0), 0, 1), low, high
 
 
 def _ramp(place: float) -> str:

@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import as_written
+from aekit.data.readers._label_names import is_likely_label
 from aekit.data.readers._times import is_time
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
 
 FEW = 20
 """Maximum number of categories of a text column that becomes features by default."""
+_FOLD_NAME = re.compile(r"(?i)(k|cv)?[_. ]?folds?([_. ]?(id|idx|no|nr|num|number|index))?")
 MIN_NUMBERED, MIN_SAMPLED = 10, 20
 """Minimum numbers of rows from which 0, 1, ... are row numbers, in any order, and with up to half of them missing."""
 _INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__")
@@ -27,11 +29,13 @@ _ID_NAME = re.compile(
 
 
 def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]:
-    """Return the columns that number or name the rows, and so are no features: name -> ``index``, ``row numbers`` or ``ids``.
+    """Return the columns that number or name the rows, and so are no features, as name -> kind.
+
+    The kinds are ``index``, ``row numbers``, ``ids`` and ``folds``.
 
     These are the index of pandas and of R; whole numbers 0, 1, ... or 1, 2, ..., also shuffled or as a part of a table has them;
-    and whole numbers that are all different where the name says that they are ids. Fractions are measurements, whatever they are
-    called.
+    and whole numbers that are all different where the name says that they are ids; and numbers of folds by their name. Fractions
+    are measurements, whatever they are called.
     """
     index, rows = tables.index_columns(table), np.arange(len(table))
     row_names = {}
@@ -44,6 +48,9 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
             continue
         numbers = values.to_numpy()
         first, last = int(numbers.min()), int(numbers.max())
+        if _FOLD_NAME.fullmatch(name.strip()) and 1 < len(np.unique(numbers)) <= FEW:
+            row_names[name] = "folds"
+            continue
         if len(np.unique(numbers)) < len(numbers):
             continue
         spans = first in (0, 1) and last - first == len(numbers) - 1 and len(numbers) >= MIN_NUMBERED
@@ -94,6 +101,24 @@ def further_columns(
     return Metadata.of(table.select(names), [name for name in beside if name not in numbers])
 
 
+def split_column(table: pa.Table, candidates: Iterable[str]) -> str | None:
+    """Return the column that holds splits: the one named ``split``, or else the only one whose values are names of splits."""
+    candidates = list(candidates)
+    if named := tables.find_column(candidates, ["split"]):
+        return named
+    holding = [name for name in candidates if _holds_splits(table[name])]
+    return holding[0] if len(holding) == 1 else None
+
+
+def _holds_splits(column: pa.ChunkedArray) -> bool:
+    if not tables.is_text(column) or column.null_count:
+        return False
+    splits = {
+        tables.split_named(name) for name in map(str, pc.unique(as_written(column)).slice(0, FEW + 1).to_pylist())
+    }
+    return None not in splits and "train" in splits and len(splits) > 1
+
+
 def find_splits(
     table: pa.Table, split: str | None, where: str, has_choice: bool
 ) -> tuple[np.ndarray | None, str | None, list[str]]:
@@ -119,11 +144,12 @@ def find_unnamed_label(
 ) -> tuple[str | None, list[str]]:
     """Return the column that must be the label though its name does not say so, and a note."""
     known = {column.name for column in like.columns} if like is not None else set()
-    if splits is not None and not known:
+    if splits is not None:
         lacking = [
             name
             for name in candidates
-            if any(
+            if name not in known
+            and any(
                 tables.is_empty(table[name].filter(pa.array(splits == split)))
                 for split in set(splits.tolist()) - {"train"}
             )
@@ -138,13 +164,7 @@ def find_unnamed_label(
         return None, []
     texts = [name for name in candidates if tables.is_text(table[name]) and not is_time(table[name])]
     if not tables.is_headerless(table):
-        if like is not None:
-            return None, []
-        classes = [name for name in texts if 2 <= len(pc.unique(table[name])) <= len(table) // _PER_CLASS]
-        if len(classes) == 1:
-            return None, [f"if {classes[0]!r} is the label, y = {classes[0]!r} says so"]
-        first, more = ", ".join(map(repr, classes[:3])), " ..." if len(classes) > 3 else ""
-        return None, [f"if one of {first}{more} is the label, y = NAME says so"] if classes else []
+        return None, _label_hint(table, candidates, texts) if like is None else []
     for name in (candidates[-1], candidates[0]):
         if name in known:
             continue
@@ -155,4 +175,29 @@ def find_unnamed_label(
         whole = pa.types.is_integer(values.type)
         if not texts and whole and 2 <= count <= min(FEW, len(values) // 4) and not known:
             return None, [f"column {name!r} has {count} different values; y = {name!r} uses it as the label"]
-    return None, []
+    return None, _label_hint(table, candidates, texts) if like is None and len(texts) == 1 else []
+
+
+def _label_hint(table: pa.Table, candidates: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Return a line about the column of few values that may be the label: by its name, as the only text, or as the last."""
+    row_names = find_row_names(table, candidates)
+    candidates = [name for name in candidates if name not in row_names]
+    likely = [name for name in candidates if is_likely_label(name)]
+    for name in [
+        *likely,
+        *(texts if len(texts) == 1 else ()),
+        *(name for name in candidates[-1:] if name not in texts),
+    ]:
+        is_text = name in texts
+        values = as_written(table[name]).drop_null()
+        if not is_text and (not tables.is_numeric(values) or pa.types.is_floating(values.type)):
+            continue
+        count = len(set(pc.unique(values).to_pylist()) - {""})
+        most = len(table) if is_text else FEW if name in likely else 2
+        if 2 <= count <= min(most, len(table) // _PER_CLASS):
+            return [f"if {name!r} is the label, y = {name!r} says so"]
+    repeated = [name for name in texts if 2 <= len(pc.unique(table[name])) <= len(table) // _PER_CLASS]
+    if len(repeated) < 2 or tables.is_headerless(table):
+        return []
+    listed = ", ".join(map(repr, repeated[:3])) + (" ..." if len(repeated) > 3 else "")
+    return [f"if one of {listed} is the label, y = NAME says so"]

@@ -18,6 +18,10 @@ _CONTENT = r"(?:sets?|data|datasets?|images?|imgs?|photos?|samples?|files?|split
 _SPLIT = re.compile(rf"{_CONTENT}*({'|'.join(sorted(_SPLITS, key=len, reverse=True))}){_CONTENT}*")
 _IMAGES = re.compile(r"(?:jpe?g|png|rgb|leftimg8bit)?(?:images?|imgs?|photos?|pics|frames?|rgb)?")
 _UNLABELED = re.compile(r"(?:train|images?)?(?:unlabell?ed|unsup(?:ervised)?|unannotated|extra)(?:images?|data|set)?")
+_NO_CLASS = re.compile(r"(?:un|not)(?:labell?ed|annotated|categorized|sorted|classified)(?:images?|data|set)?")
+_LABELED = re.compile(r"(?:labell?ed|annotated)(?:images?|data|set)?")
+_DOMAIN = re.compile(r"(train|test|val)(a|b)")
+"""Folders of the splits of two domains, as in data of CycleGAN: trainA, trainB."""
 _PART = r"(?:train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?)?"
 _TRUTH = re.compile(
     rf"{_PART}(?:gts?|(?:st|nd)?manual|groundtruths?|gtfine|gtcoarse|seg(?:mentation)?(?:class|object|masks?|maps?|s)?)"
@@ -81,12 +85,19 @@ def find_layout(paths: Sequence[Path], what: str, masks: bool = False) -> Folder
             parts[level + (2 if parts[level + 1 : level + 2] == parts[level : level + 1] else 1) :] for parts in folders
         ]
         classes = {one[0] for one, other in zip(inner, extra) if one and not other}
+        holders = {name for name in classes if (letters := _letters(name)) and _IMAGES.fullmatch(letters)}
+        if len(classes - holders) > 1:  # val/images/ beside the classes of train/
+            inner, classes = [one[1:] if one[:1] and one[0] in holders else one for one in inner], classes - holders
         # Folders of unlabeled samples may hold any folders, or those of the classes.
         labels = _classes([() if other and not set(one[:1]) <= classes else one for one, other in zip(inner, extra)])
         if labels is None:
-            labels = _classes([parts[:level] for parts in folders])
+            labels = _classes([parts[:level] for parts in folders]) or _domains([parts[level] for parts in folders])
     else:
         labels, extra = _classes(folders), [False] * len(folders)
+    if labels is not None and (unlabeled := {name for name in set(labels) if _NO_CLASS.fullmatch(_letters(name))}):
+        extra = [other or label in unlabeled for label, other in zip(labels, extra)]
+        labels = ["" if label in unlabeled else label for label in labels]
+        losses.append(f"{what} in {' and '.join(map(repr, sorted(unlabeled)))} have no label, as the name says")
     if labels is not None and any(missing := [not label and not other for label, other in zip(labels, extra)]):
         first = paths[kept[missing.index(True)]].as_posix()
         verb = "has" if sum(missing) == 1 else "have"
@@ -113,6 +124,9 @@ def _splits_named(names: Iterable[str]) -> dict[str, str]:
     split_of = {name: _split_named(name) or "" for name in names}
     if any(split_of.values()):
         return split_of
+    domains = {name: match for name in split_of if (match := _DOMAIN.fullmatch(_letters(name)))}
+    if len(domains) > 2 and len(domains) == len(split_of):
+        return {name: _SPLITS[match[1]] for name, match in domains.items()}
     by_rest: dict[tuple[str, ...], dict[str, str]] = {}
     for name in split_of:
         words = re.findall("[a-z]+", name.lower())
@@ -147,6 +161,12 @@ def _find_splits(folders: Sequence[tuple[str, ...]]) -> tuple[int | None, list[s
     return None, []
 
 
+def _domains(names: Sequence[str]) -> list[str] | None:
+    """Return the domain, A or B, of each folder of splits; None if they have none."""
+    matches = [_DOMAIN.fullmatch(_letters(name)) for name in names]
+    return [match[2].upper() for match in matches if match] if all(matches) else None
+
+
 def _classes(folders: Sequence[tuple[str, ...]]) -> list[str] | None:
     """Return the class of each file, "" for those above the folders of classes; None without two classes."""
     while folders and (tops := {parts[0] if parts else "" for parts in folders}) and len(tops - {""}) == 1:
@@ -156,8 +176,17 @@ def _classes(folders: Sequence[tuple[str, ...]]) -> list[str] | None:
         if "" in tops and not (letters and _IMAGES.fullmatch(letters)):
             return None
         folders = [parts[1:] for parts in folders]
+    if {_is_labeled(name) for name in tops} == {True, False}:  # labeled/cats beside unlabeled/
+        inner = [parts[1:] if parts and _is_labeled(parts[0]) else parts[:1] for parts in folders]
+        folders = inner if all(inner) else folders
     labels = [parts[0] if parts else "" for parts in folders]
     return labels if len(set(labels) - {""}) > 1 else None
+
+
+def _is_labeled(name: str) -> bool | None:
+    """Return whether a folder is called ``labeled``, or ``unlabeled``; None for other names."""
+    letters = _letters(name)
+    return True if _LABELED.fullmatch(letters) else False if _NO_CLASS.fullmatch(letters) else None
 
 
 def _masks(paths: Sequence[Path]) -> dict[int, str]:

@@ -82,7 +82,7 @@ def has_header_line(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tupl
             values += 1
         else:
             weak += not is_number
-    if _counts(cells, rows) or (names + weak and _is_progression(cells)):
+    if _counts(cells, rows) or (names + weak and _is_progression(cells)) or _is_axis(cells, rows):
         return True, said
     if names and values:
         return names >= values, said if names >= values else ""
@@ -108,6 +108,28 @@ def _counts(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     if names == zero_based:
         return not goes_on and (len(names) > 2 or any("." in cell for cell in below))
     return names == one_based and len(names) > 4 and not goes_on
+
+
+def _is_axis(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether all cells are an axis, evenly spaced numbers such as wavelengths or years, and the rows below are none."""
+    if len(cells) < 3 or len(rows) < 2 or not all(map(_PLAIN.fullmatch, cells)):
+        return False
+    numbers = [float(cell) for cell in cells]
+    are_years = all(number == int(number) and 1800 <= number <= 2100 for number in numbers)
+    if not _is_even(numbers) or not (are_years or len(cells) >= _AXIS):
+        return False
+    below = [[float(cell) for cell in row] for row in rows[:3] if all(map(_PLAIN.fullmatch, map(str.strip, row)))]
+    return len(below) > 1 and not any(map(_is_even, below)) and not any(1800 <= row[0] <= 2100 for row in below)
+
+
+_AXIS = 5
+"""Fewest evenly spaced numbers that are names rather than values."""
+_PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def _is_even(numbers: Sequence[float]) -> bool:
+    steps = [after - before for before, after in pairwise(numbers)]
+    return steps[0] != 0 and max(steps) - min(steps) <= 1e-3 * abs(steps[0])
 
 
 def _is_progression(cells: Sequence[str]) -> bool:

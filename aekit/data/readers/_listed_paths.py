@@ -48,6 +48,8 @@ PATH_NAMES = (
 """Names of a column of paths, in order of precedence, in lower case and without anything but letters."""
 _SHORT = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 """Endings that are tried for paths without one."""
+_NARROW = 3
+"""Most columns of a list whose ids are the names of images; a wider table with ids holds what it says of them."""
 _ROWS, _FOLDERS, _STRIPPED = 20, 60, 8
 """Numbers of paths that are tried, of folders that they may be relative to, and of leading folders that may be missing here."""
 
@@ -80,13 +82,22 @@ def lists_images(path: Path) -> bool:
     named = path_column(list(values), values)
     if named is None:
         naming = [list(map(str, column)) for column in values.values() if all(map(is_image_name, column))]
-        return any(_Places(path, texts).score_of_best() for texts in naming)
+        return any(_Places(path, texts).score_of_best() for texts in naming) or image_ids(path, values) is not None
     if not all(isinstance(value, (str, int)) for value in values[named]):
         return False
     texts = [str(value).strip() for value in values[named]]
     if any(map(is_image_name, texts)):
         return True
     return any(PurePosixPath(text).suffix == "" for text in texts) and bool(_Places(path, texts).score_of_best())
+
+
+def image_ids(path: Path, values: Mapping[str, Sequence[object]]) -> str | None:
+    """Return the column of ids of a table of few columns, such as ``id,breed``, if they are names of image files beside it."""
+    named = next((name for name in values if name.strip().lower() == "id"), None)
+    if named is None or len(values) > _NARROW:
+        return None
+    texts = [str(value).strip() for value in values[named]]
+    return named if texts and all(texts) and _Places(path, texts).score_of_best() else None
 
 
 def resolve_paths(listed: Path, names: Sequence[str], column: str) -> tuple[list[Path], list[str], list[str]]:

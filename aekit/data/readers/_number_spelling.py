@@ -10,27 +10,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers._cell_types import MISSING, NUMBER, PLACEHOLDERS, as_cells
+from aekit.data.readers._label_names import LABEL_COLUMNS
+from aekit.data.readers._number_affixes import APOSTROPHES, BLANKS, SIGNS, begins_as_number, without_affixes
 from aekit.data.readers._record_types import is_text as is_text_type
 
 MINUS = "\u2212"
 _FIRST = 100
 """Cells of a column of strings that decide whether the others are looked at."""
-_BLANKS = " \u00a0\u2009\u202f"
-_BLANK = f"[{_BLANKS}']"
-_SIGNS = "%$€£¥"
-_GROUPED_POINT = rf"^[+-]?\d{{1,3}}(?:(?:,|{_BLANK})\d{{3}})+(?:\.\d+)?$"
-_COMMA = rf"^[+-]?(?:\d+|\d{{1,3}}(?:(?:\.|{_BLANK})\d{{3}})+)(?:,\d*)?(?:[eE][+-]?\d+)?$|^[+-]?,\d+$"
-_SURELY_COMMA = (
-    rf"^[+-]?(?:0,\d+|\d+,(?:\d{{1,2}}|\d{{4,}})|\d{{4,}},\d+|\d{{1,3}}(?:(?:\.|{_BLANK})\d{{3}})+,\d+)(?:[eE].*)?$"
-)
-_SURELY_POINT = r"^[+-]?\d{1,3}(?:,\d{3})+\.\d+$|^[+-]?\d{1,3}(?:,\d{3}){2,}$"
-_GROUPED_DOTS = r"^[+-]?\d{1,3}(?:\.\d{3})+$"
+_BLANK = f"[{BLANKS}{APOSTROPHES}]"
+_LAKH = r"[1-9]\d?(?:,\d{2})+,\d{3}"
+_GROUPED_POINT = rf"^[+-]?(?:\d{{1,3}}(?:(?:,|{_BLANK})\d{{3}})+|{_LAKH})(?:\.\d+)?$"
+_DOTTED = rf"[1-9]\d{{0,2}}(?:(?:\.|{_BLANK})\d{{3}})+"
+_COMMA = rf"^[+-]?(?:\d+|{_DOTTED})(?:,\d*)?(?:[eE][+-]?\d+)?$|^[+-]?,\d+$"
+_SURELY_COMMA = rf"^[+-]?(?:0,\d+|\d+,(?:\d{{1,2}}|\d{{4,}})|\d{{4,}},\d+|{_DOTTED},\d+)(?:[eE].*)?$"
+_SURELY_POINT = rf"^[+-]?\d{{1,3}}(?:,\d{{3}})+\.\d+$|^[+-]?\d{{1,3}}(?:,\d{{3}}){{2,}}$|^[+-]?{_LAKH}$"
+_DECIMAL_POINT = r"^[+-]?(?:0?\.\d+|\d+\.(?:\d{1,2}|\d{4,})|\d{4,}\.\d+|0\d*\.\d+)(?:[eE].*)?$"
+"""Numbers whose point separates decimals, and no thousands."""
+_GROUPED_DOTS = r"^[+-]?[1-9]\d{0,2}(?:\.\d{3})+$"
+_MAYBE_GROUPED_DOTS = r"^[+-]?(?:\d{1,3}|[1-9]\d{0,2}(?:\.\d{3})+)$"
 _PLAIN = f"^{NUMBER}$"
 _FORTRAN = r"^([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d{1,3})$|^([+-]?\d+)[dD]([+-]\d{1,3})$"
+_MOST = 0.8
+"""Least share of the values of a column that are numbers in a spelling."""
 _LOOKED_AT = 1 << 20
-"""Bytes of a file in which numbers of Fortran are looked for."""
-_SIGNED = rf"^([+-]?)[$€£¥]?[{_BLANKS}]?([+-]?[\d.,'{_BLANKS}]*\d)[{_BLANKS}]?[{_SIGNS}]?$"
-_NUMBERISH = re.compile(rf"[+-]?[$€£¥]?[\d.,'{_BLANKS}]*\d[\d.,'{_BLANKS}]*(?:[eEdD][+-]?\d+)?[{_BLANKS}]?[{_SIGNS}]?")
+"""Bytes of a file in which numbers of Fortran, and those with units, are looked for."""
+_AFFIXED = re.compile(rb"[\d.,]\)|\d-[\t;,\"\r\n]|\d ?[A-DF-Za-df-z\xc2-\xf4]|[A-Za-z.$] ?\d")
+"""What a file has where its numbers may be in parentheses or have a unit."""
+_DIGIT = rf"[\d.,{APOSTROPHES}{BLANKS}]"
+_NUMBERISH = re.compile(rf"[+-]?[{SIGNS}]?{_DIGIT}*\d{_DIGIT}*(?:[eEdD][+-]?\d+)?[{BLANKS}]?[{SIGNS}]?")
 
 
 def looks_numeric(cell: str) -> bool:
@@ -41,18 +48,18 @@ def looks_numeric(cell: str) -> bool:
 def respell_numbers(
     columns: list[Any], names: Sequence[str], body: bytes, delimiter: str, decimal: str
 ) -> tuple[list[Any], list[str]]:
-    """Write numbers as Python does: with a decimal point, without separators of thousands, percent and currency signs.
+    """Write numbers as Python does: with a decimal point, without separators of thousands, signs and units.
 
     A decimal comma is assumed where a number can be read in no other way, and then in the other columns of the file too.
     """
-    inner = f"'{_BLANKS}" + ("," if delimiter != "," or b'"' in body else "")
+    inner = APOSTROPHES + BLANKS + ("," if delimiter != "," or b'"' in body else "")
     has_fortran = re.search(rb"[\d.][dD][+-]?\d", body[:_LOOKED_AT]) is not None
-    if decimal != "," and not has_fortran and not any(sign.encode() in body for sign in inner + _SIGNS + MINUS):
+    is_odd = any(sign.encode() in body for sign in inner + SIGNS + MINUS) or _AFFIXED.search(body[:_LOOKED_AT])
+    if decimal != "," and not has_fortran and not is_odd:
         return columns, []
-    has_signs = any(sign.encode() in body for sign in _SIGNS)
     odd: dict[int, _Odd] = {}
     plain: list[int] = []
-    said: dict[str, list[str]] = {"comma": [], "thousands": [], "signs": [], "fortran": []}
+    said: dict[str, list[str]] = {kind: [] for kind in _SAID}
     for number, column in enumerate(columns):
         if names[number].strip().lower() == "id":
             continue
@@ -63,40 +70,59 @@ def respell_numbers(
         if MINUS.encode() in body:
             column = pc.replace_substring(column, MINUS, "-")
             values = pc.replace_substring(values, MINUS, "-")
-        if has_signs and _share(_sample(values), _SIGNED) == 1 and _any(_sample(values), f"[{_SIGNS}]"):
-            said["signs"].append(names[number])
-            column, values = (pc.replace_substring_regex(each, _SIGNED, r"\1\2") for each in (column, values))
+        is_label = names[number].strip().lower() in LABEL_COLUMNS  # whose classes keep their names
+        column, values, kinds, unit = without_affixes(column, values, _sample(values), units=not is_label)
+        for kind in kinds:
+            said[kind].append(names[number] if kind != "unit" else f"{names[number]!r} ({unit})")
         strange = pc.filter(values, pc.invert(pc.match_substring_regex(values, _PLAIN)))
         if has_fortran and len(strange) and _share(strange, _FORTRAN) == 1:
             said["fortran"].append(names[number])
             columns[number] = pc.replace_substring_regex(column, _FORTRAN, r"\1\3e\2\4")
             continue
         columns[number] = column
-        odd[number] = _Odd(column, _sample(strange), len(strange) / max(len(values), 1))
-    commas = {number for number, each in odd.items() if each.share(_COMMA) >= 0.8 and _any(each.values, _SURELY_COMMA)}
+        has_points = _any(_sample(values), _DECIMAL_POINT)
+        odd[number] = _Odd(column, _sample(strange), len(strange) / max(len(values), 1), has_points)
+    commas = {number for number, each in odd.items() if each.share(_COMMA) >= _MOST and each.has_commas}
     points = {number for number, each in odd.items() if _any(each.values, _SURELY_POINT)} - commas
     has_commas = decimal == "," or (decimal == "auto" and bool(commas))
     likely = has_commas or (delimiter == ";" and not points and decimal == "auto")
     for number, each in odd.items():
-        if decimal != "." and each.share(_COMMA) >= 0.8 and (number in commas or (likely and number not in points)):
+        if decimal != "." and each.share(_COMMA) >= _MOST and (number in commas or (likely and number not in points)):
             if _any(each.values, ","):
                 said["comma"].append(names[number])
             if _any(each.values, rf"\d(?:\.|{_BLANK})\d"):
                 said["thousands"].append(names[number])
             columns[number] = _rewrite(each.column, _COMMA, rf"\.|{_BLANK}")
-        elif each.share(_GROUPED_POINT) >= 0.8 and _any(each.values, _GROUPED_POINT):
+        elif each.share(_GROUPED_POINT) >= _MOST and _any(each.values, _GROUPED_POINT):
             said["thousands"].append(names[number])
             columns[number] = _rewrite(each.column, _GROUPED_POINT, f",|{_BLANK}")
-    for number in plain if has_commas and b"." in body else ():
-        values = pc.filter(columns[number], pc.invert(pc.is_in(columns[number], pa.array(MISSING))))
-        if _any(values, _GROUPED_DOTS) and _share(values, r"^[+-]?\d{1,3}(?:\.\d{3})*$") == 1:
-            said["thousands"].append(names[number])
-            columns[number] = pc.replace_substring(columns[number], ".", "")
-    notes = [f"decimal commas in {_quoted(said['comma'])}"] if said["comma"] else []
-    notes += [f"separators of thousands in {_quoted(said['thousands'])}"] if said["thousands"] else []
-    notes += [f"exponents of Fortran, as in 1.5D+03, in {_quoted(said['fortran'])}"] if said["fortran"] else []
-    notes += [f"percent or currency signs are left out in {_quoted(said['signs'])}"] if said["signs"] else []
-    return columns, notes
+    if has_commas and b"." in body:
+        said["thousands"] += [names[number] for number in _without_dots(columns, plain)]
+    return columns, [f"{text} {_quoted(said[kind])}" for kind, text in _SAID.items() if said[kind]]
+
+
+_SAID = {
+    "comma": "decimal commas in",
+    "thousands": "separators of thousands in",
+    "fortran": "exponents of Fortran, as in 1.5D+03, in",
+    "signs": "percent or currency signs are left out in",
+    "unit": "units are left out in",
+    "negative": "numbers in parentheses or with a minus behind them are negative in",
+}
+"""Kind of spelling -> the line about it."""
+
+
+def _without_dots(columns: list[Any], plain: Sequence[int]) -> list[int]:
+    """Take the points that separate thousands out of columns, if no number of these has decimals, and return which changed."""
+    known = {n: pc.filter(columns[n], pc.invert(pc.is_in(columns[n], pa.array(MISSING)))) for n in plain}
+    if any(_any(_sample(values), _DECIMAL_POINT) for values in known.values()):
+        return []
+    dotted = [
+        n for n, values in known.items() if _any(values, _GROUPED_DOTS) and _share(values, _MAYBE_GROUPED_DOTS) == 1
+    ]
+    for number in dotted:
+        columns[number] = pc.replace_substring(columns[number], ".", "")
+    return dotted
 
 
 def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
@@ -110,7 +136,7 @@ def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
     names = [field.name for field in table.schema if is_text_type(field.type)]
     names = [name for name in names if _begins_with_numbers(table[name])]
     columns = [table[name].cast(pa.string()) for name in names]
-    columns, lines = respell_numbers(columns, names, (_SIGNS + MINUS + _BLANKS + "'\",.").encode(), ",", "auto")
+    columns, lines = respell_numbers(columns, names, (SIGNS + MINUS + BLANKS + "'\",.").encode(), ",", "auto")
     numeric = []
     for name, column in zip(names, columns):
         known = _known(column)
@@ -121,7 +147,7 @@ def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
 
 
 def _begins_with_numbers(column: Any) -> bool:
-    return all(map(looks_numeric, _known(column[:_FIRST].cast(pa.string())).to_pylist()))
+    return all(map(begins_as_number, _known(column[:_FIRST].cast(pa.string())).to_pylist()))
 
 
 def _known(column: Any) -> Any:
@@ -135,11 +161,18 @@ class _Odd(NamedTuple):
         column: all of it.
         values: some of the values that are not.
         fraction: the fraction of all values that are not.
+        has_points: whether some of the others have decimals behind a point.
     """
 
     column: Any
     values: Any
     fraction: float
+    has_points: bool
+
+    @property
+    def has_commas(self) -> bool:
+        """Whether its numbers have decimals behind a comma."""
+        return not self.has_points and _any(self.values, _SURELY_COMMA)
 
     def share(self, pattern: str) -> float:
         """Return the share of values that are numbers if those that match a pattern are."""
@@ -174,4 +207,4 @@ def _any(values: Any, pattern: str) -> bool:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
+    return ", ".join(name if name.startswith("'") else repr(name) for name in names)

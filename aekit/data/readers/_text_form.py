@@ -15,6 +15,7 @@ from typing import Literal
 from aekit.data.readers._header_line import COMPARED, has_header_line, orange_roles
 from aekit.data.readers._listed_paths import is_image_name
 from aekit.data.readers._number_spelling import looks_numeric
+from aekit.data.readers._stacked_names import MOST_LINES, stack_names
 from aekit.data.readers._word_vectors import find_word_vectors
 from aekit.errors import DataError
 
@@ -145,6 +146,12 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     if not has_header:
         note = "line 1 holds no names: columns are named 0, 1, ...; header = true reads it as names"
         return Form(delimiter, [str(n) for n in range(width)], False, skipped, (*notes, note))
+    above = records[first - 1][1] if first else None
+    cells, taken, line = stack_names(above, cells, [row for _, row in records[first + 1 : first + 1 + MOST_LINES]])
+    end = records[first + taken][0]
+    if line and not taken:  # the line above is part of the names
+        notes = [note for note in notes if "before the table skipped" not in note or first > 1]
+    notes += [line] if line else []
     if len(rows) == len(records) - first - 1 and (roles := orange_roles(rows)) is not None:
         notes.append("lines 2 and 3 are read as types and roles of the columns, as Orange writes them")
         return Form(

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers import tables
+from aekit.data.readers._calendar_columns import times_of_parts
 from aekit.data.readers._cell_types import decide_types
+from aekit.data.readers._time_order import Described, Part, Times, few_restarts, in_order
 from aekit.data.readers._times import to_seconds
 from aekit.errors import DataError, closest_name
 
@@ -32,22 +34,6 @@ _MACHINES = _set(
 """Words in names of columns that tell recordings apart."""
 _MAYBE = _set("id run trial session experiment episode recording track group cell batch series car file name sensor")
 """Words in names of columns that do so where their values come in blocks, or at the same times."""
-_REGULAR, _GAP, _GAP_IRREGULAR = 0.9, 1.5, 10.0
-"""Fraction of steps of the usual length that makes a recording regular, and the multiple of it that is a gap."""
-
-
-class Part(NamedTuple):
-    """A recording in a table.
-
-    Attributes:
-        name: value of the column that tells recordings apart, or "".
-        rows: (T,) positions in the table, in order of time.
-        breaks: positions in `rows` after a gap.
-    """
-
-    name: str
-    rows: np.ndarray
-    breaks: tuple[int, ...]
 
 
 class TimeAxis(NamedTuple):
@@ -64,11 +50,6 @@ class TimeAxis(NamedTuple):
     columns: list[str]
     notes: list[str]
     losses: list[str]
-
-
-class _Times(NamedTuple):
-    names: list[str]
-    values: np.ndarray
 
 
 def find_time_axis(
@@ -109,10 +90,10 @@ def find_time_axis(
     kept = np.ones(len(table), bool) if times is None else ~np.isnan(times.values)
     if not kept.all() and times is not None:
         losses.append(f"{(~kept).sum()} of {len(kept)} rows have no {times.names[0]!r} and are left out")
-    parts, described = [], _Described()
+    parts, described = [], Described()
     for rows in _rows_of_groups(groups, np.flatnonzero(kept)):
         name = str(written[machines[0]][int(rows[0])].as_py()) if machines else ""
-        parts.append(_in_order(where, name, rows, times, described))
+        parts.append(in_order(where, name, rows, times, described))
     if times is not None:
         notes.append(f"steps are in order of {' and '.join(map(repr, times.names))}")
         losses += described.lines(times.names[0])
@@ -126,24 +107,6 @@ def _rows_of_groups(groups: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
     order = rows[np.argsort(groups[rows], kind="stable")]
     parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     return sorted((part for part in parts if len(part)), key=lambda part: int(part[0]))
-
-
-class _Described:
-    """Counts what was found in the order of rows, over all recordings of a table."""
-
-    def __init__(self) -> None:
-        self.sorted = self.gaps = self.restarts = 0
-        self.longest = 0.0
-
-    def lines(self, name: str) -> list[str]:
-        lines = [f"{self.sorted} rows are out of order and sorted by {name!r}"] if self.sorted else []
-        if self.gaps:
-            gaps = "1 gap" if self.gaps == 1 else f"{self.gaps} gaps"
-            lines.append(f"{gaps} in {name!r}, of up to {self.longest:.6g} usual steps: no window crosses one")
-        if self.restarts:
-            times = "once" if self.restarts == 1 else f"{self.restarts} times"
-            lines.append(f"{name!r} starts again {times}: no window crosses that; group names the column of recordings")
-        return lines
 
 
 def _words(name: str) -> list[str]:
@@ -179,7 +142,7 @@ def _codes(table: pa.Table, name: str) -> np.ndarray:
     return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _found_by_times(table: pa.Table, names: Sequence[str], times: _Times | None) -> list[str]:
+def _found_by_times(table: pa.Table, names: Sequence[str], times: Times | None) -> list[str]:
     """Return the column that tells recordings apart, where times or blocks of rows say that there are several."""
     candidates = [name for name in names if times is None or name not in times.names]
     named = _by_name(table, candidates, _MAYBE)
@@ -220,7 +183,7 @@ def _rises(values: np.ndarray, codes: np.ndarray, strictly: bool = False) -> boo
 
 def _find_times(
     table: pa.Table, where: str, names: Sequence[str], time: str, groups: np.ndarray, losses: list[str]
-) -> tuple[_Times | None, list[str]]:
+) -> tuple[Times | None, list[str]]:
     """Return the times, and other columns of times that are no channels."""
     if time == "none":
         return None, [name for name in names if name.strip().lower() in TIME_COLUMNS]
@@ -228,7 +191,7 @@ def _find_times(
         values = _to_numbers(table[time])
         if values is None:
             raise DataError(f"{where}: time = {time!r}: its values are not times, e.g. {str(table[time][0])!r}")
-        return _Times([time], values), []
+        return Times([time], values), []
     typed = [name for name in names if pa.types.is_temporal(table.schema.field(name).type)]
     exact = [name for name in names if name in typed or name.strip().lower() in TIME_COLUMNS]
     values_of = {name: _to_numbers(table[name]) for name in exact}
@@ -237,14 +200,27 @@ def _find_times(
     if len(known) == 2:  # a date and a time of day
         (first, days), (second, clock) = sorted(known.items(), key=lambda item: -np.nanmax(item[1]))
         if np.nanmax(clock) < 86400 and (np.nan_to_num(days) % 86400 == 0).all():
-            return _Times([first, second], days + clock), []
+            return Times([first, second], days + clock), []
     if known:
         name = max(known, key=lambda one: len(set(known[one].tolist())))
-        return _Times([name], known[name]), [other for other in exact if other != name]
+        is_clock = not tables.is_numeric(table[name]) and name not in typed and float(np.nanmax(known[name])) < 86400
+        others = [other for other in [*exact, *_counters(table, names, exact, groups)] if other != name]
+        return Times([name], known[name], is_clock), others
+    if not exact and (dated := times_of_parts(table, names)):
+        return Times(*dated), []
     if unread and not values_of.keys() - set(unread):
         losses.append(
             f"{unread[0]!r} holds no times that are understood, e.g. {str(table[unread[0]][0])!r}: rows are taken in their order"
         )
+    ordered = _counters(table, names, exact, groups)
+    if not ordered:
+        return None, exact
+    name = ordered[0]
+    return Times([name], tables.to_floats(table[name]).astype(np.float64)), [*exact, *ordered[1:]]
+
+
+def _counters(table: pa.Table, names: Sequence[str], exact: Sequence[str], groups: np.ndarray) -> list[str]:
+    """Return the columns that count or time the steps by their names and values, the likeliest first."""
     others, counters = [], []
     for name in names:
         if name in exact or not tables.is_numeric(table[name]) or pa.types.is_boolean(table.schema.field(name).type):
@@ -253,17 +229,15 @@ def _find_times(
         if np.isnan(values).any() or len(set(values.tolist())) < 2:
             continue
         words = set(_words(name))
-        ordered_or_restarts = _rises(values, groups) or _few_restarts(values)
+        ordered_or_restarts = _rises(values, groups) or few_restarts(values)
         shuffled = _distinct_within(values, groups) and (bool(words & set(TIME_COLUMNS)) or _is_range(values))
         if (_named(name, _TIME) or _named(name, _COUNTERS)) and (ordered_or_restarts or shuffled):
             others.append(name)
-        elif (not words and _counts(values, groups)) or (words & set(TIME_COLUMNS) and _is_regular(values, groups)):
+        elif (not words and _counts(values, groups)) or (
+            (words & set(TIME_COLUMNS) or name == names[0]) and _is_regular(values, groups)
+        ):
             counters.append(name)
-    ordered = others + counters
-    if not ordered:
-        return None, exact
-    name = ordered[0]
-    return _Times([name], tables.to_floats(table[name]).astype(np.float64)), [*exact, *ordered[1:]]
+    return others + counters
 
 
 def _counts(values: np.ndarray, groups: np.ndarray) -> bool:
@@ -284,52 +258,6 @@ def _is_regular(values: np.ndarray, groups: np.ndarray) -> bool:
     order = np.argsort(groups, kind="stable")
     steps = np.diff(values[order])[np.diff(groups[order]) == 0]
     return len(steps) > 2 and bool((steps > 0).all()) and bool(np.ptp(steps) <= 0.01 * np.median(steps))
-
-
-def _few_restarts(values: np.ndarray) -> bool:
-    """Return whether values rise, and start again from near their start at few rows."""
-    falls = np.flatnonzero(np.diff(values) < 0)
-    low = values.min() + 0.1 * (values.max() - values.min())
-    return len(falls) * 4 <= len(values) and bool((values[falls + 1] <= low).all())
-
-
-def _apart(values: np.ndarray) -> bool:
-    """Return whether the stretches in which values rise do not overlap, as those of files in a wrong order."""
-    falls = np.flatnonzero(np.diff(values) < 0)
-    firsts, lasts = values[np.append(0, falls + 1)], values[np.append(falls, len(values) - 1)]
-    order = np.argsort(firsts, kind="stable")
-    return bool((lasts[order][:-1] < firsts[order][1:]).all())
-
-
-def _in_order(where: str, name: str, rows: np.ndarray, times: _Times | None, described: _Described) -> Part:
-    """Sort the rows of a recording by time, and find its gaps."""
-    if times is None:
-        return Part(name, rows, ())
-    values = times.values[rows]
-    if (np.diff(values) < 0).any():
-        repeated = len(set(values.tolist())) < len(values)
-        restarts = _few_restarts(values)
-        if _apart(values) or not (repeated or restarts):
-            order = np.argsort(values, kind="stable")
-            described.sorted += int((order != np.arange(len(order))).sum())
-            rows, values = rows[order], values[order]
-        elif not restarts:
-            raise DataError(
-                f"{where}: rows are not in order of {times.names[0]!r}, which has repeated values; group names a column that "
-                "tells recordings apart, and time = 'none' keeps the order"
-            )
-    steps = np.diff(values)
-    positive = steps[steps > 0]
-    if not len(positive):
-        return Part(name, rows, ())
-    usual = float(np.median(positive))
-    regular = (abs(positive - usual) <= 0.01 * usual).mean() >= _REGULAR
-    gaps = steps > usual * (_GAP if regular else _GAP_IRREGULAR)
-    if gaps.any():
-        described.longest = max(described.longest, float(steps[gaps].max() / usual))
-    described.gaps += int(gaps.sum())
-    described.restarts += int((steps < 0).sum())
-    return Part(name, rows, tuple((np.flatnonzero(gaps | (steps < 0)) + 1).tolist()))
 
 
 def _to_numbers(column: pa.ChunkedArray) -> np.ndarray | None:

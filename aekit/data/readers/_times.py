@@ -18,11 +18,24 @@ _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _TIME = (
     rf"^(?:\d{{4}}-\d{{2}}|(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
     rf"|\d{{1,2}}[- ]?{_MONTH}[-, ]+\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
-    rf"(?:[T ,]+{_CLOCK}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?)?|{_CLOCK}|-?\d+ days?(?:[ ,]+{_CLOCK})?)$"
+    rf"(?:[T ,]+{_CLOCK}(?: ?(?:Z|(?:UTC|GMT)(?:[+-]\d{{1,2}})?|[+-]\d{{2}}:?\d{{2}}))?)?|{_CLOCK}"
+    rf"|-?\d+ days?(?:[ ,]+{_CLOCK})?)$"
 )
 _DATES = (
     *("%Y-%m", "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"),
-    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
+    *(
+        "%d.%m.%y",
+        "%d/%m/%y",
+        "%m/%d/%y",
+        "%d %b %Y",
+        "%d-%b-%Y",
+        "%d-%b-%y",
+        "%d %B %Y",
+        "%b %d, %Y",
+        "%B %d, %Y",
+        "%b %d %Y",
+        "%B %d %Y",
+    ),
 )
 _CLOCKS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p")
 _EPOCH = datetime(1970, 1, 1)
@@ -87,7 +100,17 @@ def to_seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
 
 
 def _parse_times(words: Sequence[str], where: str) -> list[float]:
-    texts = [" ".join(word.split()) for word in words]
+    zones = [_ZONE.fullmatch(" ".join(word.split())) for word in words]
+    texts = [zone[1] if zone else " ".join(word.split()) for zone, word in zip(zones, words)]
+    hours = [float(zone[2] or 0) if zone else 0.0 for zone in zones]
+    return [seconds - 3600 * ahead for seconds, ahead in zip(_parse_local_times(texts, where), hours)]
+
+
+_ZONE = re.compile(r"(.*\d(?: ?[AaPp][Mm])?) ?(?:UTC|GMT)([+-]\d{1,2})?")
+"""A time with a zone, such as Google writes it: 2024/03/01 3:00:07 PM GMT+1."""
+
+
+def _parse_local_times(texts: Sequence[str], where: str) -> list[float]:
     known = [text for text in texts if text not in MISSING and text not in PLACEHOLDERS]
     try:
         iso = [_seconds(datetime.fromisoformat(text)) for text in known]

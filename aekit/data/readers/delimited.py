@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
 
 def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[pa.Table, bool, list[str]]:
     """Parse the text of a table, in UTF-8; returns and raises as `read_delimited`."""
+    data = data.rstrip(b"\x1a")  # the end of a file in DOS
     text = _head(data).decode("utf-8", "ignore")
     detected = find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), detected.lines)).encode("utf-8")) :]
@@ -89,9 +90,9 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     if not body.strip():
         table = pa.table({number: pa.array([], pa.string()) for number in numbers})
     else:
-        table = _parse(path, body, delimiter, numbers)
+        table = _parse(path, body, delimiter, numbers, detected.lines)
         below += name_total(table)
-        _check_quotes(path, table, body)
+        _check_quotes(path, table, body, delimiter)
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
         columns = [pc.utf8_trim_whitespace(column) for column in columns]
@@ -210,9 +211,15 @@ def _is_encoded(data: bytes, encoding: str, is_head: bool = False) -> bool:
     return True
 
 
-def _check_quotes(path: Path, table: pa.Table, body: bytes) -> None:
-    """Check that the last row is not the rest of a file behind a quote that nothing closes."""
+def _check_quotes(path: Path, table: pa.Table, body: bytes, delimiter: str) -> None:
+    """Check that no quote that nothing closes has swallowed a line, or the rest of the file."""
     if table.num_rows and body.count(b'"') % 2:
+        for column in table.columns if table.num_columns > 1 else ():
+            swallowed = pc.match_substring_regex(column, rf"[\r\n][^\r\n]*{re.escape(delimiter)}")
+            if (row := pc.index(swallowed, True).as_py()) >= 0:
+                raise DataError(
+                    f"{path}: row {row}: a quote is not closed: {' '.join(column[row].as_py().split())[:40]!r}"
+                )
         for cell in table.slice(table.num_rows - 1).to_pylist()[0].values():
             if "\n" in cell.strip() or "\r" in cell.strip():
                 raise DataError(f"{path}: a quote is not closed: {' '.join(cell.split())[:40]!r}")
@@ -226,10 +233,25 @@ def _tabbed(match: re.Match[bytes]) -> bytes:
     return match[1] or b"\t"
 
 
-def _parse(path: Path, body: bytes, delimiter: str, names: list[str]) -> pa.Table:
-    def handle(row: Any) -> str:
-        return "skip" if row.text.lstrip().startswith(COMMENTS) else "error"
+def _parse(path: Path, body: bytes, delimiter: str, names: list[str], lines: int) -> pa.Table:
+    """Parse the rows, which begin behind some lines."""
+    wrong: list[str] = []
 
+    def handle(row: Any) -> str:
+        if row.text.lstrip().startswith(COMMENTS):
+            return "skip"
+        wrong.append(row.text)
+        return "error"
+
+    try:
+        return _parse_rows(path, body, delimiter, names, handle)
+    except DataError as error:
+        place = re.search(rb"(?m)^" + re.escape(wrong[0].encode()) + rb"\r?$", body) if wrong else None
+        line = f"; line {lines + body[: place.start()].count(bytes([10])) + 1}" if place else ""
+        raise DataError(f"{error}{line}") from None
+
+
+def _parse_rows(path: Path, body: bytes, delimiter: str, names: list[str], handle: Callable[[Any], str]) -> pa.Table:
     with reading(path, _COMPLAINT):
         return pa_csv.read_csv(
             pa.py_buffer(body),

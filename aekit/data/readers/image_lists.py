@@ -10,11 +10,14 @@ from typing import Annotated, Literal
 import numpy as np
 import pyarrow as pa
 
+from aekit.data.labels import label_texts, to_label_array
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._folder_layouts import find_layout
+from aekit.data.readers._label_names import is_likely_label
 from aekit.data.readers._listed_paths import (
     forward_slashes,
+    image_ids,
     is_image_name,
     lists_images,
     path_column,
@@ -155,6 +158,7 @@ def _list(path: Path, column: str) -> Listing:
     chosen = default if column == "auto" else column
     if chosen is None:
         naming = [name for name in names if _holds_images(table[name])]
+        naming = naming or [name for name in [image_ids(path, heads)] if name]
         if len(naming) != 1:
             choice = f"; {' and '.join(naming)} name images: choose one by column" if naming else ""
             raise DataError(
@@ -174,7 +178,12 @@ def _list(path: Path, column: str) -> Listing:
         label = names[1]
     label = label if label and not _holds_images(table[label]) else None
     others = [name for name in names if name not in (chosen, named, label, split)]
-    return Listing(
+    if label is None and len(others) == 1 and _repeats(table[others[0]]):
+        label = others.pop()
+        notes.append(f"column {label!r} is the label, as it alone is beside the images")
+    elif label is None and len(likely := [n for n in others if is_likely_label(n) and _repeats(table[n])]) == 1:
+        notes.append(f"if {likely[0]!r} is the label, name it 'label'")
+    listing = Listing(
         ids=ids,
         paths=files,
         labels=tables.to_labels(table[label]) if label else None,
@@ -182,6 +191,40 @@ def _list(path: Path, column: str) -> Listing:
         note="; ".join([*notes, *tables.remarks(table)]),
         losses=tuple(losses),
         metadata=Metadata.of(table.select(others), [name for name in others if not _holds_images(table[name])]),
+    )
+    # A list of nothing but paths that repeat is a mistake.
+    return _each_once(listing) if named in (None, chosen) and (label or others) else listing
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Return whether a column has few values, as labels have."""
+    count = len(set(tables.to_strings(column).tolist()) - {""})
+    return 2 <= count <= len(column) // 2
+
+
+def _each_once(listing: Listing) -> Listing:
+    """Return a listing without rows that name an image again, as lists of boxes do; images with several labels have none."""
+    first: dict[str, int] = {}
+    for row, name in enumerate(listing.ids):
+        first.setdefault(name, row)
+    again = len(listing.ids) - len(first)
+    if not again:
+        return listing
+    kept, labels, ambiguous = list(first.values()), listing.labels, set[str]()
+    if labels is not None:
+        texts = label_texts(labels)
+        ambiguous = {name for name, text in zip(listing.ids, texts) if text != texts[first[name]]}
+        labels = to_label_array([None if listing.ids[row] in ambiguous else labels[row] for row in kept])
+    line = f"{again} of {len(listing.ids)} rows name an image again: each image is used once"
+    line += f"; {len(ambiguous)} images have several labels, and so none, e.g. {min(ambiguous)!r}" if ambiguous else ""
+    return replace(
+        listing,
+        ids=list(first),
+        paths=[listing.paths[row] for row in kept],
+        labels=labels,
+        splits=None if listing.splits is None else listing.splits[kept],
+        losses=(*listing.losses, line),
+        metadata=None if listing.metadata is None else listing.metadata.repeated(kept),
     )
 
 

@@ -91,6 +91,10 @@ def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
             return tables.with_remarks(table, ["its rows are the lists in 'data'"])
     if columns and all(isinstance(column, dict) and column for column in columns):
         rows = list(dict.fromkeys(row for column in columns for row in column))
+        if _are_rows(single):
+            named = "id" not in columns[0] and any(not name.isdigit() for name in single)
+            records = [{**({"id": name} if named else {}), **record} for name, record in single.items()]
+            return tables.with_remarks(_from_records(path, records), ["its objects are rows, by name"])
         if len(rows) > 1 and all(isinstance(value, _SCALARS) for column in columns for value in column.values()):
             table = pa.table({name: _column([column.get(row) for row in rows]) for name, column in single.items()})
             return tables.with_remarks(table, ["its objects are columns, by row"])
@@ -100,6 +104,18 @@ def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
         table = pa.table({name: _column(column) for name, column in single.items()})
         return tables.with_remarks(table, ["its lists are columns"])
     return None
+
+
+def _are_rows(single: dict[str, dict[str, Any]]) -> bool:
+    """Return whether an object of objects has a row in each, by its number or name, rather than a column."""
+    inner = {name for row in single.values() for name in row}
+    if len(single) < 2 or any(name.isdigit() for name in inner):
+        return False
+    if all(name.isdigit() for name in single):
+        return True
+    # A column is of one type, a row may be of several.
+    is_text = [{isinstance(value, str) for value in row.values() if value is not None} for row in single.values()]
+    return all(len(kinds) > 1 for kinds in is_text)
 
 
 def _holds(value: Any, kind: type) -> bool:

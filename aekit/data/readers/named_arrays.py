@@ -84,6 +84,8 @@ def read_named_arrays(
             )
         if not named and not _names_splits(list(arrays)):
             others = [name for name in usable if name.rpartition("/")[2].lower() not in LABEL_NAMES]
+            wide = [name for name in others if min(usable[name]) > 1]  # MATLAB has matrices alone
+            others = wide if len(wide) == 1 else others
             if len(others) != 1:
                 what = (
                     f"{len(others)} arrays may be the samples"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,11 +17,11 @@ from aekit.data.reading import ByteStream, read_all, reading
 from aekit.errors import DataError, closest_name
 from aekit.io.memory import check_memory
 
-SAMPLE_NAMES = ("x", "data", "images", "imgs", "frames", "features", "samples", "arr_0")
-LABEL_NAMES = ("y", "labels", "label", "targets", "target")
+SAMPLE_NAMES = ("x", "data", "images", "imgs", "frames", "features", "samples", "fea", "arr_0")
+LABEL_NAMES = ("y", "labels", "label", "targets", "target", "gnd")
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-_SPLIT_SAMPLES = ("x_{}", "{}_x", "{}_images", "images_{}", "{}_data", "data_{}")
-_SPLIT_LABELS = ("y_{}", "{}_y", "{}_labels", "labels_{}", "{}_targets", "targets_{}")
+_SPLIT_SAMPLES = ("x_{}", "{}_x", "{}_images", "images_{}", "{}_data", "data_{}", "{}_set_x")
+_SPLIT_LABELS = ("y_{}", "{}_y", "{}_labels", "labels_{}", "{}_targets", "targets_{}", "{}_set_y")
 _NPY = b"\x93NUMPY"
 """What a .npy file begins with."""
 _Parts = list[tuple[str, str, str | None]]
@@ -72,7 +73,23 @@ def read_npz(
         if not head.startswith(b"PK"):
             raise DataError(f"{path}: damaged (a single array, not an archive of arrays; its name should end in .npy)")
         with zipfile.ZipFile(file) as archive:
-            return join_arrays(path, _Archive(path, archive), x, y)
+            named = _Archive(path, archive)
+            chosen = _only_samples(named) if x == "auto" else None
+            samples, labels, splits, note = join_arrays(path, named, chosen or x, y)
+            notes = [f"samples are the array {chosen!r}" if chosen else "", note]
+            if unused := [name for name in named if name not in named.used]:
+                notes.append(f"arrays not used: {', '.join(unused[:10])}")
+            return samples, labels, splits, "; ".join(filter(None, notes))
+
+
+def _only_samples(named: _Archive) -> str | None:
+    """Return the only array that can be the samples, where none has a usual name."""
+    known = {name.lower() for name in named}
+    usual = {*SAMPLE_NAMES, *(form.format(split) for split in _SPLITS for form in _SPLIT_SAMPLES)}
+    if len(known) < 2 or known & usual:
+        return None
+    candidates = [name for name in named if name.lower() not in LABEL_NAMES and named.axes(name) > 1]
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def join_arrays(
@@ -106,10 +123,21 @@ def join_arrays(
             count = len(values) if values.ndim else 1
             raise DataError(f"{path}: {label} has {count} labels for the {len(array)} samples of {name}")
     splits = np.repeat([split for split, _, _ in parts], [len(array) for array in arrays]) if parts[0][0] else None
-    all_labels = np.concatenate(labels) if labels else None
+    # np.concatenate loses masks.
+    join = np.ma.concatenate if any(isinstance(a, np.ma.MaskedArray) for a in [*arrays, *labels]) else np.concatenate
+    all_labels = join(labels) if labels else None
     if all_labels is not None and all_labels.dtype.kind == "S":
         all_labels = all_labels.astype(str)
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays), all_labels, splits, note
+    if all_labels is not None and _is_one_hot(all_labels):
+        count, all_labels = all_labels.shape[1], all_labels.argmax(axis=1)
+        note = "; ".join(filter(None, [note, f"one-hot labels are read as classes 0 to {count - 1}"]))
+    return arrays[0] if len(arrays) == 1 else join(arrays), all_labels, splits, note
+
+
+def _is_one_hot(labels: np.ndarray) -> bool:
+    if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "uifb":
+        return False
+    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def _parts(path: Path | str, names: list[str], x: str, y: str) -> _Parts:
@@ -132,7 +160,10 @@ def _parts(path: Path | str, names: list[str], x: str, y: str) -> _Parts:
         raise DataError(f"{path}: holds {content}; expected one of {expected}, or choose an array by x")
     if samples == "arr_0" and y == "auto" and names == ["arr_0", "arr_1"]:
         return [("", samples, "arr_1")]  # as numpy names samples and labels
-    return [("", samples, _first(known, LABEL_NAMES) if y == "auto" else None if y == "none" else y)]
+    # X_a and y_a, train_set_x and train_set_y
+    beside = re.sub(r"(^|_)x(_|$)", r"\1y\2", samples.lower())
+    usual = _first(known, (*LABEL_NAMES, *([beside] if beside != samples.lower() else [])))
+    return [("", samples, usual if y == "auto" else None if y == "none" else y)]
 
 
 def _first(known: dict[str, str], candidates: list[str] | tuple[str, ...]) -> str | None:
@@ -150,6 +181,7 @@ class _Archive(Mapping[str, np.ndarray]):
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self._path, self._archive, self._unpacked = path, archive, 0
+        self.used: list[str] = []
         self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
 
     def __len__(self) -> int:
@@ -158,8 +190,17 @@ class _Archive(Mapping[str, np.ndarray]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
 
+    def axes(self, name: str) -> int:
+        """Return the number of axes of an array; 0 if it holds Python objects."""
+        with self._archive.open(self._members[name]) as member:
+            try:
+                return len(_header_of(member.read(6), member, f"{self._path}: array {name!r}")[0])
+            except DataError:
+                return 0
+
     def __getitem__(self, name: str) -> np.ndarray:
         info, place = self._members[name], f"{self._path}: array {name!r}"
+        self.used.append(name)
         self._unpacked += info.file_size
         check_memory(self._unpacked, f"{place}, unpacked,")
         with self._archive.open(info) as member:

@@ -24,8 +24,9 @@ from aekit.data.readers._column_roles import (
     find_unnamed_label,
     further_columns,
     ids_of_index,
+    split_column,
 )
-from aekit.data.readers._doubtful_numbers import doubtful_numbers
+from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
@@ -109,7 +110,10 @@ def read_columns(
     marked, number_texts, spelling = mark_number_texts(table)
     written, (table, strays, rounded) = table, decide_types(marked)
     others = [name for name in names if name not in (chosen or [])]
-    splits, split, loss = find_splits(written, tables.find_column(others, ["split"]), where, chosen is not None)
+    known = {column.name for column in like.columns} if like is not None else set[str]()
+    split = split_column(written, [name for name in others if name not in known and name != y])
+    notes += [f"column {split!r} holds the splits"] if split and split.strip().lower() != "split" else []
+    splits, split, loss = find_splits(written, split, where, chosen is not None)
     losses += loss
     ids = tables.find_column(others, ["id"])
     index, index_ids = ids_of_index(written, {*(chosen or []), y}) if ids is None else ("", None)
@@ -122,7 +126,7 @@ def read_columns(
         label, note = find_unnamed_label(table, [n for n in names if n not in (ids, split)], splits, like)
         notes += note
     # A second column of labels among the features would leak the labels of the evaluation.
-    excluded = {label, ids, split} | ({n for n in names if n.lower() in default_labels} if label else set())
+    excluded = {label, ids, split} | ({n for n in names if n.strip().lower() in default_labels} if label else set())
     excluded |= {n for n in names if n.lower() in exclude}
     candidates = [n for n in names if n not in excluded]
     if like is not None and like.columns:
@@ -176,7 +180,9 @@ def read_columns(
         if column.categories is None:
             losses += _stray_words(column.name, strays.get(column.name, {}))
     losses += _check_range(columns, features, where, refuse=like is None)
-    losses += doubtful_numbers(columns, features) if like is None else []
+    if like is None:
+        losses += doubtful_numbers(columns, features, rows_are_samples)
+        notes += constant_columns(columns, features)
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
     id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (index_ids, [])

@@ -22,6 +22,7 @@ from aekit.data.readers._cell_types import (
     to_labels as to_labels,
     to_strings as to_strings,
 )
+from aekit.data.readers._label_names import LABEL_COLUMNS as LABEL_COLUMNS
 from aekit.data.readers._parquet_files import parquet_columns, read_parquet
 from aekit.data.readers._spreadsheets import SHEET_ENDINGS, is_spreadsheet, read_first_rows, read_sheet
 from aekit.data.readers._statistics_files import STATISTICS_ENDINGS, read_statistics, statistics_names
@@ -30,17 +31,14 @@ from aekit.data.readers._times import is_time as is_time
 from aekit.data.readers.delimited import LABEL, TEXT_ENDINGS, delimited_names, parse_delimited, read_delimited
 from aekit.errors import DataError
 
-_ALWAYS_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", *SHEET_ENDINGS)
+SURELY_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", *SHEET_ENDINGS)
 """Endings of files in a folder that are surely tables: a .txt beside them may be a remark."""
 _DESCRIBED = (*ARFF_ENDINGS, *STATISTICS_ENDINGS)
 """Endings of files that say what their columns hold."""
 TABLE_ENDINGS = (
-    *dict.fromkeys((*_ALWAYS_TABLES, *TEXT_ENDINGS, *(f"{ending}.gz" for ending in TEXT_ENDINGS))),
+    *dict.fromkeys((*SURELY_TABLES, *TEXT_ENDINGS, *(f"{ending}.gz" for ending in TEXT_ENDINGS))),
     *_DESCRIBED,
 )
-LABEL_COLUMNS = ("class", "label", "target", "y")
-"""Names of a column of labels, in order of precedence. Columns of these names are never features."""
-
 PATH_COLUMNS = ("path", "file", "filename", "image")
 """Names of a column of paths, which makes a table a list of files."""
 
@@ -204,32 +202,6 @@ def _noted(table: pa.Table, what: str) -> list[Any]:
     return noted if isinstance(noted, list) else []
 
 
-def parts_in(folder: Path) -> dict[str, Path]:
-    """Return the tables of a folder by split, if all are named ``train``, ``test``, ``val`` and so on; else {}.
-
-    Tables named as a submission, which competitions put beside them, do not count.
-    """
-    paths = [path for path in _tables_in(folder) if "submission" not in path.name.lower()]
-    by_split = {split_named(path.name.partition(".")[0]): path for path in paths}
-    parts: dict[str, Path] = {split: by_split[split] for split in ("train", "validation", "test") if split in by_split}
-    return parts if len(parts) == len(paths) else {}
-
-
-def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
-    """Read the tables of several splits as one, with a column ``split``; a column that a table lacks is missing there.
-
-    Raises:
-        DataError: a table cannot be read, or a column has numbers in one table and text in another.
-    """
-    by_split = {split: read_table(path, form) for split, path in parts.items()}
-    lines = [line for table in by_split.values() for line in remarks(table)]
-    folder = next(iter(parts.values())).parent
-    others = [path.name for path in _tables_in(folder) if path not in parts.values()]
-    lines += [f"{', '.join(others)} left out: neither train, validation nor test"] if others else []
-    table = join_parts(by_split, ", ".join(path.name for path in parts.values()))
-    return with_remarks(table, list(dict.fromkeys(lines)))
-
-
 def join_parts(by_split: Mapping[str, pa.Table], where: str) -> pa.Table:
     """Join the tables of several splits, with a column ``split``; a column that a table lacks is missing there.
 
@@ -309,11 +281,6 @@ def choose_splits(names: Iterable[str]) -> dict[str, str | None]:
 def split_named(name: str) -> str | None:
     """Return the split that a name such as ``val`` stands for; None for other names."""
     return _SPLITS.get(name.strip().lower())
-
-
-def _tables_in(folder: Path) -> list[Path]:
-    paths = (path for path in folder.iterdir() if path.name.lower().endswith(_ALWAYS_TABLES))
-    return sorted(path for path in paths if not path.name.startswith("~$"))  # locks of an open workbook
 
 
 def _with_facts(table: pa.Table, facts: dict[bytes, bytes]) -> pa.Table:

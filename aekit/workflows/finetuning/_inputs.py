@@ -79,7 +79,8 @@ def labels_and_split(source: Source, labels: Any, per_class: int | None, seed: i
     labels = source.labels if labels is None else resolve_labels(labels, source.ids)[0]
     y_true, problem = to_class_labels(labels, len(source), what="samples")
     if y_true is None:
-        raise DataError(f"no labels to fine-tune with: {problem or 'the data has none'}; expected classes")
+        where = ", such as the column that y of its source names" if source.spec.columns and not problem else ""
+        raise DataError(f"no labels to fine-tune with: {problem or 'the data has none'}; expected classes{where}")
     split = make_split(y_true, source.splits, seed=seed)
     if per_class is not None:
         split = few_label_split(split, y_true, per_class, seed=seed)

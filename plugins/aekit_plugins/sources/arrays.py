@@ -126,12 +126,12 @@ class Arrays(ArraySource):
     @staticmethod
     def claims(path: Path) -> bool:
         """Return True for a folder with MNIST's layout or tables of splits, or a file that lists no files and holds no series."""
-        if looks_like_ucr(path):
-            return False
         parts = list(parts_in(path).values()) if path.is_dir() else [path]
         if not parts:
             return bool(find_image_files(path)) or holds_arrays(path)
-        return not any(part.name.lower().endswith(TABLE_ENDINGS) and lists_images(part) for part in parts)
+        return not any(looks_like_ucr(part) for part in [path, *parts]) and not any(
+            part.name.lower().endswith(TABLE_ENDINGS) and lists_images(part) for part in parts
+        )
 
 
 def _table(path: Path, form: TextFormat) -> pa.Table | None:

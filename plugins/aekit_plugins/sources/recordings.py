@@ -101,7 +101,9 @@ class Recordings(Source):
         **gaps: Unpack[GapOptions],
     ) -> None:
         root, self.skipped = Path(where), {}
-        listing = list_folder(root, RECORDING_ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
+        # Tables beside sound describe it.
+        endings = SOUND_ENDINGS if root.is_dir() and contains_files(root, SOUND_ENDINGS) else RECORDING_ENDINGS
+        listing = list_folder(root, endings, "recordings") if root.is_dir() else Listing([root.name], [root])
         listing = describe_files(listing, root, metadata)
         if like is not None and like.is_series:
             steps, frame_step = like.shape[1], like.frame_step

@@ -1,0 +1,22 @@
+"""Know the names that people give to columns of labels."""
+
+from __future__ import annotations
+
+import re
+
+LABEL_COLUMNS = (
+    *("class", "label", "target", "y", "labels"),
+    *("class_label", "class_name", "class_id", "label_name", "label_id", "target_class", "y_true", "ground_truth"),
+)
+"""Names of a column of labels, in order of precedence. Columns of these names are never features."""
+
+_LIKELY = re.compile(
+    r"(?:is|has)[_ ]?\w+|\w*(?:outcome|diagnosis|species|variety|churn|churned|attrition|survived|fraud|default|exited|cluster"
+    r"|category|quality|grade|disease|malignant|severity|anomaly|failure|fault|defect|sentiment|emotion|activity|digit|attack)"
+    r"|cls|klasse|classe|clase|choice|gt|result|response|output|income|status|condition|event|annotation|breed|genre|split_?label"
+)
+
+
+def is_likely_label(name: str) -> bool:
+    """Return whether a column of this name may well hold labels, such as ``Outcome`` or ``is_fraud``."""
+    return bool(_LIKELY.fullmatch(name.strip().lower()))
