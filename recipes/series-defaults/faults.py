@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from kept_rows import Rows, add_options, add_row, has_row, read_rows
-from study import CANDIDATES, CHOOSING, CONFIRMING, TRAINED, UNTRAINED, settings_of
+from study import CANDIDATES, CHOOSING, CONFIRMING, FORMER, UNTRAINED, settings_of
 
 import aekit
 from aekit.data.source import ArraySource
@@ -68,7 +68,7 @@ FAULTS: dict[str, Fault] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=[UNTRAINED, TRAINED])
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=[UNTRAINED, FORMER])
     parser.add_argument("--sets", nargs="+", choices=[*CHOOSING, *CONFIRMING], default=list(CHOOSING))
     parser.add_argument("--seeds", type=int, default=1)
     add_options(parser)
@@ -101,7 +101,7 @@ def measure(name: str, seed: int, arguments: argparse.Namespace, rows: Rows) -> 
                 out=run,
                 report=False,
                 progress=False,
-                **settings_of(candidate, x),
+                **settings_of(candidate, trained),
             )
             seconds = f"{time.process_time() - start:.1f}"
             for fault in FAULTS:

