@@ -52,7 +52,8 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     UNTRAINED: _convolutions(),
     WITHOUT_LEVELS: _convolutions(levels=0),
     "levels .03": _convolutions(levels=0.03),
-    "levels .3": _convolutions(levels=0.3),
+    "levels .1": _convolutions(levels=0.1),
+    "levels .5": _convolutions(levels=0.5),
     "100 kernels": _convolutions(kernels=100, levels=0),
     "300 kernels": _convolutions(kernels=300, levels=0),
     FORMER: {"variants": ["plain"], "pretexts": ["simclr"]},
@@ -198,7 +199,11 @@ def measure(name: str, seed: int, arguments: argparse.Namespace, rows: Rows) -> 
             continue
         start = time.process_time()
         encoder = aekit.fit(
-            ArraySource(x[trained], kind="series"), seed=seed, progress=False, device="cpu", **settings_of(candidate, x[trained])
+            ArraySource(x[trained], kind="series"),
+            seed=seed,
+            progress=False,
+            device="cpu",
+            **settings_of(candidate, x[trained]),
         )
         seconds = f"{time.process_time() - start:.1f}"
         vectors = encoder.embed(x).vectors

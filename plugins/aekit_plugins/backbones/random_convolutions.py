@@ -45,7 +45,7 @@ class RandomConvolutionsBackbone(ModuleBackbone):
                 lt=1,
                 description="fraction of the variance of all features that levels and scales of the channels have; 0: none",
             ),
-        ] = 0.1,
+        ] = 0.3,
     ) -> None:
         channels, steps = spec.shape
         minimum, weight = torch.zeros(2 * kernels), torch.ones(2 * kernels)
