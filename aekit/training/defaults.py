@@ -116,8 +116,8 @@ def _with_untrained_backbone(recipe: Recipe, spec: SampleSpec, say: Say) -> Reci
     if plugin is None or _describes_training(recipe):
         return recipe
     say(
-        f"backbone: {plugin.name}, untrained, as on labeled {spec.kind} this is better than trained networks; to reconstruct samples, "
-        "train an autoencoder: variants=['plain'] (--variant plain)"
+        f"backbone: {plugin.name}, untrained, as on labeled {spec.kind} this is better than trained networks; "
+        "variants=['plain'] (--variant plain) trains an autoencoder, which reconstructs samples too"
     )
     return recipe.with_encoder(backbone=plugin.name)
 
