@@ -236,7 +236,7 @@ def measure_default(problem: Problem, criterion: Criterion, fixed: Mapping[str, 
 
     It is trained, as a recipe with a rate is, also where `aekit.fit` trains nothing by default: that competes by itself.
     """
-    candidate = Candidate(problem, {RATE: GENERAL[RATE].default} | fixed)
+    candidate = Candidate(problem, {RATE: GENERAL[RATE].default, **fixed})
     candidate.measure()
     criterion.score(candidate.objective, problem)  # reads the samples
     start = _budget.now()
