@@ -36,7 +36,7 @@ _THAN_SUBJECTS = {
     "worse": "worse than",
 }
 
-_CONVOLUTIONS = "; the backbone random-convolutions makes an encoder of these"
+_CONVOLUTIONS = "; backbone='random-convolutions' (--backbone random-convolutions) makes an encoder of these"
 """What is said of a baseline of random convolutions that is better, as it can be had."""
 
 

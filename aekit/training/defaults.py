@@ -17,7 +17,7 @@ from aekit.errors import RecipeError
 from aekit.registry.discovery import Plugin, registry
 from aekit.training.build import auto_loss
 from aekit.training.recipe import Recipe
-from aekit.training.settings import uses_bf16
+from aekit.training.settings import MACHINE_SETTINGS, uses_bf16
 
 TARGET_STEPS = 3000
 VECTORS = "default-vector"
@@ -50,6 +50,8 @@ def resolve_defaults(
     spec, count = samples.spec, len(samples)
     needs = _needs_of(recipe.objective.variants)
     recipe = _as_pretrained(recipe, say)
+    if targets is None:
+        recipe = _with_untrained_backbone(recipe, spec, say)
     recipe = _with_backbone(recipe, spec, needs, say)
     recipe = _without_training(recipe, say)
     denoising = None if targets is not None else _denoising(recipe, spec)
@@ -103,6 +105,29 @@ def _as_pretrained(recipe: Recipe, say: Say) -> Recipe:
     # Layers above frozen ones are new.
     takes_dim = "dim" not in section.model_fields_set and not section.frozen
     return recipe.with_encoder(dim=architecture["dim"]) if takes_dim else recipe
+
+
+def _with_untrained_backbone(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
+    """Take the backbone that is better untrained than a trained network on this kind of samples, if the recipe asks for none.
+
+    For series this is better on labeled sets (recipes/series-defaults).
+    """
+    plugin = _default_plugin("backbone", f"default-{spec.kind}")
+    if plugin is None or _describes_training(recipe):
+        return recipe
+    say(
+        f"backbone: {plugin.name}, untrained, as on labeled {spec.kind} this is better than trained networks; "
+        "variants=['plain'] (--variant plain) trains an autoencoder, which reconstructs samples too"
+    )
+    return recipe.with_encoder(backbone=plugin.name)
+
+
+def _describes_training(recipe: Recipe) -> bool:
+    """Tell whether a recipe sets anything about the network or how it is trained, other than the machine and the seed."""
+    encoder = recipe.encoder.model_fields_set - {"scaling", "normalize"}
+    train = recipe.train.model_fields_set - MACHINE_SETTINGS - {"seed"}
+    sections = (encoder, train, recipe.objective.model_fields_set, recipe.layerwise.model_fields_set)
+    return any(sections) or any(recipe.options.get(name) for name in ("encoder", "objective"))
 
 
 def _with_backbone(recipe: Recipe, spec: SampleSpec, needs: dict[str, Any], say: Say) -> Recipe:

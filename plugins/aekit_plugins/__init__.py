@@ -111,7 +111,7 @@ def aekit_register_backbones() -> list[Entry]:
             f"{at}.random_convolutions:RandomConvolutionsBackbone",
             "convolves series with random kernels that are not trained (ROCKET)",
             API,
-            ("series",),
+            ("series", "default-series"),
         ),
         Entry(
             "timm", f"{at}.timm_backbone:Timm", "applies any network of timm, with pretrained weights", API, ("image",)

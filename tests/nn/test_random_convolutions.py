@@ -95,15 +95,41 @@ def waves() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_features_are_standardized_by_the_training_samples(waves: tuple[np.ndarray, np.ndarray]) -> None:
-    encoder = aekit.fit(waves[0], backbone=NAME, overrides={f"encoder.{NAME}.kernels": 50}, progress=False)
+    options = {f"encoder.{NAME}.kernels": 50, f"encoder.{NAME}.levels": 0.2}
+    encoder = aekit.fit(waves[0], backbone=NAME, overrides=options, progress=False)
     vectors = np.asarray(encoder.embed(waves[0], progress=False))
     plain = RandomConvolutions(1, 64, 50)
-    plain.load_state_dict(encoder.backbone.stages[0][0].state_dict())
-    features = plain(encoder.preprocess(torch.from_numpy(waves[0]))).numpy()
+    plain.load_state_dict(encoder.backbone.stages[0][0].parts[0].state_dict())
+    x = encoder.preprocess(torch.from_numpy(waves[0]))
+    features = torch.cat([plain(x), x.mean(2), torch.log(x.std(2, correction=0) + 0.01)], 1).numpy()
     varied = features.std(0) > 1e-6
     expected = (features - features.mean(0)) / np.where(varied, features.std(0), 1)
-    assert vectors.shape == (120, 100) and varied.sum() > 80
+    expected[:, 100:] *= np.sqrt(0.2 / 0.8 * 50)
+    assert vectors.shape == (120, 102) and varied.sum() > 80
     np.testing.assert_allclose(vectors[:, varied], expected[:, varied], atol=2e-3)
+    of_levels = vectors[:, 100:].var(0).sum()
+    assert of_levels == pytest.approx(0.2 / 0.8 * 100, rel=0.01)
+    assert vectors[:, :100].var(0).sum() == pytest.approx(varied[:100].sum(), rel=0.01)
+
+
+@pytest.mark.parametrize("change", ["level", "scale"])
+def test_levels_and_scales_of_series_are_features_unless_they_are_switched_off(change: str) -> None:
+    x = np.random.default_rng(0).normal(size=(80, 2, 40)).astype(np.float32)
+    other = x + 1 if change == "level" else x * 3
+    moved = {}
+    for levels in (0.0, 0.3):
+        encoder = aekit.fit(x, backbone=NAME, overrides={f"encoder.{NAME}.levels": levels}, progress=False)
+        before, after = (encoder.embed(part, progress=False, precision="fp32").vectors for part in (x, other))
+        assert before.shape[1] == 2000 + (4 if levels else 0)
+        moved[levels] = np.linalg.norm(after - before, axis=1).mean() / before.std() / before.shape[1] ** 0.5
+    assert moved[0.0] < 0.02 and moved[0.3] > 1
+
+
+def test_rounding_of_series_that_were_standardized_one_by_one_is_no_feature() -> None:
+    x = np.random.default_rng(0).normal(size=(80, 1, 40))
+    x = (x - x.mean(2, keepdims=True)) / x.std(2, keepdims=True)
+    vectors = aekit.fit(x.astype(np.float32), backbone=NAME, progress=False).embed(x.astype(np.float32)).vectors
+    assert np.abs(vectors[:, 2000:]).max() < 0.1 < vectors[:, :2000].std()
 
 
 def test_the_seed_draws_other_kernels_and_the_same_one_the_same(waves: tuple[np.ndarray, np.ndarray]) -> None:
@@ -126,7 +152,7 @@ def test_it_is_not_trained_unless_a_dimension_is_asked_for(
     assert "random weights are not a baseline here: the encoder's own are random, and were not trained" in text
     assert subjects["encoder"]["probe"]["metrics"]["accuracy"]["value"] > 0.9
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
-    assert "1,000 kernels" in text and "2000 dimensions, with random weights" in page and "trained on" not in page
+    assert "1,000 kernels" in text and "2002 dimensions, with random weights" in page and "trained on" not in page
 
     trained = aekit.fit(waves[0], backbone=NAME, dim=4, epochs=2, progress=False)
     assert trained.dim == 4 and trained.record["trained"]["samples"] == 120
@@ -136,7 +162,7 @@ def test_it_is_not_trained_unless_a_dimension_is_asked_for(
         "its features stay standardized by its own training samples"
     )
     again = aekit.load(tmp_path / "run")
-    assert again.dim == 2000 and "trained" not in again.record
+    assert again.dim == 2002 and "trained" not in again.record
 
 
 def test_a_trained_backbone_without_epochs_is_refused(waves: tuple[np.ndarray, np.ndarray]) -> None:
@@ -165,3 +191,19 @@ def test_it_competes_in_a_search_as_it_is() -> None:
     assert NAME not in space.backbones and space.first(1) == {"objective": name}
     images = Space(SampleSpec("image", (3, 32, 32), "uint8"), {}, {}, seed=0)
     assert name not in images.as_they_are
+
+
+def test_series_get_it_by_default_and_an_autoencoder_reconstructs_them(
+    command: Command, waves: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    data, run, trained = tmp_path / "waves.npz", tmp_path / "run", tmp_path / "trained"
+    np.savez(data, x=waves[0], y=waves[1])
+    said = command("fit", data, "-o", run, "--no-report")
+    assert said.code == 0 and f"backbone: {NAME}, untrained" in said.err and "(--variant plain)" in said.err
+    assert aekit.load(run).dim == 2002
+    refused = command("apply", run, data, "-o", tmp_path / "applied", "--task", "reconstruct")
+    assert refused.code == 2 and "has no decoder" in refused.error
+    found = command("anomalies", run, data, "-o", tmp_path / "anomalies", "--normal", 0)
+    assert found.code == 0 and "no reconstruction error" in found.out + found.err
+    command.ok("fit", data, "-o", trained, "--variant", "plain", "--epochs", 1, "--no-report")
+    command.ok("apply", trained, data, "-o", tmp_path / "applied", "--task", "reconstruct")

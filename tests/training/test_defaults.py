@@ -33,17 +33,53 @@ def resolve(
     return resolve_defaults(recipe, samples, preprocess, samples if targets else None, CPU, messages.append), messages
 
 
-@pytest.mark.parametrize("kind", ["image", "series"])
-def test_images_and_series_get_simclr_with_the_autoencoder(kind: Kind) -> None:
-    recipe, messages = resolve(kind)
+def test_images_get_simclr_with_the_autoencoder() -> None:
+    recipe, messages = resolve("image")
     assert (recipe.objective.variants, recipe.objective.pretexts) == (["plain"], ["simclr"])
-    size = int(np.prod(SHAPES[kind]))
+    size = int(np.prod(SHAPES["image"]))
     assert recipe.objective.weights["autoencoder"] == pytest.approx(AUTOENCODER_WEIGHT / size, rel=0.05)
     summary = registry().get("pretext", "simclr").entry.summary
     hint = "variants=['plain'] (--variant plain) trains only the autoencoder"
     assert f"objective: an autoencoder and simclr ({summary}); {hint}" in messages
-    again, _ = resolve(kind, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    again, _ = resolve("image", **{n: v for n, v in recipe.to_dict().items() if n != "data"})
     assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_series_get_random_convolutions_which_are_not_trained(count: int) -> None:
+    recipe, messages = resolve("series", count=count)
+    assert (recipe.encoder.backbone, recipe.encoder.dim, recipe.train.epochs) == ("random-convolutions", 0, 0)
+    assert (recipe.objective.variants, recipe.objective.pretexts) == ([], []) and not recipe.trains
+    told = [line for line in messages if line.startswith("backbone:")]
+    assert len(told) == 1 and "untrained" in told[0] and "variants=['plain'] (--variant plain)" in told[0]
+    again, _ = resolve("series", count=count, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
+    same, _ = resolve("series", train={"seed": 3, "device": "cpu"}, encoder={"scaling": "none"})
+    assert same.encoder.backbone == "random-convolutions" and same.train.seed == 3
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"encoder": {"dim": 8}},
+        {"encoder": {"conv": {"channels": [8]}}},
+        {"objective": {"loss": "huber"}},
+        {"train": {"lr": 1e-3}},
+        {"train": {"epochs": 3}},
+    ],
+    ids=lambda sections: " ".join(f"{name} {value}" for name, value in sections.items()),
+)
+def test_series_get_a_trained_network_where_a_recipe_sets_anything_of_it(sections: dict[str, Any]) -> None:
+    recipe, _ = resolve("series", **sections)
+    assert recipe.encoder.backbone == "conv" and recipe.trains
+    assert (recipe.objective.variants, recipe.objective.pretexts) == (["plain"], ["simclr"])
+
+
+def test_series_with_targets_and_named_objectives_get_a_trained_network() -> None:
+    assert resolve("series", targets=True)[0].encoder.backbone == "conv"
+    named = [{"variants": ["plain"]}, {"variants": []}, {"pretexts": ["masked"]}, {"pretexts": []}]
+    for section in named:
+        assert resolve("series", objective=section)[0].encoder.backbone == "conv", section
 
 
 def test_clips_get_only_an_autoencoder() -> None:

@@ -9,6 +9,7 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from commands import Command, Said
 from resealing import reseal
 
 import aekit
+from aekit.data.source import ArraySource
 from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, OutputError, RecipeError, TrainingError
 from aekit.plugin import Backbone, Field, Pretext, Variant
@@ -27,6 +29,7 @@ from aekit.workflows.tuning._budget import Budget
 from aekit.workflows.tuning._candidate import Candidate
 from aekit.workflows.tuning._outlook import LearningCurve, gain_of_more_candidates, selection_optimism
 from aekit.workflows.tuning._problem import make_problem
+from aekit.workflows.tuning._search import measure_default
 from aekit.workflows.tuning._space import Space
 from aekit.workflows.tuning._study import Study, best_trial
 
@@ -307,6 +310,17 @@ def test_a_long_preparation_is_stopped_and_the_candidate_left_out(pets: Any, mon
     PREPARED.clear()
     candidate.measure()
     assert len(PREPARED) == 2 * len(problem.samples)
+
+
+def test_the_default_that_a_search_times_is_trained_where_fit_trains_nothing() -> None:
+    source = ArraySource(np.random.default_rng(0).random((40, 1, 16), dtype=np.float32), kind="series")
+    problem = make_problem("series", source, None, _cpu(), 0, SILENT)
+    assert not Candidate(problem, {}).trains
+    criterion: Any = SimpleNamespace(score=lambda objective, problem: None)
+    default, _ = measure_default(problem, criterion, {})
+    assert default.trains and default.recipe.encoder.backbone == "conv" and default.seconds_per_step > 0
+    chosen, _ = measure_default(problem, criterion, {"train.lr": 0.01})
+    assert chosen.recipe.train.lr == 0.01
 
 
 def test_a_study_suggests_the_same_after_a_restart(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from aekit.workflows.tuning._budget import RUNGS, Budget
 from aekit.workflows.tuning._candidate import TIMED_STEPS, Candidate
 from aekit.workflows.tuning._problem import Problem
 from aekit.workflows.tuning._scoring import Criterion
+from aekit.workflows.tuning._space import GENERAL, RATE
 from aekit.workflows.tuning._state import SearchState
 from aekit.workflows.tuning._study import STEPS, Study, best_trial
 
@@ -231,8 +232,11 @@ def load_scores(folder: Path, number: int, rung: int) -> np.ndarray | None:
 
 
 def measure_default(problem: Problem, criterion: Criterion, fixed: Mapping[str, Any]) -> tuple[Candidate, float]:
-    """Time the default recipe: return it with its seconds per step, and the seconds of scoring it."""
-    candidate = Candidate(problem, fixed)
+    """Time the default recipe: return it with its seconds per step, and the seconds of scoring it.
+
+    It is trained, as a recipe with a rate is, also where `aekit.fit` trains nothing by default: that competes by itself.
+    """
+    candidate = Candidate(problem, {RATE: GENERAL[RATE].default, **fixed})
     candidate.measure()
     criterion.score(candidate.objective, problem)  # reads the samples
     start = _budget.now()
