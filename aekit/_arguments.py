@@ -1,5 +1,5 @@
 """Check calls of public functions: name the nearest argument where one does not exist, say what an argument is expected to be,
-and say in one line which file failed or that memory was short."""
+and say in one line which file failed or that memory was short. They run in the usual state of torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from aekit._torch_state import usual_torch_state
 from aekit.errors import AekitError, FileError, closest_name, failure_of_the_machine, printable
 
 P = ParamSpec("P")
@@ -24,7 +25,8 @@ class ArgumentError(AekitError, TypeError):
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
     """Make a public function refuse an unknown keyword argument with the nearest valid name, a call without a required argument
     or without the name of one that needs it, and a path, text, number or truth value of another type, and say in one line which
-    file failed or that memory is short. Functions that take any keyword arguments check them themselves.
+    file failed or that memory is short. Functions that take any keyword arguments check them themselves. The caller's default
+    dtype and device, autocast and gradient mode of torch do not reach it.
 
     Args:
         function: the function.
@@ -53,7 +55,8 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
                     f"aekit.{name or function.__name__}: {argument} {_shown(value)}: expected {described}"
                 )
         try:
-            return function(*args, **kwargs)
+            with usual_torch_state():
+                return function(*args, **kwargs)
         except AekitError:
             raise
         except Exception as error:
