@@ -6,6 +6,7 @@ Its digest, a hash of its architecture and weights, is its identity: embeddings,
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -323,9 +324,15 @@ def _options(plugin: Plugin, options: dict[str, Any], place: str) -> dict[str, A
     return {} if getattr(plugin.load(), "keeps_weights", False) else validate_options(plugin, options, place)
 
 
+_seeding = threading.RLock()
+
+
 @contextmanager
 def temporary_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global generator, from which layers draw initial weights, and restore its state afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    """Seed torch's global generator of the CPU, from which layers draw initial weights, and restore its state afterwards.
+
+    Threads share the generator, and take turns. Those of GPUs stay as they are, which `torch.manual_seed` would seed too.
+    """
+    with _seeding, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         yield
