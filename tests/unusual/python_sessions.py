@@ -105,9 +105,9 @@ def _(folder: Path, listener: Listener) -> None:
     for seed in (1, 2):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        digests.append([fitted(backbone=DROPS, **options).digest for options in ({}, {"seed": 1}, {"lr": 0})])
+        digests.append([fitted(backbone=DROPS, **options).digest for options in ({}, {"seed": 1})])
         assert torch.equal(before, torch.get_rng_state())
-    assert digests[0] == digests[1] and len(set(digests[0])) == 3
+    assert digests[0] == digests[1] and len(set(digests[0])) == 2
 
 
 @AREA.right("a training with dropout that is interrupted and resumed: the same encoder, bit for bit")
