@@ -1,24 +1,21 @@
-"""Describe a source in the lines and rows that a notebook shows."""
+"""Describe an `aekit.data.source.Source` in the lines and rows that a notebook shows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from aekit.data.labels import label_texts
 from aekit.io.summaries import MAX_ROWS
 
-if TYPE_CHECKING:
-    from aekit.data.source import Source
-
 MOST_CLASSES = 20
 """Different labels up to which each is counted."""
 
 
-def source_lines(source: Source) -> list[str]:
+def source_lines(source: Any) -> list[str]:
     """Return lines on the samples, splits and labels, on the choices that opening made, and on skipped samples."""
     lines = [str(source.spec)]
     if source.splits is not None:
@@ -32,7 +29,7 @@ def source_lines(source: Source) -> list[str]:
     return lines
 
 
-def first_rows(source: Source) -> list[dict[str, Any]]:
+def first_rows(source: Any) -> list[dict[str, Any]]:
     """Return id, label and split of the first samples, where they have them."""
     shown = range(min(len(source), MAX_ROWS))
     columns: dict[str, Any] = {"id": [source.ids[row] for row in shown]}
