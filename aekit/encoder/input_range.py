@@ -26,8 +26,8 @@ def check_batch(raw: Any, spec: SampleSpec, preprocess: Preprocess) -> None:
             those of the training.
     """
     if not isinstance(raw, torch.Tensor):
-        found = f"data of type {type(raw).__name__}"
-        raise DataError(f"{found}: expected a tensor (B, ...); encoder.embed takes other data")
+        advice = "expected a tensor (B, ...); encoder.embed takes other data"
+        raise DataError(f"data of type {type(raw).__name__}: {advice}")
     if tuple(raw.shape) == spec.shape:
         raise DataError("a single sample: expected a batch (B, ...), such as sample[None]")
     # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
@@ -42,8 +42,8 @@ def check_batch(raw: Any, spec: SampleSpec, preprocess: Preprocess) -> None:
         return  # a graph has no values to look at
     low, high = (float(extreme) for extreme in torch.aminmax(raw.detach()))
     if low < -1 or high > 2:
-        found = f"samples have values from {low:.4g} to {high:.4g}"
-        raise DataError(f"{found}, the encoder takes {spec} with values from 0 to 1")
+        expected = f"the encoder takes {spec} with values from 0 to 1"
+        raise DataError(f"samples have values from {low:.4g} to {high:.4g}, {expected}")
 
 
 def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> None:

@@ -160,7 +160,7 @@ def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool,
         if parts:
             state = f"a trained run without its {' and '.join(parts)}; resume=True (--resume) continues it, or"
         else:
-            state = "a finished run;"
+            state = "a finished run; resume=True (--resume) keeps it, or"
         raise OutputError(f"{folder}: holds {state} choose another folder as out (-o)")
     _Run(recipe, data, folder, SILENT).check_finished()
     if parts:

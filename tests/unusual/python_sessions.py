@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import random
+import signal
 import sys
+import threading
 import types
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -123,6 +129,38 @@ def _(folder: Path, listener: Listener) -> None:
         assert resumed.digest == whole.digest
     else:
         raise AssertionError("it was not interrupted")
+
+
+def state_of_session() -> dict[str, Any]:
+    """Return what functions of aekit must leave as it is."""
+    return {
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": np.random.get_state()[1].tolist(),  # type: ignore[index]
+        "random": random.getstate(),
+        "threads": (torch.get_num_threads(), threading.active_count()),
+        "dtype": torch.get_default_dtype(),
+        "grad": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "filters": list(warnings.filters),
+        "log handlers": list(logging.root.handlers),
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "errors": np.geterr(),
+        "signal": signal.getsignal(signal.SIGINT),
+    }
+
+
+@AREA.right("random states, threads, dtype, filters of warnings, logging, folder and environment stay as they are")
+def _(folder: Path, listener: Listener) -> None:
+    fitted()  # imports
+    before = state_of_session()
+    encoder = fitted(out=folder / "run", variants="denoising")
+    embeddings = encoder.embed((ROWS, np.arange(60) % 2))
+    aekit.evaluate(embeddings, evaluators=["knn"])
+    aekit.build_index(embeddings).search_data(ROWS[:1], k=2)
+    aekit.find_clusters(embeddings, clusters=2)
+    after = state_of_session()
+    assert not [name for name in before if before[name] != after[name]]
 
 
 @AREA.right("training in two threads: the encoders are those of one thread")
