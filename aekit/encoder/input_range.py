@@ -28,7 +28,7 @@ def check_batch(raw: Any, spec: SampleSpec, preprocess: Preprocess) -> None:
     if not isinstance(raw, torch.Tensor):
         advice = "expected a tensor (B, ...); encoder.embed takes other data"
         raise DataError(f"data of type {type(raw).__name__}: {advice}")
-    if tuple(raw.shape) == spec.shape:
+    if raw.dim() == len(spec.shape) and tuple(raw.shape) == spec.shape:  # the first alone is known in `torch.export`
         raise DataError("a single sample: expected a batch (B, ...), such as sample[None]")
     # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
     dtype = "uint8" if raw.dtype == torch.bool else str(raw.dtype).removeprefix("torch.")
