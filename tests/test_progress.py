@@ -95,6 +95,7 @@ def test_a_bar_in_a_notebook_escapes_its_text(notebook: Display) -> None:
         task.advance(1, "<script>")
     assert "<b>" not in notebook.shown[0] and "<script>" not in notebook.shown[0]
     assert "&lt;script&gt;" in notebook.shown[0]
+    assert notebook.texts[0].startswith("<b>: 1 <i>") and "<script>" in notebook.texts[0]
 
 
 def test_a_bar_is_drawn_at_its_end_after_an_error(notebook: Display) -> None:
