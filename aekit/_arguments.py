@@ -1,4 +1,7 @@
-"""Check calls of public functions, so that a wrong argument, a file that fails and lack of memory are errors of one line."""
+"""Check calls of public functions, so that a wrong argument, a file that fails and lack of memory are errors of one line.
+
+They run in the usual state of torch.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from aekit._torch_state import usual_torch_state
 from aekit.errors import AekitError, FileError, closest_name, failure_of_the_machine, printable
 
 P = ParamSpec("P")
@@ -24,7 +28,8 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
     """Make a public function check its arguments, and report failures of files and memory in one line.
 
     It refuses unknown keyword arguments, with the nearest valid name; missing arguments, and arguments that must be named; and
-    paths, texts, numbers and truth values of another type. Functions that take any keyword arguments check them themselves.
+    paths, texts, numbers and truth values of another type. Functions that take any keyword arguments check them themselves. The
+    caller's default dtype and device, autocast and gradient mode of torch do not reach it.
 
     Args:
         function: the function.
@@ -53,7 +58,8 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
                     f"aekit.{name or function.__name__}: {argument} {_shown(value)}: expected {described}"
                 )
         try:
-            return function(*args, **kwargs)
+            with usual_torch_state():
+                return function(*args, **kwargs)
         except AekitError:
             raise
         except Exception as error:

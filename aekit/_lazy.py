@@ -49,6 +49,7 @@ def lazy_exports(facade: str, homes: Mapping[str, str]) -> tuple[Callable[[str],
     def __getattr__(name: str) -> Any:
         if name not in home_of:
             near = [known for known in sorted(home_of) if _plain(name) in _plain(known)]
+            near = near or _similar(name, home_of)
             hint = f"; did you mean {' or '.join(near)}?" if near and not name.startswith("_") else ""
             raise AttributeError(f"module {facade!r} has no attribute {name!r}{hint}")
         with QuickImports():
@@ -59,3 +60,9 @@ def lazy_exports(facade: str, homes: Mapping[str, str]) -> tuple[Callable[[str],
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "")
+
+
+def _similar(name: str, known: Mapping[str, str]) -> list[str]:
+    from difflib import get_close_matches  # takes longer to import than all of the package
+
+    return get_close_matches(name, known, n=1, cutoff=0.7)

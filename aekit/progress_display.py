@@ -175,10 +175,9 @@ class NotebookBars(Progress):
 class _NotebookBar(_Line):
     def __init__(self, title: str, total: int | None, unit: str, done: int) -> None:
         super().__init__(title, total, unit, done)
-        from IPython.display import HTML, display
+        from IPython.display import display
 
-        self._html: Any = HTML
-        self._handle: Any = display(HTML(self.html()), display_id=True)
+        self._handle: Any = display(self._shown(), raw=True, display_id=True)
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.done, self.note = self.done + units, note
@@ -188,7 +187,11 @@ class _NotebookBar(_Line):
 
     def show(self) -> None:
         """Update the bar on display."""
-        self._handle.update(self._html(self.html()))
+        self._handle.update(self._shown(), raw=True)
+
+    def _shown(self) -> dict[str, str]:
+        """Return the bar by its type, also as text, which a notebook shows that is converted to a page without HTML."""
+        return {"text/html": self.html(), "text/plain": self.text()}
 
     def html(self) -> str:
         """Return the bar as HTML."""

@@ -21,15 +21,23 @@ class Terminal(io.StringIO):
 
 
 class Display:
-    """Stands in for IPython: keeps the HTML that is on display."""
+    """Stands in for IPython: keeps the HTML that is on display, and the text for pages without it."""
 
     def __init__(self) -> None:
         self.shown: list[str] = []
+        self.texts: list[str] = []
 
-    def display(self, html: Any, display_id: bool) -> Any:
-        self.shown.append(html)
-        number = len(self.shown) - 1
-        return SimpleNamespace(update=lambda new: self.shown.__setitem__(number, new))
+    def display(self, data: dict[str, str], *, raw: bool, display_id: bool) -> Any:
+        assert raw and display_id
+        number = len(self.shown)
+        self.shown.append(data["text/html"])
+        self.texts.append(data["text/plain"])
+
+        def update(new: dict[str, str], *, raw: bool) -> None:
+            assert raw
+            self.shown[number], self.texts[number] = new["text/html"], new["text/plain"]
+
+        return SimpleNamespace(update=update)
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Display:
     shown = Display()
     shell = SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(HTML=str, display=shown.display))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=shown.display))
     return shown
 
 
@@ -87,6 +95,7 @@ def test_a_bar_in_a_notebook_escapes_its_text(notebook: Display) -> None:
         task.advance(1, "<script>")
     assert "<b>" not in notebook.shown[0] and "<script>" not in notebook.shown[0]
     assert "&lt;script&gt;" in notebook.shown[0]
+    assert notebook.texts[0].startswith("<b>: 1 <i>") and "<script>" in notebook.texts[0]
 
 
 def test_a_bar_is_drawn_at_its_end_after_an_error(notebook: Display) -> None:

@@ -86,7 +86,7 @@ def test_no_module_bears_the_name_of_a_public_function() -> None:
 
 
 LAYERS = (
-    ("version", "_lazy", "errors"),
+    ("version", "_lazy", "_torch_state", "errors"),
     ("_arguments",),
     ("progress",),
     ("progress_display",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -17,6 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from aekit.data._arrays import stack_rows
+from aekit.data._foreign_arrays import is_of_module, unwrap_foreign
 from aekit.data._items import (
     axes_of,
     is_label,
@@ -50,14 +50,16 @@ def unwrap(data: Any) -> Contents | None:
     """
     if isinstance(data, Image.Image):
         return _images([data])
+    if (contents := unwrap_foreign(data)) is not None:
+        return contents
     if isinstance(data, (bytes, bytearray)):
         return Contents([bytes(data)], place="the image")
     if _is_sparse(data):
         array, note = densify(data, "the data")
         return Contents(array, notes=(note,))
-    if _of_module(data, "datasets"):
+    if is_of_module(data, "datasets"):
         return _hugging_face(data)
-    if _of_module(data, "pandas") and type(data).__name__ == "Series":
+    if is_of_module(data, "pandas", "Series"):
         return _series(data)
     if isinstance(data, DataLoader):
         return read_loader(data)
@@ -72,7 +74,11 @@ def unwrap(data: Any) -> Contents | None:
     if isinstance(data, (set, frozenset)):
         raise DataError(f"data of type {type(data).__name__}: it has no order; pass a list")
     if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
-        return Contents(pa.table({name: _plain(data[name]) for name in data.dtype.names}), place="the structured array")
+        fields = {name: data[name] for name in data.dtype.names}
+        wide = [name for name, field in fields.items() if field.ndim > 1]
+        if wide:
+            return _mapping({("x" if wide == [name] else name): field for name, field in fields.items()})
+        return Contents(pa.table({name: _plain(field) for name, field in fields.items()}), place="the structured array")
     if isinstance(data, np.ndarray) and data.ndim == 1 and data.dtype.kind in "OU" and len(data):
         # Arrays of paths, images or arrays; other objects are refused as lists of them are.
         return _sequence(data.tolist())
@@ -80,7 +86,7 @@ def unwrap(data: Any) -> Contents | None:
         return Contents(to_array(data, "the column"))
     if isinstance(data, pa.Table):
         return _table(data)
-    if _of_module(data, "pandas") and type(data).__name__ == "DataFrame" and _has_images(data):
+    if is_of_module(data, "pandas", "DataFrame") and _has_images(data):
         return _mapping(data.to_dict("list"))
     if hasattr(data, "__arrow_c_stream__"):  # opened as a table first
         return None
@@ -122,11 +128,6 @@ def _iterate(items: Iterator[Any], name: str) -> Contents | None:
         assert contents is not None  # of paths and bytes
         return replace(contents, notes=(f"the {name} was read into a list",))
     return read_iterable(items if first is None else chain([first], items), name)
-
-
-def _of_module(data: Any, name: str) -> bool:
-    """Return whether an object is of a package, which is not imported for the question."""
-    return name in sys.modules and any(base.__module__.partition(".")[0] == name for base in type(data).__mro__)
 
 
 def _sequence(items: Sequence[Any]) -> Contents | None:
@@ -222,7 +223,8 @@ def _is_pair(data: tuple[Any, ...]) -> bool:
 
 
 def _is_table(value: Any) -> bool:
-    return hasattr(value, "__arrow_c_stream__") and len(getattr(value, "shape", ())) == 2
+    has_columns = hasattr(value, "__arrow_c_stream__") and not is_of_module(value, "xarray")
+    return has_columns and len(getattr(value, "shape", ())) == 2
 
 
 def _pair(samples: Any, labels: Any) -> Contents:
@@ -269,7 +271,7 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
     arrays: dict[str, np.ndarray] = {}
     unusable = []
     for name, value in data.items():
-        if _of_module(value, "datasets"):
+        if is_of_module(value, "datasets"):
             return _hugging_face(data)
         if isinstance(value, (str, bytes)) or axes_of(value) == 0:
             unusable.append(str(name))
@@ -323,7 +325,8 @@ def _series(data: Any) -> Contents:
     """Unwrap a pandas Series whose values are arrays, images or paths."""
     values = data.tolist()
     if values and axes_of(values[0]) == 0 and not isinstance(values[0], (str, os.PathLike, Image.Image)):
-        raise DataError("a Series of single values; pass a DataFrame, data.to_frame(), whose rows are the samples")
+        advice = "data.to_frame(), or for one row of a table data.to_frame().T"
+        raise DataError(f"a Series of single values; pass a DataFrame, whose rows are the samples: {advice}")
     contents = _sequence(values) or Contents(
         stack_rows([to_numpy(value, f"row {row}") for row, value in enumerate(values)])
     )

@@ -29,7 +29,7 @@ def infer_axes(
     ====== ================================= ===========================================================
 
     An array with one axis less than its kind needs gets a channel axis. If `like` is given, an interpretation that fits it
-    takes precedence; an array of the shape of one sample is then one sample.
+    takes precedence; an array of the shape of one sample is then one sample, and whole numbers are measurements.
 
     Returns:
         the array (N, *shape), channels first; its kind, None if unknown; a note on an ambiguous choice, or "".
@@ -41,7 +41,8 @@ def infer_axes(
     if like is not None:
         fitting = [(a, k) for a, k in readings + list(_readings(array[None], kind, layout)) if _alike(a, k, like)]
         if fitting:
-            return *fitting[0], ""
+            arranged, inferred = fitting[0]
+            return _as_measured(arranged, like), inferred, ""
     if not readings:
         if kind != "auto":
             raise DataError(f"array of shape {array.shape}: cannot be read as kind {kind!r}")
@@ -54,10 +55,17 @@ def infer_axes(
     elif kind == "auto" and array.ndim == 3 and inferred == "image" and array.dtype not in _PIXELS:
         side = array.shape[1]
         note = f"read as gray images of {side}x{side}, as they are square; kind = 'series' reads {side} channels of {side} steps"
-    elif kind == "auto" and array.ndim == 3 and inferred == "image" and array.shape[2] in (3, 4):
+    elif kind == "auto" and array.ndim == 3 and inferred == "image" and _looks_like_one_image(array.shape):
         count, height, width = array.shape
-        note = f"read as {count} gray images of {height}x{width}; a single color image is an array (1, H, W, {width})"
+        note = (
+            f"read as {count} gray images of {height}x{width}; a single color image is array[None], (1, H, W, {width})"
+        )
     return arranged, inferred, note
+
+
+def _looks_like_one_image(shape: tuple[int, ...]) -> bool:
+    """Return whether an array of three axes has the shape of one image, (H, W, C)."""
+    return shape[2] in _CHANNELS[1:] and min(shape[:2]) >= _SQUARE
 
 
 _AXES: dict[Kind, int] = {"vector": 2, "series": 3, "image": 4, "clip": 5}
@@ -90,6 +98,12 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
             both = [last, first] if pixels else [first, last]
             readings += both if layout == "auto" else [last if layout == "channels-last" else first]
     return readings
+
+
+def _as_measured(array: np.ndarray, like: SampleSpec) -> np.ndarray:
+    """Return whole numbers as the floats of an encoder of vectors or series. Pixels stay: gray is 0..255 or 0..1."""
+    are_whole = array.dtype.kind in "uib" and not isinstance(array, np.memmap)
+    return array.astype(like.dtype) if are_whole and like.dtype.startswith("float") and not like.is_visual else array
 
 
 def _alike(array: np.ndarray, kind: Kind, like: SampleSpec) -> bool:

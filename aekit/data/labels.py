@@ -147,7 +147,7 @@ def names_in_index(data: Any) -> list[str] | None:
         return None
     index = data.index
     counts = type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
-    return None if counts else [str(name) for name in index.tolist()]
+    return None if counts else ["/".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in index.tolist()]
 
 
 def ids_in_index(data: Any) -> list[str] | None:

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.data._source_summary import first_rows, source_lines
 from aekit.data.labels import to_label_array
 from aekit.data.metadata import Metadata
 from aekit.data.reading import check_mapped, release_mapped
 from aekit.data.spec import Column, Kind, SampleSpec
 from aekit.errors import LONGEST, AekitError, DataError, printable
+from aekit.io.summaries import html_summary
 from aekit.progress import Progress, warn
 from aekit.registry.discovery import GROUP, registry
 
@@ -58,6 +60,16 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._count()}: {self.spec}>"
+
+    def _repr_html_(self) -> str:
+        origin = f", {self.origin['data']}" if self.origin else ""
+        return html_summary(f"{self._count()}{origin}", source_lines(self), first_rows(self), total=len(self))
+
+    def _count(self) -> str:
+        return f"{len(self):,} {'sample' if len(self) == 1 else 'samples'}"
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read a batch of samples.

@@ -6,6 +6,7 @@ Its digest, a hash of its architecture and weights, is its identity: embeddings,
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,10 +22,11 @@ from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, 
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import FORMAT, check_values, compute_digest, read_description
+from aekit.encoder.input_range import check_batch
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import reset_weights, save_programs
-from aekit.errors import AekitError, DataError, OutputError, RecipeError
+from aekit.errors import AekitError, OutputError, RecipeError
 from aekit.io.atomic import atomic_folder, copy_encoder, write_text
 from aekit.io.manifests import write_manifest
 from aekit.io.summaries import html_summary
@@ -151,35 +153,16 @@ class Encoder(nn.Module):
         """Embed raw samples (B, *spec.shape) of spec.dtype as (B, D) float32.
 
         Raises:
-            DataError: samples of another shape or dtype, or images and clips on another scale than those of the training.
+            DataError: no tensor, a single sample, samples of another shape or dtype, or images and clips on another scale than
+                those of the training.
         """
-        self._check_input(raw)
+        check_batch(raw, self.spec, self.preprocess)
         return self.finish(self.encode(self.preprocess(raw)))
 
     def finish(self, code: Tensor) -> Tensor:
         """Turn the codes (B, D) that `encode` returns into embeddings (B, D) float32."""
         code = code.float()  # bf16 is too coarse for a length of 1
         return nn.functional.normalize(code, dim=1) if self.normalize else code
-
-    def _check_input(self, raw: Tensor) -> None:
-        """Reject samples that the encoder was not trained on, which it would embed without meaning."""
-        # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
-        dtype = "uint8" if raw.dtype == torch.bool else str(raw.dtype).removeprefix("torch.")
-        of_floats = self.spec.dtype.startswith("float")
-        if tuple(raw.shape[1:]) != self.spec.shape or (
-            dtype != self.spec.dtype and not (of_floats and raw.is_floating_point())
-        ):
-            shape = "x".join(map(str, raw.shape[1:]))
-            raise DataError(f"samples are {self.spec.kind} {shape} {dtype}, the encoder takes {self.spec}")
-        if not (of_floats and self.spec.is_visual and self.preprocess.unit) or raw.is_meta or not raw.numel():
-            return
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
-            return  # a graph has no values to look at
-        low, high = (float(extreme) for extreme in torch.aminmax(raw.detach()))
-        if low < -1 or high > 2:
-            raise DataError(
-                f"samples have values from {low:.4g} to {high:.4g}, the encoder takes {self.spec} with values from 0 to 1"
-            )
 
     def encode(self, x: Tensor) -> Tensor:
         """Encode preprocessed samples (B, *shape) as (B, D), before the output is normalized."""
@@ -341,9 +324,15 @@ def _options(plugin: Plugin, options: dict[str, Any], place: str) -> dict[str, A
     return {} if getattr(plugin.load(), "keeps_weights", False) else validate_options(plugin, options, place)
 
 
+_seeding = threading.RLock()
+
+
 @contextmanager
 def temporary_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global generator, from which layers draw initial weights, and restore its state afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    """Seed torch's global generator of the CPU, from which layers draw initial weights, and restore its state afterwards.
+
+    Threads share the generator, and take turns. Those of GPUs stay as they are, which `torch.manual_seed` would seed too.
+    """
+    with _seeding, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         yield

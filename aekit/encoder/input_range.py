@@ -1,4 +1,4 @@
-"""Notice samples on another scale than those of the training, such as standardized values for an encoder of raw ones."""
+"""Refuse samples that an encoder was not trained on, and notice those on another scale, such as standardized ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,39 @@ from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.encoder.preprocessing import Preprocess
+from aekit.errors import DataError
 from aekit.progress import warn
 
 FEW, MANY = 10, 256
 """Numbers of samples below which nothing is said, as a single one may be an outlier, and of samples that are looked at."""
+
+
+def check_batch(raw: Any, spec: SampleSpec, preprocess: Preprocess) -> None:
+    """Check a batch of raw samples (B, *spec.shape) that an encoder would otherwise embed without meaning.
+
+    Raises:
+        DataError: no tensor, a single sample, samples of another shape or dtype, or images and clips on another scale than
+            those of the training.
+    """
+    if not isinstance(raw, torch.Tensor):
+        advice = "expected a tensor (B, ...); encoder.embed takes other data"
+        raise DataError(f"data of type {type(raw).__name__}: {advice}")
+    if raw.dim() == len(spec.shape) and tuple(raw.shape) == spec.shape:  # the first alone is known in `torch.export`
+        raise DataError("a single sample: expected a batch (B, ...), such as sample[None]")
+    # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
+    dtype = "uint8" if raw.dtype == torch.bool else str(raw.dtype).removeprefix("torch.")
+    of_floats = spec.dtype.startswith("float")
+    if tuple(raw.shape[1:]) != spec.shape or (dtype != spec.dtype and not (of_floats and raw.is_floating_point())):
+        shape = "x".join(map(str, raw.shape[1:]))
+        raise DataError(f"samples are {spec.kind} {shape} {dtype}, the encoder takes {spec}")
+    if not (of_floats and spec.is_visual and preprocess.unit) or raw.is_meta or not raw.numel():
+        return
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+        return  # a graph has no values to look at
+    low, high = (float(extreme) for extreme in torch.aminmax(raw.detach()))
+    if low < -1 or high > 2:
+        expected = f"the encoder takes {spec} with values from 0 to 1"
+        raise DataError(f"samples have values from {low:.4g} to {high:.4g}, {expected}")
 
 
 def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> None:

@@ -115,7 +115,8 @@ class Evaluation:
         Args:
             verbose: add the split, a sentence on each metric, the hyperparameters that were chosen, and the values of the checks.
         """
-        lines = [self.headline, "", *self._table_lines(), *self.summary()]
+        table = ["", *self._table_lines()] if self._table_cells() else []
+        lines = [self.headline, *table, *self.summary()]
         lines += [f"warning: {line}" for line in self.warnings()]
         lines += [f"note: {line}" for line in [*self._empty_notes(), *self.notes]]
         if verbose:

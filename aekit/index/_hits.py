@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from aekit.io.arrow import arrow_numbers
-from aekit.io.summaries import data_frame, html_summary
+from aekit.io.summaries import MAX_ROWS, data_frame, html_summary
+from aekit.io.text_table import format_columns
 
 
 class Hits(tuple[Any, ...]):
@@ -94,8 +95,17 @@ class Hits(tuple[Any, ...]):
 
     def __repr__(self) -> str:
         best = f"; nearest {self.ids[0, 0]!r}, score {self.scores[0, 0]:.4g}" if self.rows.size else ""
-        return f"<Hits of {len(self.queries)} queries x {self.rows.shape[1]} neighbors{best}>"
+        return f"<Hits of {self._counted()} x {self.rows.shape[1]} neighbors{best}>"
+
+    def __str__(self) -> str:
+        records = self.records()
+        if not records:
+            return repr(self)
+        more = [f"{MAX_ROWS} of {len(records):,} rows"] if len(records) > MAX_ROWS else []
+        return "\n".join([format_columns(records[:MAX_ROWS]), *more])
 
     def _repr_html_(self) -> str:
-        records = self.records()
-        return html_summary(f"Neighbors of {len(self.queries):,} queries", rows=records)
+        return html_summary(f"Neighbors of {self._counted()}", rows=self.records())
+
+    def _counted(self) -> str:
+        return f"{len(self.queries):,} {'query' if len(self.queries) == 1 else 'queries'}"

@@ -14,6 +14,7 @@ from torch import Tensor
 from aekit.errors import TrainingError
 from aekit.io.processes import Ranks, is_part, local_part
 from aekit.training._compiling import compile_networks
+from aekit.training._network_draws import NetworkDraws
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.distributed import add_in_place, backward, compute_loss, sharing_norms
@@ -93,7 +94,7 @@ def _steps(
     """Train until the last epoch ends, and yield a record for each batch; each check that passes updates `last_good`."""
     objective, optimizer = state.objective, state.optimizer
     device = objective.encoder.device
-    generator = torch.Generator(device)
+    generator, draws = torch.Generator(device), NetworkDraws(device, batches.ranks.rank if batches.ranks else 0)
     parameters = list(objective.trained())
     total = settings.epochs * batches.per_epoch
     small = _small(parameters)
@@ -112,7 +113,7 @@ def _steps(
                 group["lr"] = lr * group.get("lr_scale", 1.0)
 
             objective.set_progress(state.step / total)
-            with autocast:
+            with autocast, draws.seeded(*seed):
                 terms = compute_loss(objective, batch, generator, seed, batches.ranks)
             optimizer.zero_grad()
             terms = backward(terms, batch, parameters, batches.ranks)
@@ -153,7 +154,7 @@ def _train_full_batch(
     Batches only limit how many samples are in memory, unless the objective compares the samples of a batch.
     """
     objective = state.objective
-    generator = torch.Generator(objective.encoder.device)
+    generator, draws = torch.Generator(objective.encoder.device), NetworkDraws(objective.encoder.device)
     matrices = [p for p in objective.trained() if p.ndim > 1]
     logged: dict[str, Tensor] = {}
 
@@ -163,7 +164,8 @@ def _train_full_batch(
         logged.clear()
         for batch in batches.all():
             fraction = len(batch.raw) / len(batches.samples)
-            terms = compute_loss(objective, batch, generator, (settings.seed,), batches.ranks)
+            with draws.seeded(settings.seed):
+                terms = compute_loss(objective, batch, generator, (settings.seed,), batches.ranks)
             (fraction * terms["loss"]).backward()
             for name, value in terms.items():
                 logged[name] = logged.get(name, torch.zeros(())) + fraction * value.detach()

@@ -158,7 +158,7 @@ def _finish(folder: Path, recipe: Recipe, data: Any, progress: Progress, *, resu
     parts = missing(folder, report=report)
     if not resume:
         unfinished = f"a trained run without its {' and '.join(parts)}; resume=True (--resume) continues it, or"
-        state = unfinished if parts else "a finished run;"
+        state = unfinished if parts else "a finished run; resume=True (--resume) keeps it, or"
         raise OutputError(f"{folder}: holds {state} choose another folder as out (-o)")
     _Run(recipe, data, folder, SILENT).check_finished()
     if parts:

@@ -21,7 +21,8 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             backbone half of it, at most 64.
         epochs: passes over the rows; None: about 3000 steps in total.
         overrides: recipe settings by dotted name, such as ``{"train.lr": 1e-3}``.
-        random_state: seed of weights, order and noise; None means 0, so that results are reproducible.
+        random_state: seed of weights, order and noise, or a generator of NumPy that draws it; None means 0, so that results are
+            reproducible.
 
     Attributes:
         encoder_: the trained `aekit.Encoder`.
@@ -97,6 +98,9 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
 
 def _seed(random_state: Any) -> int:
+    """Return a seed; an `numpy.random.Generator` or `RandomState` draws it, so that each `fit` has another one."""
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31))
     return 0 if random_state is None else int(random_state)

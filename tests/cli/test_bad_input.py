@@ -143,7 +143,10 @@ def test_a_second_fit_into_a_finished_run(command: Command, table: Path, tmp_pat
     run = tmp_path / "run"
     command.ok("fit", table, "-o", run, *FAST)
     before = everything_below(run)
-    assert "holds a finished run; choose another folder" in command("fit", table, "-o", run, *FAST).error
+    assert (
+        "holds a finished run; resume=True (--resume) keeps it, or choose another folder"
+        in command("fit", table, "-o", run, *FAST).error
+    )
     assert "nothing to resume" in command("fit", table, "-o", run, *FAST[:-1], "--resume").err
     assert everything_below(run) == before
 

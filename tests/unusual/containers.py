@@ -362,7 +362,7 @@ def _(folder: Path, listener: Listener) -> None:
     holds(aekit.open_data(pd.Series([str(path) for path in image_files(folder)])), PIXELS[:, None])
 
 
-@AREA.refused("a pandas Series of numbers", "pass a DataFrame, data.to_frame()")
+@AREA.refused("a pandas Series of numbers", "pass a DataFrame, whose rows are the samples: data.to_frame()")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(pd.Series([1.0, 2.0, 3.0]))
 

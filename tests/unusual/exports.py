@@ -294,7 +294,8 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.changed(
-    "a single color image as an array", "read as 8 gray images of 9x3; a single color image is an array (1, H, W, 3)"
+    "a single color image as an array",
+    "read as 8 gray images of 9x3; a single color image is array[None], (1, H, W, 3)",
 )
 def _(folder: Path, listener: Listener) -> None:
     np.save(folder / "t.npy", np.zeros((8, 9, 3), np.uint8))

@@ -192,7 +192,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.changed(
-    "ids that repeat next to images", "column 'id' is no id, as values repeat ('a' in 6 rows): rows are numbered"
+    "ids that repeat next to images", "column 'id' is not an id, as values repeat ('a' in 6 rows): rows are numbered"
 )
 def _(folder: Path, listener: Listener) -> None:
     pq.write_table(hugging_face(id=["a"] * 6), folder / "a.parquet")

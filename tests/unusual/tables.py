@@ -157,14 +157,19 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.array_equal(values(aekit.open_data(rows[NAMES], like=aekit.open_data(NOISE).spec)), rows[NAMES])
 
 
-@AREA.changed("a DataFrame with an index of several levels, of measured numbers, or of dates", "(index)")
+@AREA.changed(
+    "a DataFrame with an index of several levels, of measured numbers, or of dates",
+    "the index of the table names the samples",
+)
 def _(folder: Path, listener: Listener) -> None:
     for index in (
         pd.MultiIndex.from_product([range(6), range(10)], names=["run", "step"]),
         pd.Index(np.linspace(0, 1, 60), name="temperature"),
         pd.date_range("2024-01-01", periods=60),
     ):
-        assert aekit.open_data(frame().set_index(index)).spec.names == NAMES
+        source = aekit.open_data(frame().set_index(index))
+        source.report_notes(listener)
+        assert source.spec.names == NAMES and "the index" in listener.lines[-1]
 
 
 @AREA.right("a DataFrame with the index 'id'")
@@ -811,7 +816,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(np.array([[1, "x"], [2, "y"]], object))
 
 
-@AREA.changed("pandas' intervals, periods and lists", "columns without numbers ignored: 'i', 'p', 'l'")
+@AREA.changed("pandas' intervals, periods and lists", "columns without numbers ignored: 'i', 'l'")
 def _(folder: Path, listener: Listener) -> None:
     periods = pd.period_range("2024-01", "2024-03", freq="M")
     rows = pd.DataFrame({"a": [1.0, 2, 3], "i": pd.cut([1, 2, 3], 2), "p": periods, "l": [[1], [2], [3]]})
@@ -1000,7 +1005,9 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.spec.shape == (3, 10) and np.allclose(values(source)[0], NOISE[:10].T)
 
 
-@AREA.changed("a table of several rows a patient, whose ids repeat", "'id' is no id, as values repeat ('p1' in 2 rows)")
+@AREA.changed(
+    "a table of several rows a patient, whose ids repeat", "'id' is not an id, as values repeat ('p1' in 2 rows)"
+)
 def _(folder: Path, listener: Listener) -> None:
     source = opened(folder, "id,visit,height\np1,1,2.5\np1,2,2.6\np2,1,1.5\np2,3,1.6\n")
     assert [column.name for column in source.spec.columns] == ["visit", "height"] and list(source.ids) == list("0123")

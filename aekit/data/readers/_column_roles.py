@@ -64,24 +64,30 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
     return row_names
 
 
-def ids_of_index(table: pa.Table, taken: Collection[str | None]) -> tuple[str, list[str] | None]:
-    """Return the name of the column that holds the index of a table, and the (N,) ids in it.
+def ids_of_index(table: pa.Table, taken: Collection[str | None]) -> tuple[list[str], list[str] | None, list[str]]:
+    """Return the names of the columns that hold the index of a table, the (N,) ids in it, and lines on an index that is no id.
 
     Args:
         table: the columns as they are written.
         taken: names of columns that have another use.
 
     Returns:
-        "" and None without an index, with one of several levels, and where its values are row numbers, repeat or are missing.
-        The name is "" too where pandas has noted a range instead of a column.
+        [] and None without an index, and where its values are row numbers, repeat or are missing; the last two are said of an
+        index of pandas. The names are [] too where pandas has noted a range instead of columns. The ids of an index of several
+        levels are their values with a slash between.
     """
-    names = tables.index_columns(table)
-    names = names or [name for name in table.column_names if _INDEX_NAME.fullmatch(name.strip())]
+    noted = tables.index_columns(table)
+    names = noted or [name for name in table.column_names if _INDEX_NAME.fullmatch(name.strip())]
     names = [name for name in names if name not in taken]
-    ids = tables.to_ids(table[names[0]], names[0])[0] if len(names) == 1 else tables.index_range(table)
+    if len(names) > 1 and not noted:
+        return [], None, []
+    levels = [tables.to_strings(table[name]).tolist() for name in names]
+    written = ["" if "" in values else "/".join(values) for values in zip(*levels)]
+    ids, reason = tables.unique_ids(written) if names else (tables.index_range(table), "")
+    lines = [f"the index is not an id, as {reason}: rows are numbered instead"] if noted and reason else []
     if ids is None or ids == [str(row) for row in range(len(ids))]:
-        return "", None
-    return (names[0] if len(names) == 1 else ""), ids
+        return [], None, lines
+    return names, ids, lines
 
 
 def further_columns(

@@ -116,7 +116,8 @@ def read_columns(
     splits, split, loss = find_splits(written, split, where, chosen is not None)
     losses += loss
     ids = tables.find_column(others, ["id"])
-    index, index_ids = ids_of_index(written, {*(chosen or []), y}) if ids is None else ("", None)
+    index, index_ids, loss = ids_of_index(written, {*(chosen or []), y}) if ids is None else ([], None, [])
+    losses += loss
     notes += ["the index of the table names the samples"] if index_ids else []
     if {"x", "z"} <= {name.strip().lower() for name in names}:
         default_labels = [name for name in default_labels if name != "y"]
@@ -144,7 +145,7 @@ def read_columns(
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
-            losses += _row_names_left_out({name: kind for name, kind in row_names.items() if name != index})
+            losses += _row_names_left_out({name: kind for name, kind in row_names.items() if name not in index})
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
         if missing == "auto":

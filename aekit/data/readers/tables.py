@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from aekit.data.readers._arff_files import ARFF_ENDINGS, arff_names, read_arff
 from aekit.data.readers._cell_types import (
-    as_cells,
     is_empty as is_empty,
     is_numeric as is_numeric,
     is_text as is_text,
@@ -22,6 +21,7 @@ from aekit.data.readers._cell_types import (
     to_labels as to_labels,
     to_strings as to_strings,
 )
+from aekit.data.readers._data_frames import objects_as_text, with_arrow_types
 from aekit.data.readers._label_names import LABEL_COLUMNS as LABEL_COLUMNS
 from aekit.data.readers._parquet_files import parquet_columns, read_parquet
 from aekit.data.readers._spreadsheets import SHEET_ENDINGS, is_spreadsheet, read_first_rows, read_sheet
@@ -94,41 +94,15 @@ def to_table(data: Any) -> pa.Table:
         DataError: names that are not unique, or a column of unknown values.
     """
     if hasattr(data, "iloc"):  # of pandas
-        sparse = {name: kind.subtype for name, kind in data.dtypes.items() if type(kind).__name__ == "SparseDtype"}
-        data = data.astype(sparse) if sparse else data
+        data = with_arrow_types(data)
     try:
         return pa.table(data)
     except (ValueError, TypeError, NotImplementedError) as error:
-        if isinstance(error, pa.ArrowException) and (table := _from_objects(data)) is not None:
+        if isinstance(error, pa.ArrowException) and (table := objects_as_text(data)) is not None:
             return table
         check_names(list(map(str, getattr(data, "columns", []))), "the table")
         reason = " ".join(map(str, error.args[:1] or [error])).splitlines()[0]
         raise DataError(f"the table: a column of mixed or unknown values ({reason})") from None
-
-
-def _from_objects(data: Any) -> pa.Table | None:
-    """Return a DataFrame whose columns of objects are text; None if it is not a DataFrame of pandas."""
-    if not hasattr(data, "dtypes") or not hasattr(data, "assign"):
-        return None
-    mixed = [name for name, dtype in zip(data.columns, data.dtypes) if str(dtype) == "object"]
-    texts = {
-        str(name): as_cells(pa.chunked_array([[None if _is_missing(v) else str(v) for v in data[name]]], pa.string()))
-        for name in mixed
-    }
-    try:
-        table = pa.table(data.drop(columns=mixed))
-    except (pa.ArrowException, ValueError):
-        return None
-    for place, name in enumerate(map(str, data.columns)):
-        if name in texts:
-            table = table.add_column(place, name, texts[name])
-    return table
-
-
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
-    )
 
 
 def check_names(names: Iterable[str], where: str) -> None:
@@ -248,15 +222,18 @@ def find_column(names: Iterable[str], candidates: Iterable[str]) -> str | None:
 
 def to_ids(column: pa.ChunkedArray, name: str) -> tuple[list[str] | None, list[str]]:
     """Return the ids (N,) in a column; None and a line, if they repeat or are missing, and so do not name the rows."""
-    ids = to_strings(column).tolist()
+    ids, reason = unique_ids(to_strings(column).tolist())
+    return ids, [f"column {name!r} is not an id, as {reason}: rows are numbered instead"] if reason else []
+
+
+def unique_ids(ids: list[str]) -> tuple[list[str] | None, str]:
+    """Return ids (N,) and ""; or None and the reason, if they repeat or are missing, and so do not name the rows."""
     if "" in ids:
-        reason = "values are missing"
-    elif len(set(ids)) < len(ids):
+        return None, "values are missing"
+    if len(set(ids)) < len(ids):
         repeated, count = Counter(ids).most_common(1)[0]
-        reason = f"values repeat ({repeated!r} in {count:,} rows)"
-    else:
-        return ids, []
-    return None, [f"column {name!r} is not an id, as {reason}: rows are numbered instead"]
+        return None, f"values repeat ({repeated!r} in {count:,} rows)"
+    return ids, ""
 
 
 def to_splits(column: pa.ChunkedArray, path: Path | str) -> np.ndarray:
