@@ -18,8 +18,9 @@ from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index._index_manifest import FORMAT, IDS, MANIFEST, IndexManifest, Similarity
 from aekit.index._recall import ExactSearch
+from aekit.index._scaling import scale_for_metric
 from aekit.index.engine import Index
-from aekit.index.vector_index import VectorIndex, open_index, scale_for_metric
+from aekit.index.vector_index import VectorIndex, open_index
 from aekit.io.arrow import arrow_numbers
 from aekit.io.atomic import (
     atomic_file,

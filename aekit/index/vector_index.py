@@ -28,7 +28,8 @@ from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._filters import Condition, check_mask
 from aekit.index._hits import Hits
 from aekit.index._index_manifest import read_index_manifest, read_metadata
-from aekit.index.engine import Index, Similarity
+from aekit.index._scaling import scale_for_metric
+from aekit.index.engine import Index
 from aekit.io.manifests import explain_read_errors
 from aekit.io.remote import local_path
 from aekit.io.summaries import html_summary
@@ -126,10 +127,11 @@ class VectorIndex:
                 )
             check_same_maker(self, queries, what="this index", maker="the query is")
         try:
-            vectors = np.atleast_2d(np.asarray(queries, np.float32))
+            vectors = np.asarray(queries, np.float32)
         except (TypeError, ValueError):
             expected = f"embeddings or (Q, {self.dim}); search_data takes data"
             raise DataError(f"queries of type {type(queries).__name__}: expected {expected}") from None
+        vectors = vectors[None] if vectors.ndim == 1 else vectors
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
         scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k, among)
@@ -203,15 +205,16 @@ class VectorIndex:
 
     def _nearest(self, vectors: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index, and of those in `among` (R,)."""
+        count = len(self)
         with self._explained():
             if among is None:
-                scores, rows = self.engine.search(vectors, min(k, len(self)))
+                scores, rows = self.engine.search(vectors, min(k, count))
             elif len(among):
                 scores, rows = self.engine.search_among(vectors, min(k, len(among)), among)
             else:
                 scores, rows = np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
-            if rows.size and not -1 <= rows.min() <= rows.max() < len(self):
-                raise ValueError(f"it finds row {rows.max()} of {len(self)}")
+            if rows.size and not -1 <= rows.item(rows.argmin()) <= rows.item(rows.argmax()) < count:
+                raise ValueError(f"it finds rows {rows.min()} to {rows.max()} of {count}")
             if among is not None and not np.isin(rows[rows >= 0], among).all():
                 raise ValueError("it finds rows that the condition leaves out")
         missing = 0 if among is None else int((rows < 0).any(1).sum())
@@ -329,21 +332,6 @@ def open_index(folder: str | Path) -> VectorIndex:
         problem = f"has {count} rows of {dim} dimensions, the manifest says {manifest['count']} of {manifest['dim']}"
         raise IdentityError(f"{folder / manifest['file']}: {problem}; rebuild the index")
     return VectorIndex(engine, manifest, metadata, folder)
-
-
-def scale_for_metric(vectors: np.ndarray, metric: Similarity) -> np.ndarray:
-    """Convert vectors (N, D) for an engine: float32, and for the cosine of length 1; zero vectors stay zero.
-
-    Raises:
-        DataError: a value is not finite.
-    """
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise DataError(f"vector {row}: has values that are not finite")
-    if metric != "cosine":
-        return vectors
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _nearest(name: str, ids: Sequence[str]) -> str:
