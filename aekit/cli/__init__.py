@@ -58,8 +58,8 @@ COMMANDS = {
 }
 """Command -> one line of help. The code is ``aekit.cli.NAME:NAME``, with underscores for hyphens."""
 
-WITHOUT_TORCH = {"copy", "data", "plugins"}
-"""Commands that do not import torch."""
+WITHOUT_TORCH = {"copy", "data", "plugins", "search"}
+"""Commands that do not import torch, or not for all of their arguments."""
 
 COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and
 fish_source."""

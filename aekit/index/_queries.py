@@ -1,13 +1,17 @@
-"""Convert vectors and queries for an engine."""
+"""Convert queries, and the vectors of an index, for an engine."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aekit.errors import DataError
 from aekit.index._index_manifest import Similarity
+
+if TYPE_CHECKING:
+    from aekit.encoder.embeddings import Embeddings
 
 
 def scale_for_metric(vectors: np.ndarray, metric: Similarity) -> np.ndarray:
@@ -28,3 +32,12 @@ def scale_for_metric(vectors: np.ndarray, metric: Similarity) -> np.ndarray:
         return vectors / max(math.sqrt(squares), 1e-12)
     wide = vectors if math.isfinite(squares) else vectors.astype(np.float64)  # where squares overflow float32
     return (wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)).astype(np.float32, copy=False)
+
+
+def as_embeddings(queries: Any) -> Embeddings | None:
+    """Return queries that are embeddings, None if they are something else."""
+    if isinstance(queries, np.ndarray):
+        return None
+    from aekit.encoder.embeddings import Embeddings
+
+    return queries if isinstance(queries, Embeddings) else None
