@@ -1,6 +1,6 @@
 """Read the descriptions of encoders, find their folders, and compare the encoders of artifacts.
 
-Nothing here imports torch, which takes longer than a search by id. `aekit.encoder.digest` computes what identifies an encoder.
+Nothing here imports torch, which takes longer than a search by id. `aekit.encoder._digest` computes what identifies an encoder.
 """
 
 from __future__ import annotations
