@@ -28,7 +28,9 @@ import aekit
 
 K, QUERIES, SINGLE, ROUNDS = 10, 1000, 200, 3
 TARGETS = (0.95, 0.99)
-STEPS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024]
+GRAPH_STEPS = [10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024]
+"""Nodes of a graph to visit, from the number of neighbors on."""
+STEPS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024]
 GRAPH_LIMIT = 2_000_000
 """Vectors above which a graph takes hours to build on two cores."""
 Search = Callable[[np.ndarray, int], np.ndarray]
@@ -198,7 +200,13 @@ def by_faiss(vectors: np.ndarray) -> Iterator[Candidate]:
 
     lists = max(64, 2 ** round(np.log2(4 * len(vectors) ** 0.5)))
     kinds = ["Flat"] if len(vectors) <= GRAPH_LIMIT else []
-    kinds += [f"IVF{lists},Flat", f"IVF{lists},SQfp16", f"IVF{lists},SQ8", f"IVF{lists},PQ32x4fs,Refine(SQfp16)"]
+    kinds += [
+        f"IVF{lists},Flat",
+        f"IVF{lists // 2},SQfp16",
+        f"IVF{lists},SQfp16",
+        f"IVF{lists},SQ8",
+        f"IVF{lists},PQ32x4fs,Refine(SQfp16)",
+    ]
     kinds += ["HNSW32"] if len(vectors) <= GRAPH_LIMIT else []
     for kind in kinds:
         start = time.perf_counter()
@@ -222,7 +230,7 @@ def efforts_of_faiss(index: Any, kind: str) -> Iterator[tuple[str, Search]]:
         return
     if "Refine" in kind:
         faiss.ParameterSpace().set_index_parameter(index, "k_factor_rf", 4)
-    for step in STEPS if name == "nprobe" else STEPS[7:]:
+    for step in STEPS if name == "nprobe" else GRAPH_STEPS:
         faiss.ParameterSpace().set_index_parameter(index, name, step)
         yield f"{name}={step}", search
 
@@ -238,7 +246,7 @@ def by_hnswlib(vectors: np.ndarray) -> Iterator[Candidate]:
         seconds = time.perf_counter() - start
 
         def efforts(index: Any = index) -> Iterator[tuple[str, Search]]:
-            for step in STEPS[7:]:
+            for step in GRAPH_STEPS:
                 index.set_ef(step)
                 yield f"ef={step}", lambda queries, k: index.knn_query(queries, k)[0]
 
@@ -255,7 +263,7 @@ def by_usearch(vectors: np.ndarray) -> Iterator[Candidate]:
         seconds = time.perf_counter() - start
 
         def efforts(index: Any = index) -> Iterator[tuple[str, Search]]:
-            for step in STEPS[7:]:
+            for step in GRAPH_STEPS:
                 index.expansion_search = step
                 yield f"expansion={step}", lambda queries, k: index.search(queries, k).keys.reshape(len(queries), k)
 

@@ -62,7 +62,7 @@ def measure() -> dict[str, Any]:
         rates["row_bytes"] = round(sum(file.stat().st_size for file in folder.glob("*.parquet")) / 10_000, 1)
     vectors = np.random.default_rng(0).standard_normal((100_000, DIM), dtype=np.float32)
     rates["assign"] = {}
-    for lists in (4096, 16384, 65536):
+    for lists in (2048, 16384, 65536):
         quantizer = faiss.IndexFlatIP(DIM)
         quantizer.add(np.ascontiguousarray(np.resize(vectors, (lists, DIM))))
         count = 2**26 // lists

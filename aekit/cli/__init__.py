@@ -72,8 +72,8 @@ SECTIONS = {
 
 COMMANDS = {name: summary for commands in SECTIONS.values() for name, summary in commands.items()}
 
-WITHOUT_TORCH = {"copy", "data", "plugins"}
-"""Commands that do not import torch."""
+WITHOUT_TORCH = {"copy", "data", "plugins", "search"}
+"""Commands that do not import torch, or not for all of their arguments."""
 
 COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and
 fish_source."""

@@ -103,6 +103,8 @@ def print_analysis(result: Any, out: str, tables: str, as_json: bool) -> None:
 
 
 def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
+    if name == "cpu":  # every machine has one, and the choice imports torch
+        return name
     from aekit.io.device import choose_device
 
     return str(choose_device(name, "--device"))

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit.cli._torch_libraries import load_torch_libraries
 from aekit.cli.options import device_option, examples, print_json, quiet_option, set_option, source_options
 from aekit.errors import DataError
 from aekit.io.atomic import write_text
@@ -51,6 +52,8 @@ def search(
     =, !=, <, <=, >, >=, in ("a", "b"), like "2024/%" or is null. Combine conditions with and, or, not and parentheses. Write
     text and dates in quotes, numbers without.
     """
+    if encoder or not all(text.startswith("id:") for text in query):
+        load_torch_libraries()
     opened = aekit.open_index(index)
     compared = [] if where is None else opened.compared_columns(where)  # refused before the encoder is loaded
     loaded = aekit.load(encoder, device=device) if encoder else None

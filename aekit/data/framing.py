@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from aekit.data.resampling import Kernel, resampling_weights
-from aekit.data.spec import SampleSpec
+from aekit.data.resampling import resampling_weights
+from aekit.data.spec import Kernel, SampleSpec
 
 Size = tuple[int, int]
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from aekit.data.spec import Kernel
 from aekit.io.device_constants import constant_like
-
-Kernel = Literal["bicubic", "bilinear"]
 
 SHARPNESS = -0.5
 """Parameter of the bicubic kernel that reproduces parabolas. Keys, Cubic convolution interpolation for digital image

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, StringConstraints, model_validator
 
-from aekit.data.resampling import Kernel
 from aekit.io.manifest_models import MAX_SAMPLE, Manifest
 
+Kernel = Literal["bicubic", "bilinear"]
 Kind = Literal["vector", "series", "image", "clip"]
 Resize = Literal["crop", "pad", "stretch", "torchvision"]
 _OPTIONAL = ("crop_pct", "interpolation", "frame_step", "sample_rate")

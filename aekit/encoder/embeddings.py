@@ -24,7 +24,7 @@ from aekit.encoder import embedded_rows
 from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import Parts, read_embeddings_manifest
 from aekit.encoder.embedded_rows import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
-from aekit.encoder.identity import check_same_maker, read_description
+from aekit.encoder.identity import PRECOMPUTED, check_same_maker, read_description
 from aekit.encoder.inference import Precision
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
 from aekit.errors import DataError, closest_name
@@ -33,7 +33,6 @@ from aekit.io.remote_urls import is_remote
 from aekit.io.summaries import data_frame, html_summary
 from aekit.progress import SILENT, Progress
 
-PRECOMPUTED = "precomputed"
 """Kind, in the manifest, of vectors that no encoder of aekit made."""
 SEARCHED_IDS = 10_000  # most ids among which the nearest to an unknown one is looked for
 

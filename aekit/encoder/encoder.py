@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from aekit.data.locations import portable_record
 from aekit.data.spec import SampleSpec
+from aekit.encoder._digest import check_values, compute_digest
 from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, TiedLayer
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.identity import FORMAT, check_values, compute_digest, read_description
+from aekit.encoder.identity import FORMAT, read_description
 from aekit.encoder.input_range import check_batch
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess

@@ -1,25 +1,28 @@
-"""Identify encoders: compute digests and check values, find encoder folders, and compare the encoders of artifacts."""
+"""Read the descriptions of encoders, find their folders, and compare the encoders of artifacts.
+
+Nothing here imports torch, which takes longer than a search by id. `aekit.encoder._digest` computes what identifies an encoder.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-import torch
 from pydantic import Field, model_validator
-from torch import nn
 
-from aekit.data.spec import SampleSpec, SpecRecord
-from aekit.encoder.preprocessing import Mode, Preprocess
+from aekit.data.spec import SpecRecord
 from aekit.errors import DataError, IdentityError
 from aekit.io.manifest_models import MAX_DIM, Checksums, Count, Dim, Manifest, OriginRecord, PluginRecord, Sha256
-from aekit.io.manifests import canonical_json, read_manifest
+from aekit.io.manifests import read_manifest
 from aekit.io.remote import local_copy, remote_exists
 from aekit.io.remote_urls import is_remote, join_url
-from aekit.io.weights import add_weights
 from aekit.registry.discovery import Plugin
 
+Mode = Literal["unit", "standard", "none"]
+"""How the preprocessing of an encoder scales values."""
+
+PRECOMPUTED = "precomputed"
+"""Kind of vectors that another program made, so that no encoder belongs to them."""
 FORMAT = 2
 DESCRIPTION, WEIGHTS = "encoder.json", "weights.safetensors"
 CHECK_TOLERANCE, CHECKED = 1e-3, 16
@@ -108,13 +111,6 @@ class EncoderManifest(Manifest):
         return self
 
 
-def compute_digest(architecture: dict[str, Any], spec: SampleSpec, module: nn.Module) -> str:
-    """Return the sha256 of an architecture, a sample spec and every weight's name, dtype, shape and bytes."""
-    hasher = hashlib.sha256(canonical_json({"architecture": architecture, "spec": spec.to_dict()}))
-    add_weights(hasher, module.state_dict())
-    return hasher.hexdigest()
-
-
 def find_encoder_folder(path: str | Path) -> Path:
     """Return the encoder folder at `path`: the folder itself, or ``encoder`` in a folder of a run, embeddings or an index."""
     if is_remote(path):
@@ -167,19 +163,6 @@ def check_same_maker(ours: _Vectors, theirs: _Vectors, *, what: str, maker: str)
     if ours.precision != theirs.precision:
         here, there = ours.precision, theirs.precision
         raise IdentityError(f"{what} was computed in {here}, but {maker} in {there}; embed with precision {here}")
-
-
-def check_values(encoder: nn.Module, spec: SampleSpec, preprocess: Preprocess) -> list[float]:
-    """Return the first entries of the embedding of a synthetic sample, which reveal a change of code under equal weights."""
-    training = encoder.training
-    wave = torch.sin(0.01 * torch.arange(spec.size, dtype=torch.float64)).reshape(1, *spec.shape)
-    low, high = preprocess.raw_range()
-    raw = (low.cpu() + (high - low).cpu() * (wave + 1) / 2).to(getattr(torch, spec.dtype)).to(preprocess.scale.device)
-    encoder.eval()
-    with torch.no_grad():
-        values = encoder(raw)[0, :CHECKED].double().cpu().tolist()
-    encoder.train(training)
-    return values
 
 
 def version_changes(records: list[dict[str, str]], plugins: list[Plugin]) -> str:

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.spec import SampleSpec
+from aekit.encoder._digest import check_values
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder, build_encoder
 from aekit.encoder.identity import (
     CHECK_TOLERANCE,
     WEIGHTS,
     EncoderManifest,
-    check_values,
     find_encoder_folder,
     read_description,
     version_changes,

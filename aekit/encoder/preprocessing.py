@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from aekit.data.samples import Samples
 from aekit.data.spec import SampleSpec
+from aekit.encoder.identity import Mode
 from aekit.errors import DataError, RecipeError
-
-Mode = Literal["unit", "standard", "none"]
 
 MOST = 100_000
 """Maximum number of samples, evenly spaced, that statistics come from."""

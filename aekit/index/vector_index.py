@@ -2,6 +2,7 @@
 
 The engine (`aekit.index.engine.Index`) is a plugin and finds the nearest vectors. This module checks the encoder's digest,
 verifies the checksum of the index file before opening it, and knows the ids of the rows. `aekit.index.build` builds indexes.
+Only what embeds queries imports torch, which takes longer than a search by id.
 """
 
 from __future__ import annotations
@@ -9,31 +10,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
-from aekit.data.opening import open_data
 from aekit.data.spec import SampleSpec
-from aekit.encoder.embedding import embed_samples
-from aekit.encoder.embeddings import PRECOMPUTED, Embeddings
-from aekit.encoder.encoder import Encoder
-from aekit.encoder.identity import check_same_encoder, check_same_maker, read_description
-from aekit.encoder.inference import Precision
-from aekit.encoder.loading import load
+from aekit.encoder.identity import PRECOMPUTED, check_same_encoder, check_same_maker, read_description
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._filters import Condition, check_mask
 from aekit.index._hits import Hits
 from aekit.index._index_manifest import read_index_manifest, read_metadata
-from aekit.index.engine import Index, Similarity
+from aekit.index._queries import as_embeddings, scale_for_metric
+from aekit.index.engine import Index
 from aekit.io.manifests import explain_read_errors
 from aekit.io.remote import local_path
 from aekit.io.summaries import html_summary
 from aekit.progress import warn
 from aekit.registry.discovery import registry
+
+if TYPE_CHECKING:
+    from aekit.encoder.encoder import Encoder
+    from aekit.encoder.inference import Precision
 
 Where = str | np.ndarray | None
 """A condition on the metadata of rows, a mask (N,) of bool over them, or None for all rows."""
@@ -82,6 +82,8 @@ class VectorIndex:
     def encoder(self) -> Encoder | None:
         """Return the encoder of its vectors, or None if it is not stored with the index."""
         if self._encoder is None and self.folder is not None and (self.folder / "encoder").exists():
+            from aekit.encoder.loading import load
+
             self._encoder = load(self.folder / "encoder")
             check_same_encoder(
                 self.digest, self._encoder.digest, what=str(self.folder), maker="the encoder inside it is"
@@ -116,24 +118,26 @@ class VectorIndex:
         if k < 1:
             raise DataError(f"k = {k}: expected at least 1")
         among = self._rows_where(where, k)
-        if isinstance(queries, Embeddings) and not (queries.is_precomputed and self.is_precomputed):
-            if queries.is_precomputed or self.is_precomputed:
+        embeddings = as_embeddings(queries)
+        if embeddings is not None and not (embeddings.is_precomputed and self.is_precomputed):
+            if embeddings.is_precomputed or self.is_precomputed:
                 ours, theirs = (
                     ("precomputed", "an encoder's") if self.is_precomputed else ("an encoder's", "precomputed")
                 )
                 raise IdentityError(
                     f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
                 )
-            check_same_maker(self, queries, what="this index", maker="the query is")
+            check_same_maker(self, embeddings, what="this index", maker="the query is")
         try:
-            vectors = np.atleast_2d(np.asarray(queries, np.float32))
+            vectors = np.asarray(queries, np.float32)
         except (TypeError, ValueError):
             expected = f"embeddings or (Q, {self.dim}); search_data takes data"
             raise DataError(f"queries of type {type(queries).__name__}: expected {expected}") from None
+        vectors = vectors[None] if vectors.ndim == 1 else vectors
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
         scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k, among)
-        names = queries.ids if isinstance(queries, Embeddings) else [str(number) for number in range(len(vectors))]
+        names = [str(number) for number in range(len(vectors))] if embeddings is None else embeddings.ids
         return Hits.of(names, scores, rows, self.metadata)
 
     def search_ids(self, names: Sequence[str], k: int = 10, *, where: Where = None) -> Hits:
@@ -203,15 +207,16 @@ class VectorIndex:
 
     def _nearest(self, vectors: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index, and of those in `among` (R,)."""
+        count = len(self)
         with self._explained():
             if among is None:
-                scores, rows = self.engine.search(vectors, min(k, len(self)))
+                scores, rows = self.engine.search(vectors, min(k, count))
             elif len(among):
                 scores, rows = self.engine.search_among(vectors, min(k, len(among)), among)
             else:
                 scores, rows = np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
-            if rows.size and not -1 <= rows.min() <= rows.max() < len(self):
-                raise ValueError(f"it finds row {rows.max()} of {len(self)}")
+            if rows.size and not -1 <= rows.item(rows.argmin()) <= rows.item(rows.argmax()) < count:
+                raise ValueError(f"it finds rows {rows.min()} to {rows.max()} of {count}")
             if among is not None and not np.isin(rows[rows >= 0], among).all():
                 raise ValueError("it finds rows that the condition leaves out")
         missing = 0 if among is None else int((rows < 0).any(1).sum())
@@ -251,6 +256,9 @@ class VectorIndex:
             DataError: there is no encoder, none of the data can be read, or the condition cannot be read.
             IdentityError: `encoder` is not the one that made the index.
         """
+        from aekit.data.opening import open_data
+        from aekit.encoder.embedding import embed_samples
+
         if self.is_precomputed:
             if encoder is not None:
                 raise IdentityError(
@@ -275,6 +283,9 @@ class VectorIndex:
 
     def _search_vectors(self, data: Any, k: int, options: dict[str, Any] | None, where: Where) -> Hits:
         """Search for the vectors (Q, D) or (D,) of data; only their length can be checked."""
+        from aekit.data.opening import open_data
+        from aekit.encoder.embeddings import Embeddings
+
         try:
             source = open_data(data, options, like=SampleSpec("vector", (self.dim,), "float32"))
         except DataError:  # integers fit as well; other problems are reported without `like`
@@ -329,21 +340,6 @@ def open_index(folder: str | Path) -> VectorIndex:
         problem = f"has {count} rows of {dim} dimensions, the manifest says {manifest['count']} of {manifest['dim']}"
         raise IdentityError(f"{folder / manifest['file']}: {problem}; rebuild the index")
     return VectorIndex(engine, manifest, metadata, folder)
-
-
-def scale_for_metric(vectors: np.ndarray, metric: Similarity) -> np.ndarray:
-    """Convert vectors (N, D) for an engine: float32, and for the cosine of length 1; zero vectors stay zero.
-
-    Raises:
-        DataError: a value is not finite.
-    """
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise DataError(f"vector {row}: has values that are not finite")
-    if metric != "cosine":
-        return vectors
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _nearest(name: str, ids: Sequence[str]) -> str:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+import aekit
 
 LOADED = """
 import sys, threading, time
@@ -43,6 +48,24 @@ def printed(program: str, *arguments: str) -> str:
 )
 def test_only_commands_that_import_torch_load_its_libraries(arguments: tuple[str, ...], loaded: bool) -> None:
     assert printed(LOADED, *arguments) == f"{loaded} False"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
+@pytest.mark.parametrize("has_encoder", [False, True])
+def test_a_search_by_id_does_not_import_torch(tmp_path: Path, has_encoder: bool) -> None:
+    embeddings: Any = np.eye(5)
+    if has_encoder:
+        encoder = aekit.fit(
+            np.random.default_rng(0).normal(size=(64, 6)), dim=5, epochs=1, report=False, progress=False
+        )
+        aekit.embed(encoder, np.random.default_rng(1).normal(size=(20, 6)), out=tmp_path / "embeddings")
+        embeddings = tmp_path / "embeddings"
+    index = aekit.build_index(embeddings, tmp_path / "index")
+    assert (tmp_path / "index" / "encoder").exists() == has_encoder
+    assert printed(LOADED, "search", str(tmp_path / "index"), f"id:{index.ids[0]}") == "False False"
+    vectors = tmp_path / "queries.npy"
+    np.save(vectors, np.zeros((1, 6 if has_encoder else 5)))
+    assert printed(LOADED, "search", str(tmp_path / "index"), f"id:{index.ids[0]}", str(vectors)) == "True True"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")

@@ -358,15 +358,15 @@ def test_a_large_file_is_mapped_and_can_still_be_added_to(tmp_path: Path, monkey
     [
         (10, 64, "Flat"),
         (10_000, 128, "Flat"),
-        (100_000, 64, "IVF1024,SQfp16"),
-        (100_000, 128, "IVF1024,SQfp16"),
-        (1_000_000, 128, "IVF4096,SQfp16"),
-        (1_000_000, 64, "IVF4096,SQfp16"),
+        (100_000, 64, "IVF512,SQfp16"),
+        (100_000, 128, "IVF512,SQfp16"),
+        (1_000_000, 128, "IVF2048,SQfp16"),
+        (1_000_000, 64, "IVF2048,SQfp16"),
         (10_000_000, 128, "IVF16384,SQfp16"),
         (100_000_000, 128, "IVF65536,SQ8"),
-        (50_000, 2048, "IVF1024,SQfp16"),
+        (50_000, 2048, "IVF512,SQfp16"),
         (19_999, 1280, "Flat"),
-        (20_000, 1280, "IVF512,SQfp16"),
+        (20_000, 1280, "IVF256,SQfp16"),
     ],
 )
 def test_the_kind_suits_the_size(count: int, dim: int, kind: str) -> None:
@@ -374,6 +374,22 @@ def test_the_kind_suits_the_size(count: int, dim: int, kind: str) -> None:
     assert chosen == kind and f"{count:,}" in why
     lists = int(chosen[3:].partition(",")[0]) if "IVF" in chosen else 0
     assert lists * 39 <= count, "FAISS wants 39 vectors a list to train on"
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "fewest"),
+    [({}, "Flat", 1), ({"target_recall": 1}, "Flat", 1), ({"target_recall": 0.95}, "IVF128,SQfp16", 0.93)],
+)
+def test_few_vectors_are_compared_with_each_unless_a_lower_recall_is_asked_for(
+    options: dict[str, Any], kind: str, fewest: float
+) -> None:
+    index = aekit.build_index(clusters(5000), options=options)
+    assert index.engine.kind == kind
+    assert index.manifest["recall"] >= fewest
+
+
+def test_very_few_vectors_are_always_compared_with_each() -> None:
+    assert faiss_index.choose_kind(1000, 64, is_approximate=True)[0] == "Flat"
 
 
 def test_what_no_machine_holds_is_refused() -> None:

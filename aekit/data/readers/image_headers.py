@@ -28,8 +28,7 @@ from aekit.data.readers.image_files import (
     quiet_pillow,
     tag_values,
 )
-from aekit.data.resampling import Kernel
-from aekit.data.spec import Resize, SampleSpec
+from aekit.data.spec import Kernel, Resize, SampleSpec
 from aekit.errors import DataError
 from aekit.progress import warn
 

@@ -7,8 +7,7 @@ from typing import Annotated, Literal, TypedDict
 from PIL import Image
 
 from aekit.data.framing import crop_geometry
-from aekit.data.resampling import Kernel
-from aekit.data.spec import Resize, SampleSpec
+from aekit.data.spec import Kernel, Resize, SampleSpec
 from aekit.registry.options import Field
 
 Side = Annotated[int, Field(ge=1, le=8192)]

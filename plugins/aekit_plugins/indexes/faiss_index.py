@@ -37,6 +37,9 @@ EFFORTS, MAX_EFFORT = ("nprobe", "k_factor_rf", "efSearch"), 2**20
 """Settings of a search that a manifest may hold, and their largest value."""
 FEWEST_LISTED, MOST_EXACT = 20_000, 3_000_000
 """Fewer vectors, or up to so many numbers, which a core reads in a millisecond, are compared with every query."""
+FEWEST_APPROXIMATE = 64_000
+"""Numbers of all vectors from which lists are faster than comparing all, for a single query and for many."""
+USUAL_RECALL = 0.95
 MOST_COMPARED = 2**23
 """Most numbers of selected rows that are compared one by one, without the lists or the graph of the index."""
 MOST_VISITED = 2048
@@ -62,17 +65,29 @@ class Faiss(Index):
             Field(ge=1, description="inverted lists to search; by default the fewest that reach target_recall"),
         ] = None,
         target_recall: Annotated[
-            float, Field(gt=0, le=1, description="recall of the ten nearest neighbors to reach")
-        ] = 0.95,
+            float | None,
+            Field(
+                gt=0,
+                le=1,
+                description="recall of the ten nearest neighbors to reach; by default 0.95, and exact search of up to 20,000 "
+                "vectors, which a recall below 1 replaces by a faster one",
+            ),
+        ] = None,
     ) -> None:
-        self.kind, self.nprobe, self.target_recall = kind, nprobe, target_recall
+        self.kind, self.nprobe = kind, nprobe
+        self.is_approximate = target_recall is not None and target_recall < 1
+        self.target_recall = USUAL_RECALL if target_recall is None else target_recall
         self.effort: dict[str, int] = {}
         self.mapped: Path | None = None
         self.index: Any = None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         faiss, note = _faiss()
-        self.kind, reason = choose_kind(count, dim) if self.kind == "auto" else (self.kind, "as requested")
+        self.kind, reason = (
+            choose_kind(count, dim, is_approximate=self.is_approximate)
+            if self.kind == "auto"
+            else (self.kind, "as requested")
+        )
         faiss_metric = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
         try:
             self.index = faiss.index_factory(dim, self.kind, faiss_metric)
@@ -111,7 +126,7 @@ class Faiss(Index):
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         few = min(k, self.index.ntotal)  # FAISS never returns from an NSG that is asked for more
-        scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), few)
+        scores, rows = self.index.search(queries, few)
         if few == k:
             return scores, rows
         worst = np.inf if self.index.metric_type == _faiss()[0].METRIC_L2 else -np.inf
@@ -198,8 +213,8 @@ class Faiss(Index):
         self.index, self.mapped = index, path if flags else None
 
     def _efforts(self) -> Iterator[dict[str, int]]:
-        """Yield search settings from the fastest on, in steps of about the square root of two."""
-        steps = [1, *(n for power in range(1, 17) for n in (2**power, 3 * 2 ** (power - 1)))]
+        """Yield search settings from the fastest on, in steps of at most a quarter."""
+        steps = [1, 2, 3, *(n << power for power in range(15) for n in (4, 5, 6, 7))]
         ivf = _faiss()[0].try_extract_index_ivf(self.index)
         if ivf:
             # A refining index compares four times as many candidates again, at higher precision.
@@ -276,10 +291,13 @@ def _parameters(faiss: Any, index: Any, selection: Selection, effort: int) -> An
     return faiss.SearchParameters(sel=selection.selector)
 
 
-def choose_kind(count: int, dim: int) -> tuple[str, str]:
+def choose_kind(count: int, dim: int, *, is_approximate: bool = False) -> tuple[str, str]:
     """Choose an index for `count` vectors of `dim` dimensions, from measurements at 64 and 128 dimensions, scaled by size.
 
     Up to 20,000 vectors, and more short ones, are compared with each, as exactness is worth the milliseconds of a query.
+
+    Args:
+        is_approximate: whether the user asked for a recall below 1, for which lists are faster.
 
     Returns:
         The FAISS factory string, and the reason.
@@ -288,9 +306,10 @@ def choose_kind(count: int, dim: int) -> tuple[str, str]:
         RecipeError: there are too many vectors for one machine.
     """
     scaled_count = count * max(dim, 1) / 128
-    if count < FEWEST_LISTED or count * dim <= MOST_EXACT:
+    few = count * dim <= FEWEST_APPROXIMATE if is_approximate else count < FEWEST_LISTED or count * dim <= MOST_EXACT
+    if few:
         return "Flat", f"exact, as {count:,} vectors of {dim} dimensions are few enough to compare with each"
-    few_lists = min(4096, 2 ** round(math.log2(4 * count**0.5)))
+    few_lists = min(4096, 2 ** round(math.log2(2 * count**0.5)))
     for limit, lists, storage, reason in (
         (3e6, few_lists, "SQfp16", f"{few_lists} lists at half precision"),
         (3e7, 16384, "SQfp16", "16384 lists at half precision"),
