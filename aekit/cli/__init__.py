@@ -99,7 +99,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         added = {name: plugin.entry.summary for name, plugin in sorted(self._plugin_commands().items())}
-        width = max(map(len, [*COMMANDS, *added]))
+        width = max(len(name) for name in [*COMMANDS, *added])  # `map` is the module of a command
         for title, commands in {**SECTIONS, "From plugins": added}.items():
             if commands:
                 with formatter.section(title):

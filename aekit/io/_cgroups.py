@@ -41,7 +41,7 @@ def _groups(controller: str, root: Path, membership: Path) -> Iterator[Path]:
 
     In a container, the root may be the group of the container, and the listed path one that only its host knows.
     """
-    found = {root, root / controller}
+    folders = {root, root / controller}
     try:
         lines = membership.read_text("utf-8").splitlines()
     except OSError:  # no control groups
@@ -51,8 +51,8 @@ def _groups(controller: str, root: Path, membership: Path) -> Iterator[Path]:
         mounted = root if not controllers else root / controller
         if not controllers or controller in controllers.split(","):
             inner = Path(path.strip("/"))
-            found |= {mounted / part for part in (inner, *inner.parents)}
-    yield from sorted(group for group in found if group.is_dir())
+            folders |= {mounted / part for part in (inner, *inner.parents)}
+    yield from sorted(group for group in folders if group.is_dir())
 
 
 def _quota_of(group: Path) -> int | None:

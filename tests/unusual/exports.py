@@ -161,7 +161,8 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.changed(
-    "numbers that may be the label, by the name of their column", "if 'Outcome' is the label, y = 'Outcome' says so"
+    "numbers that may be the label, by the name of their column",
+    "if 'Outcome' is the label, data.arrays.y = 'Outcome' says so",
 )
 def _(folder: Path, listener: Listener) -> None:
     for name in ("is_fraud", "Outcome"):

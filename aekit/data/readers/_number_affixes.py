@@ -64,7 +64,7 @@ def without_affixes(column: Any, values: Any, sample: Any, units: bool = True) -
         return _replaced(bare, _SIGNED, r"\1\2", "signs")
     if _are_nearly_all(sample, _WITH_CODE):
         return _replaced(bare, _WITH_CODE, r"\1\2", "signs")
-    unit = _unit_of(sample.slice(0, 20).to_pylist()) if units else ""
+    unit = _unit_of(sample.slice(0, 20).drop_null().to_pylist()) if units else ""
     pattern = rf"^([+-]?{_DIGITS})[{BLANKS}]?{re.escape(unit)}$"
     # Names such as 007a and 12b are no numbers with a unit.
     if (
