@@ -31,11 +31,13 @@ class Ranks:
         rank: number of this process, from 0.
         size: number of processes, at least 2.
         group: the processes, as a ``torch.distributed.ProcessGroup``.
+        are_threads: whether they are threads of a single process, which share its global state.
     """
 
     rank: int
     size: int
     group: Any
+    are_threads: bool = False
 
     @property
     def is_first(self) -> bool:

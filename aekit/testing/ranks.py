@@ -41,7 +41,8 @@ def run_ranks(function: Callable[[Ranks], T], size: int = 2) -> list[T]:
     store = dist.HashStore()
 
     def run(rank: int) -> T:
-        return function(Ranks(rank, size, dist.ProcessGroupGloo(store, rank, size, timedelta(seconds=SECONDS))))
+        group = dist.ProcessGroupGloo(store, rank, size, timedelta(seconds=SECONDS))
+        return function(Ranks(rank, size, group, are_threads=True))
 
     with ThreadPoolExecutor(size) as threads:
         return list(threads.map(run, range(size)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aekit.encoder.encoder import temporary_seed
+from aekit.io.processes import Ranks
 from aekit.training.batches import derive_seed
 
 
@@ -19,13 +20,14 @@ class NetworkDraws:
 
     Args:
         device: device of the training.
-        rank: number of this process, of which each drops other units.
+        ranks: the processes that share each batch, of which each drops other units; None: there is one. Threads, which would
+            wait for each other, draw from the generators as they are.
     """
 
-    def __init__(self, device: torch.device, rank: int = 0) -> None:
+    def __init__(self, device: torch.device, ranks: Ranks | None = None) -> None:
         self.gpus = [device.index or 0] if device.type == "cuda" else []
-        self.rank = rank
-        self.draws: bool | None = None
+        self.rank = ranks.rank if ranks else 0
+        self.draws = False if ranks and ranks.are_threads else None
 
     def seeded(self, *parts: int) -> AbstractContextManager[None]:
         """Return a context of a forward pass, whose draws follow from numbers such as (seed, epoch, step)."""

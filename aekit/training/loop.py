@@ -94,7 +94,7 @@ def _steps(
     """Train until the last epoch ends, and yield a record for each batch; each check that passes updates `last_good`."""
     objective, optimizer = state.objective, state.optimizer
     device = objective.encoder.device
-    generator, draws = torch.Generator(device), NetworkDraws(device, batches.ranks.rank if batches.ranks else 0)
+    generator, draws = torch.Generator(device), NetworkDraws(device, batches.ranks)
     parameters = list(objective.trained())
     total = settings.epochs * batches.per_epoch
     small = _small(parameters)
@@ -154,7 +154,7 @@ def _train_full_batch(
     Batches only limit how many samples are in memory, unless the objective compares the samples of a batch.
     """
     objective = state.objective
-    generator, draws = torch.Generator(objective.encoder.device), NetworkDraws(objective.encoder.device)
+    generator, draws = torch.Generator(objective.encoder.device), NetworkDraws(objective.encoder.device, batches.ranks)
     matrices = [p for p in objective.trained() if p.ndim > 1]
     logged: dict[str, Tensor] = {}
 
