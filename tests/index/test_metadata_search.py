@@ -99,9 +99,9 @@ def test_new_values_reach_stored_rows_without_embedding_again(encoder: aekit.Enc
     index = aekit.build_index(aekit.embed(encoder, listed, out=out, progress=False), tmp_path / "index", progress=False)
     reopened = aekit.open_index(tmp_path / "index")
     assert index.mask("price = 100 and label = 'a'").all() and reopened.mask("price = 100 and label = 'a'").all()
-    edited(listed, price=[f"{n} Euro" for n in range(40)])
+    edited(listed, price=[f"about {n}" for n in range(40)])
     renewed = aekit.embed(encoder, listed, out=out, progress=False)
-    assert renewed.metadata()["price"].to_pylist()[3] == "3 Euro"
+    assert renewed.metadata()["price"].to_pylist()[3] == "about 3"
 
 
 def test_rows_whose_sample_is_gone_keep_their_metadata(encoder: aekit.Encoder, tmp_path: Path) -> None:
