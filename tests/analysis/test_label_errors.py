@@ -142,7 +142,7 @@ def test_other_refusals() -> None:
     vectors = np.random.default_rng(0).normal(size=(12, 2))
     with pytest.raises(RecipeError, match="folds = 1: expected at least 2"):
         aekit.find_label_errors(vectors, ["a", "b"] * 6, folds=1)
-    with pytest.raises(DataError, match="of one group"):
+    with pytest.raises(DataError, match="in one group"):
         aekit.find_label_errors(vectors, ["a", "b"] * 6, groups=["x"] * 12)
     with pytest.raises(DataError, match=r"groups of shape \(2,\) for 12 embeddings"):
         aekit.find_label_errors(vectors, ["a", "b"] * 6, groups=["x", "y"])

@@ -456,7 +456,7 @@ def test_arrays_are_evaluated_without_baselines_and_a_note_says_why() -> None:
     x, y = clouds()
     result = evaluate(x, y, evaluators=["knn"])
     assert list(result.results) == ["encoder"] and result.digest is None
-    assert "no baselines: an array does not tell" in result.notes[0]
+    assert "no baselines: an array does not say" in result.notes[0]
     assert "no baseline to compare with" in result.details()[0]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -29,9 +30,9 @@ from aekit.workflows.tuning._budget import Budget
 from aekit.workflows.tuning._candidate import Candidate
 from aekit.workflows.tuning._outlook import LearningCurve, gain_of_more_candidates, selection_optimism
 from aekit.workflows.tuning._problem import make_problem
-from aekit.workflows.tuning._search import measure_default
+from aekit.workflows.tuning._search import choose_winner, measure_default
 from aekit.workflows.tuning._space import Space
-from aekit.workflows.tuning._study import Study, best_trial
+from aekit.workflows.tuning._study import STEPS, Study, best_trial
 
 pytest.importorskip("optuna")
 
@@ -81,7 +82,7 @@ def test_the_winner_is_trained_evaluated_and_told(search: Any) -> None:
     assert sum(result.counts.values()) >= 3
     assert result.seconds <= 60 * result.minutes * 1.1
     scores = [row["score"] for row in result.candidates if row["score"] is not None]
-    assert result.validation == max(scores)
+    assert result.validation == max(scores) or (result.winner == "default" and result.validation == scores[0])
     assert result.test.low <= result.test.value <= result.test.high
     assert result.encoder.embed(data).vectors.shape[0] == 150
     won, by_how_much, more = result.sentences()
@@ -341,6 +342,33 @@ def test_a_study_suggests_the_same_after_a_restart(tmp_path: Path) -> None:
     assert suggested(tmp_path / "a", 99, 12) == suggested(tmp_path / "b", 9, 12)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "winner"),
+    [
+        ([5], 0),  # one sample more is right: the default stays
+        ([5, 6], 1),
+        ([], 0),
+    ],
+)
+def test_the_default_wins_unless_it_is_beaten_by_a_standard_error(
+    wrong: list[int], winner: int, tmp_path: Path
+) -> None:
+    right = np.ones(200)
+    of_default = right.copy()
+    of_default[wrong] = 0
+    trials = []
+    for number, scores in enumerate((of_default, right)):
+        folder = tmp_path / "trials" / f"{number:03d}"
+        folder.mkdir(parents=True)
+        np.save(folder / "scores-2.npy", scores)
+        values = {STEPS[2]: scores.mean() + 1e-9 * number}
+        trials.append(SimpleNamespace(number=number, intermediate_values=values))
+    assert choose_winner(tmp_path, trials).number == winner
+    assert choose_winner(tmp_path, trials[1:]).number == 1  # the default was not trained
+    np.save(tmp_path / "trials" / "000" / "scores-2.npy", of_default[:50])
+    assert choose_winner(tmp_path, trials).number == 1  # they are not of the same samples
+
+
 def test_described_weights_compete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("timm")
     (tmp_path / "weights").mkdir()
@@ -487,6 +515,21 @@ def _cpu() -> Any:
     import torch
 
     return torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"train.epochs": 9}, "The default recipe, trained longer, won among "),
+        (
+            {"train.epochs": 9, "train.lr": 0.003338, "encoder.dim": 8},
+            "The default recipe with train.lr = 0.00334, encoder.dim = 8 won ",
+        ),
+    ],
+)
+def test_a_winner_that_is_nearly_the_default_is_named_by_what_differs(search: Any, settings: Any, named: str) -> None:
+    result = replace(search[2], winner="default", settings=settings, is_default=False)
+    assert result.sentences()[0].startswith(named)
 
 
 def test_the_command_prints_the_sentences_and_goes_on(

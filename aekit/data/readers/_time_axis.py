@@ -222,6 +222,7 @@ def _find_times(
 def _counters(table: pa.Table, names: Sequence[str], exact: Sequence[str], groups: np.ndarray) -> list[str]:
     """Return the columns that count or time the steps by their names and values, the likeliest first."""
     others, counters = [], []
+    numeric = [name for name in names if tables.is_numeric(table[name])]
     for name in names:
         if name in exact or not tables.is_numeric(table[name]) or pa.types.is_boolean(table.schema.field(name).type):
             continue
@@ -234,7 +235,8 @@ def _counters(table: pa.Table, names: Sequence[str], exact: Sequence[str], group
         if (_named(name, _TIME) or _named(name, _COUNTERS)) and (ordered_or_restarts or shuffled):
             others.append(name)
         elif (not words and _counts(values, groups)) or (
-            (words & set(TIME_COLUMNS) or name == names[0]) and _is_regular(values, groups)
+            # What rises evenly beside no other column is what was recorded.
+            (words & set(TIME_COLUMNS) or (name == names[0] and len(numeric) > 1)) and _is_regular(values, groups)
         ):
             counters.append(name)
     return others + counters

@@ -125,16 +125,27 @@ class Tuning:
         failed = f", {self.counts['fail']} left out" if self.counts.get("fail") else ""
         if tried == 1:
             return f"There was time for the default recipe only, with {self.validation:.3f} by {self.criterion}."
-        winner = "The default recipe, trained longer," if self.winner == "default" else self.winner
+        winner = self._changed_default() if self.winner == "default" else self.winner
         return (
             f"{'The default recipe' if self.is_default else winner} won among {tried} candidates ({stopped}{failed}) "
             f"with {self.validation:.3f} by {self.criterion}."
         )
 
+    def _changed_default(self) -> str:
+        """Name a winner that is the default recipe, trained longer or with other settings."""
+        changed = {name: value for name, value in self.settings.items() if name != "train.epochs"}
+        listed = ", ".join(
+            f"{name} = {value:.3g}" if isinstance(value, float) else f"{name} = {value}"
+            for name, value in changed.items()
+        )
+        return f"The default recipe with {listed}" if changed else "The default recipe, trained longer,"
+
     def _by_how_much(self) -> str:
         test = f"On the test part, which no candidate saw, it has {_shown(self.test)} ({self.metric})"
         if self.is_default:
-            against = "no candidate was better than the default recipe"
+            ahead = max((row["score"] for row in self.candidates if row["score"] is not None), default=0.0)
+            by = " by more than a standard error of the difference" if ahead > self.validation else ""
+            against = f"no candidate was better than the default recipe{by}"
         elif self.difference is None:
             against = f"the default recipe {self.default.value:.3f}"
         else:

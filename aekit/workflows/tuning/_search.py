@@ -25,7 +25,7 @@ from aekit.workflows.tuning._problem import Problem
 from aekit.workflows.tuning._scoring import Criterion
 from aekit.workflows.tuning._space import GENERAL, RATE
 from aekit.workflows.tuning._state import SearchState
-from aekit.workflows.tuning._study import STEPS, Study, best_trial
+from aekit.workflows.tuning._study import STEPS, Study, best_trial, last_rung
 
 TRIALS = "trials"
 TIMED_SAMPLES = 16
@@ -229,6 +229,27 @@ def load_scores(folder: Path, number: int, rung: int) -> np.ndarray | None:
     """Return the scores of the validation samples by a candidate after a rung, or None."""
     path = folder / TRIALS / f"{number:03d}" / f"scores-{rung}.npy"
     return np.load(path, allow_pickle=False) if path.is_file() else None
+
+
+def choose_winner(folder: Path, trials: list[Any]) -> Any | None:
+    """Return the candidate that wins: the best one, unless the default recipe is within a standard error of it.
+
+    The best of hundreds is often ahead by a sample or two, which other samples do not repeat (Breiman et al., Classification and
+    Regression Trees, 1984, choose the simplest tree by this rule).
+    """
+    best = best_trial(trials)
+    default = next((trial for trial in trials if trial.number == 0), None)
+    if best is None or default is None or best.number == 0:
+        return best
+    ours, theirs = last_rung(best), last_rung(default)
+    if ours is None or theirs is None or theirs[0] < ours[0]:
+        return best
+    scores, of_default = load_scores(folder, best.number, ours[0]), load_scores(folder, 0, theirs[0])
+    if scores is None or of_default is None or scores.shape != of_default.shape or len(scores) < 2:
+        return best
+    difference = scores.astype(np.float64) - of_default
+    error = difference.std(ddof=1) / len(difference) ** 0.5
+    return best if difference.mean() > error * (1 + 1e-9) else default  # a single sample is exactly one error
 
 
 def measure_default(problem: Problem, criterion: Criterion, fixed: Mapping[str, Any]) -> tuple[Candidate, float]:

@@ -29,10 +29,10 @@ from aekit.workflows.tuning._problem import Problem, data_name, make_problem
 from aekit.workflows.tuning._refit import Refit
 from aekit.workflows.tuning._result import BEST, DEFAULT_RUN, RECIPE, Tuning
 from aekit.workflows.tuning._scoring import PURPOSES, RECONSTRUCTION, Criterion, choose_criterion
-from aekit.workflows.tuning._search import Search, load_scores, measure_default
+from aekit.workflows.tuning._search import Search, choose_winner, load_scores, measure_default
 from aekit.workflows.tuning._space import Space
 from aekit.workflows.tuning._state import STATE, SearchState, open_state
-from aekit.workflows.tuning._study import STEPS, Study, best_trial, last_rung, settings_of
+from aekit.workflows.tuning._study import STEPS, Study, last_rung, settings_of
 
 __all__ = ["Tuning", "tune"]
 
@@ -213,7 +213,7 @@ class _Tuner:
 
     def _finish(self, study: Study) -> Tuning:
         trials = study.trials()
-        best = best_trial(trials)
+        best = choose_winner(self.folder, trials)
         if best is None:
             raise RecipeError(
                 [

@@ -209,7 +209,7 @@ def test_images_are_read_as_timm_reads_them(tmp_path: Path, size: tuple[int, int
 def test_a_spec_of_before_is_written_as_it_was() -> None:
     spec = SampleSpec("image", (3, 8, 8), "uint8", "crop")
     assert spec.to_dict() == {"kind": "image", "shape": [3, 8, 8], "dtype": "uint8", "resize": "crop"}
-    with pytest.raises(DataError, match=r"crop_pct = 0.5: expected 1 with resize = 'pad'"):
+    with pytest.raises(DataError, match=r"crop_pct = 0.5: expected 1 with data.images.resize = 'pad'"):
         aekit.open_data("images:.", {"images": {"crop_pct": 0.5, "resize": "pad"}})
 
 

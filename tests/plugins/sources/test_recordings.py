@@ -68,7 +68,7 @@ def test_a_window_has_the_label_of_most_of_its_steps_or_the_largest(tmp_path: Pa
 def test_folders_are_classes_and_the_last_recordings_are_held_out(tmp_path: Path) -> None:
     for name in ("a/1.csv", "a/2.csv", "b/1.csv", "b/2.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x,y,label\n" + "\n".join(f"{t},{t % 3},{t % 5}" for t in range(30)) + "\n")
+        (tmp_path / name).write_text("x,y,label\n" + "\n".join(f"{t * t},{t % 3},{t % 5}" for t in range(30)) + "\n")
     source = opened(tmp_path, steps=10)
     assert source.labels is not None and source.splits is not None
     assert sorted(set(source.labels.tolist())) == ["a", "b"] and source.spec.shape == (2, 10)
@@ -142,7 +142,9 @@ def test_sound_and_arrays(tmp_path: Path) -> None:
 
 def test_a_folder_of_tables_is_taken_for_recordings_only_if_that_is_said(tmp_path: Path) -> None:
     machine(tmp_path / "m.csv")
-    with pytest.raises(DataError, match="tables with a row per step as recordings:PATH"):
+    assert open_data(tmp_path).spec.kind == "vector", "a single table is a table"
+    machine(tmp_path / "n.csv")
+    with pytest.raises(DataError, match=r"or recordings:\S+ if each is a recording"):
         open_data(tmp_path)
     assert opened(tmp_path).spec.kind == "series"
 
