@@ -758,6 +758,17 @@ def _(folder: Path, listener: Listener) -> None:
     assert aekit.open_data(frame(t_ns=np.full(60, 2**63 + 5, np.uint64))).spec.names == NAMES
 
 
+@AREA.changed(
+    "a DataFrame with whole numbers of Python beyond 64 bits", "beyond 2^53, which float64 would round, ignored: 'hash'"
+)
+def _(folder: Path, listener: Listener) -> None:
+    numbers = range(20)
+    frame = pd.DataFrame(
+        {"hash": [2**70 + n for n in numbers], "a": [n % 7 for n in numbers], "b": [n % 5 for n in numbers]}
+    )
+    assert aekit.open_data(frame).spec.size == 2
+
+
 @AREA.refused("whole numbers beyond 2^53 that are chosen as a feature", "column 't_ns' holds whole numbers beyond 2^53")
 def _(folder: Path, listener: Listener) -> None:
     opened(folder, "t_ns,a\n1700000000000000123,1\n1700000000000000124,2\n", x=["t_ns", "a"])

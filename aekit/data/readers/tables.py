@@ -97,8 +97,8 @@ def to_table(data: Any) -> pa.Table:
         data = with_arrow_types(data)
     try:
         return pa.table(data)
-    except (ValueError, TypeError, NotImplementedError) as error:
-        if isinstance(error, pa.ArrowException) and (table := objects_as_text(data)) is not None:
+    except (ValueError, TypeError, NotImplementedError, OverflowError) as error:
+        if isinstance(error, (pa.ArrowException, OverflowError)) and (table := objects_as_text(data)) is not None:
             return table
         check_names(list(map(str, getattr(data, "columns", []))), "the table")
         reason = " ".join(map(str, error.args[:1] or [error])).splitlines()[0]
