@@ -9,18 +9,18 @@ from aekit.data.source import RowIds, Source, TextIds
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
 from aekit.progress import warn
-from aekit.registry.discovery import Plugin, registry
+from aekit.registry.discovery import registry
 from aekit.registry.option_places import with_places
 
 
-def check_source(source: Source, text: str, like: SampleSpec | None, plugin: Plugin | str) -> Source:
+def check_source(source: Source, text: str, like: SampleSpec | None, plugin: str = "") -> Source:
     """Check that a source has samples, that their ids are unique, and that they fit `like`; issue its losses as warnings.
 
     Args:
         source: the source.
         text: what was opened, for messages.
         like: spec of an encoder's input.
-        plugin: the plugin whose options the lines of the source name, or its name.
+        plugin: name of the plugin that has just opened it, whose options its lines name; "": it was open before.
 
     Raises:
         DataError: there are no samples, two have one id, or they do not fit.
@@ -35,12 +35,11 @@ def check_source(source: Source, text: str, like: SampleSpec | None, plugin: Plu
             seen.add(name)
     if like is not None and not _fits(source.spec, like):
         raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
-    source.losses = (*source.losses, *([] if like is not None or source.spec.columns else doubtful_entries(source)))
-    if isinstance(plugin, str):
-        plugin = next(iter(registry().named("source", plugin)), plugin)
-    if isinstance(plugin, Plugin):
-        source.notes = tuple(with_places(line, "data", plugin) for line in source.notes)
-        source.losses = tuple(with_places(line, "data", plugin) for line in source.losses)
+    if plugin and like is None and not source.spec.columns:
+        source.losses = (*source.losses, *doubtful_entries(source))
+    for opened_by in registry().named("source", plugin)[:1]:
+        source.notes = tuple(with_places(line, "data", opened_by) for line in source.notes)
+        source.losses = tuple(with_places(line, "data", opened_by) for line in source.losses)
     for line in source.losses:
         warn(f"data: {line}")
     return source

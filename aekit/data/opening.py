@@ -78,10 +78,10 @@ def open_data(
     if isinstance(data, Source):
         if options:
             raise RecipeError(f"data.{name}: options do not apply to a source that is already open" for name in options)
-        return check_source(data, "the source", like, "")
+        return check_source(data, "the source", like)
     contents = unwrap(data)
     if contents is not None:
-        return _open_contents(unmasked(contents), options or {}, like)
+        return _open_contents(contents, options or {}, like)
     if isinstance(data, (list, tuple)):
         data = stack_rows(data)
     if isinstance(data, torch.Tensor):
@@ -267,7 +267,7 @@ def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleS
 
 def _open_contents(contents: Contents, options: Options, like: SampleSpec | None) -> Source:
     of_numbers = isinstance(contents.samples, (np.ndarray, pa.Table))
-    source = _open_contents_with(contents, options, like)
+    source = _open_contents_with(unmasked(contents), options, like)
     return check_source(source, contents.place, like, "arrays" if of_numbers else "images")
 
 
@@ -338,4 +338,4 @@ def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, An
         )
         source.losses = (*source.losses, line)
     source.origin = {"data": text, "source": plugin.name, "options": dict(source_options)}
-    return check_source(source, text, like, plugin)
+    return check_source(source, text, like, plugin.qualified)

@@ -33,7 +33,6 @@ from aekit.io.remote_urls import is_remote
 from aekit.io.summaries import data_frame, html_summary
 from aekit.progress import SILENT, Progress
 
-"""Kind, in the manifest, of vectors that no encoder of aekit made."""
 SEARCHED_IDS = 10_000  # most ids among which the nearest to an unknown one is looked for
 
 

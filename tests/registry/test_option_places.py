@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -61,3 +62,11 @@ def test_notes_and_refusals_name_options_in_full(in_memory, tmp_path):
     with pytest.raises(aekit.AekitError, match=r"data\.arrays\.encoding = 'latin-27'"):
         aekit.open_data(wrong, {"arrays": {"encoding": "latin-27"}})
     assert aekit.fit(data, overrides={"data.arrays.y": "species"}, epochs=1, report=False).spec.size == 2
+
+
+def test_what_is_said_of_a_source_does_not_grow_when_it_is_passed_on():
+    array = np.random.default_rng(0).normal(size=(60, 3))
+    array[::7, 1] = -999
+    source = aekit.open_data(array)
+    assert len(source.losses) == 1 and "-999" in source.losses[0]
+    assert len(aekit.open_data(aekit.open_data(source)).losses) == 1

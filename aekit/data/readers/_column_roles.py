@@ -186,14 +186,10 @@ def find_unnamed_label(
 
 def _label_hint(table: pa.Table, candidates: Sequence[str], texts: Sequence[str]) -> list[str]:
     """Return a line about the column of few values that may be the label: by its name, as the only text, or as the last."""
-    row_names = find_row_names(table, candidates)
-    candidates = [name for name in candidates if name not in row_names]
-    likely = [name for name in candidates if is_likely_label(name)]
-    for name in [
-        *likely,
-        *(texts if len(texts) == 1 else ()),
-        *(name for name in candidates[-1:] if name not in texts),
-    ]:
+    likely = [name for name in candidates if is_likely_label(name) and not find_row_names(table, [name])]
+    last = next((name for name in reversed(candidates) if not find_row_names(table, [name])), None)
+    alone = texts if len(texts) == 1 else ()
+    for name in [*likely, *alone, *([last] if last is not None and last not in texts else [])]:
         is_text = name in texts
         values = as_written(table[name]).drop_null()
         if not is_text and (not tables.is_numeric(values) or pa.types.is_floating(values.type)):
