@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from kept_rows import Rows
+from kept_rows import Rows, add_options, read_rows
 
 import aekit
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import make_split
 
+Measure = Callable[[str, int, argparse.Namespace, Rows], None]
+"""Function of the name of a set, a seed, the arguments and the rows, which adds those that are not known."""
 METRICS = {"probe": "accuracy", "knn": "accuracy", "retrieval": "map@100"}
 MIN_PER_CLASS = 5
+
+
+def run_study(
+    description: str | None,
+    noun: str,
+    candidates: Iterable[str],
+    choosing: Iterable[str],
+    confirming: Iterable[str],
+    measure: Measure,
+) -> None:
+    """Read the arguments of a study, measure its candidates on each set with each seed, and print the means.
+
+    Args:
+        description: what ``--help`` says of the study.
+        noun: what a set is called in options and rows: ``set`` or ``table``.
+        candidates: names of the candidates.
+        choosing: names of the sets to choose by.
+        confirming: names of the sets that are kept back.
+        measure: measures the candidates on one set.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", nargs="+", choices=candidates, default=list(candidates))
+    parser.add_argument(f"--{noun}s", dest="sets", nargs="+", choices=[*choosing, *confirming])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--test", action="store_true", help=f"evaluate test samples of the {noun}s that were kept back")
+    add_options(parser)
+    arguments = parser.parse_args()
+    rows = read_rows(arguments.out)
+    if not arguments.summary:
+        for seed in range(arguments.seeds):
+            for name in arguments.sets or (confirming if arguments.test else choosing):
+                measure(name, seed, arguments, rows)
+    summarize(rows, noun)
 
 
 def split_set(

