@@ -35,7 +35,7 @@ class NetworkDraws:
 
     @contextmanager
     def _seed(self, seed: int) -> Iterator[None]:
-        with temporary_seed(seed), torch.random.fork_rng(devices=self.gpus):
+        with temporary_seed(seed), torch.random.fork_rng(devices=self.gpus, enabled=bool(self.gpus)):
             for number in self.gpus:
                 torch.cuda.default_generators[number].manual_seed(seed)
             before = self._states()
