@@ -432,7 +432,7 @@ def test_tables_of_other_makes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("name,town\nx,y\n", {}, "no numbers in 'name', 'town'; choose columns by x"),
+        ("name,town\nx,y\n", {}, "no numbers in 'name', 'town'; aekit does not embed text"),
         ("a,name\n1,x\n", {"x": ["a", "name"]}, "no numbers in 'name'; choose columns by x"),
         ("a,b\n1,2\n", {"y": "aa"}, "no column 'aa'; did you mean 'a'"),
         ("a,b\n", {}, "the table has no rows"),

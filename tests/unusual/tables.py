@@ -633,6 +633,50 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.array_equal(values(source)[1:], NOISE) and np.isnan(values(source)[0]).all()
 
 
+@AREA.changed("a line of units below 500 names", "words among the numbers of 490 more columns are missing values")
+def _(folder: Path, listener: Listener) -> None:
+    rows = NOISE[:, :1] + np.arange(500)
+    source = opened(folder, ",".join(f"h{n}" for n in range(500)) + "\n" + ",".join(["degC"] * 500) + "\n" + text(rows))
+    assert np.array_equal(values(source)[1:], rows) and np.isnan(values(source)[0]).all()
+    assert len(listener.lines) < 20
+
+
+@AREA.right("names of columns that R made unique: -113.8.1, -113.8.2")
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, "-113.8.1,-113.8.2,-111.3.1\n" + text(NOISE))
+    assert source.spec.names == ["-113.8.1", "-113.8.2", "-111.3.1"]
+    assert np.array_equal(values(source), NOISE)
+
+
+@AREA.changed("two sources, as in 20,22, among numbers of sources", "'20,22' (row 8) among the numbers of 'source'")
+def _(folder: Path, listener: Listener) -> None:
+    rows = "".join(f"{age / 2},{age}\n" for age in range(1, 9)) + '4.5,"20,22"\n'
+    source = opened(folder, "age,source\n" + rows)
+    assert np.isnan(values(source)[8, 1]) and values(source)[7].tolist() == [4, 8]
+
+
+@AREA.changed("carriage returns within cells without quotes", "carriage returns within lines are read as spaces")
+def _(folder: Path, listener: Listener) -> None:
+    rows = [f"{number},{'kind' if number % 2 else 'unkind'}" for number in range(30)]
+    rows[3] = "3,un\rkind"
+    source = opened(folder, "a,word\n" + "\n".join(rows) + "\n")
+    listener.lines += source.notes
+    assert len(source) == 30 and "word: un kind" in source.spec.names
+
+
+@AREA.right("names of columns of two words, made like the categories below")
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, "wind_farms,coal_mining\n" + "favor_more,favor_less\nfavor_less,favor_more\n" * 9)
+    assert source.spec.names[0] == "wind_farms: favor_less" and len(source) == 18
+
+
+@AREA.changed("years with gaps as names of columns", "line 1 is read as the names of columns")
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, "1850,1860,1870,1900,1910\n" + text(np.hstack([NOISE, NOISE[:, :2]]) * 1e-5))
+    listener.lines += source.notes
+    assert source.spec.names == ["1850", "1860", "1870", "1900", "1910"]
+
+
 @AREA.right("words that are as frequent as numbers: categories")
 def _(folder: Path, listener: Listener) -> None:
     source = opened(folder, "size,a\n1,1.5\nL,2\n1,3\nL,4\n")

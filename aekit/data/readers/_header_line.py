@@ -92,7 +92,7 @@ def has_header_line(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tupl
 def _same_form(cell: str, below: Sequence[str]) -> bool:
     """Return whether a word is made like all of those below it, such as a date, ``A12`` or ``x/1.png``."""
     forms = {re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", other)) for other in [cell, *below]}
-    return len(below) > 1 and len(forms) == 1 and forms != {"a"}
+    return len(below) > 1 and len(forms) == 1 and not re.fullmatch(r"a(?:[ _-]a)*", *forms)
 
 
 def _counts(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -111,20 +111,22 @@ def _counts(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_axis(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether all cells are an axis, evenly spaced numbers such as wavelengths or years, and the rows below are none."""
+    """Return whether all cells are an axis, evenly spaced numbers such as wavelengths, or years, and the rows below are none."""
     if len(cells) < 3 or len(rows) < 2 or not all(map(_PLAIN.fullmatch, cells)):
         return False
     numbers = [float(cell) for cell in cells]
     are_years = all(number == int(number) and 1800 <= number <= 2100 for number in numbers)
-    if not _is_even(numbers) or not (are_years or len(cells) >= _AXIS):
+    rises = len(cells) >= _AXIS and all(before < after for before, after in pairwise(numbers))
+    if not (_is_even(numbers) and (are_years or len(cells) >= _AXIS)) and not (are_years and rises):
         return False
-    below = [[float(cell) for cell in row] for row in rows[:3] if all(map(_PLAIN.fullmatch, map(str.strip, row)))]
+    below = [[float(cell) for cell in row] for row in rows[:3] if all(map(_DECIMAL.fullmatch, map(str.strip, row)))]
     return len(below) > 1 and not any(map(_is_even, below)) and not any(1800 <= row[0] <= 2100 for row in below)
 
 
 _AXIS = 5
 """Fewest evenly spaced numbers that are names rather than values."""
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
+_DECIMAL = re.compile(_PLAIN.pattern + r"(?:[eE][+-]?\d+)?")
 
 
 def _is_even(numbers: Sequence[float]) -> bool:

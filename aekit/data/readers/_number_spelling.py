@@ -39,10 +39,14 @@ _AFFIXED = re.compile(rb"[\d.,]\)|\d-[\t;,\"\r\n]|\d ?[A-DF-Za-df-z\xc2-\xf4]|[A
 _DIGIT = rf"[\d.,{APOSTROPHES}{BLANKS}]"
 _NUMBERISH = re.compile(rf"[+-]?[{SIGNS}]?{_DIGIT}*\d{_DIGIT}*(?:[eEdD][+-]?\d+)?[{BLANKS}]?[{SIGNS}]?")
 
+_GROUPS_OF_OTHERS = re.compile(r"\.(?!\d{3}\b)\d*\.|\.\d*\.(?!\d{3}\b)")
+"""Two points that separate no thousands, as in ``1.2.1``, the second column of R and pandas that was named 1.2."""
+
 
 def looks_numeric(cell: str) -> bool:
     """Return whether a cell is a number in some spelling, or a boolean."""
-    return bool(_NUMBERISH.fullmatch(cell)) or cell.lower() in ("true", "false")
+    is_number = _NUMBERISH.fullmatch(cell) and not _GROUPS_OF_OTHERS.search(cell)
+    return bool(is_number) or cell.lower() in ("true", "false")
 
 
 def respell_numbers(
@@ -82,7 +86,13 @@ def respell_numbers(
         columns[number] = column
         has_points = _any(_sample(values), _DECIMAL_POINT)
         odd[number] = _Odd(column, _sample(strange), len(strange) / max(len(values), 1), has_points)
-    commas = {number for number, each in odd.items() if each.share(_COMMA) >= _MOST and each.has_commas}
+    # Beside numbers with decimal points, commas in few cells list numbers, as in "20,22".
+    least = 0.5 if delimiter == "," and any(_any(_sample(columns[n]), _DECIMAL_POINT) for n in plain) else 0
+    commas = {
+        number
+        for number, each in odd.items()
+        if each.fraction >= least and each.share(_COMMA) >= _MOST and each.has_commas
+    }
     points = {number for number, each in odd.items() if _any(each.values, _SURELY_POINT)} - commas
     has_commas = decimal == "," or (decimal == "auto" and bool(commas))
     likely = has_commas or (delimiter == ";" and not points and decimal == "auto")

@@ -69,8 +69,9 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
         DataError: it is empty, cannot be decoded, or its rows are of different lengths.
     """
     data, notes = _decoded(path, _read_bytes(path), form.encoding)
+    data, replaced = _without_lone_returns(data)
     table, has_header, more_notes = parse_delimited(path, data, form)
-    return table, has_header, [*notes, *more_notes]
+    return table, has_header, [*notes, *replaced, *more_notes]
 
 
 def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[pa.Table, bool, list[str]]:
@@ -135,7 +136,16 @@ def _first_text(path: Path, form: TextFormat) -> str:
     if len(head) == HEAD and head.count(b"\n") < FIRST_LINES:
         head = _read_bytes(path)
     data, _ = _decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
-    return data.decode("utf-8", "ignore")
+    return _without_lone_returns(data)[0].decode("utf-8", "ignore")
+
+
+def _without_lone_returns(data: bytes) -> tuple[bytes, list[str]]:
+    """Replace carriage returns within lines, which pandas writes without quotes, by spaces; with a note."""
+    count = data.count(b"\r") - data.count(b"\r\n")
+    if not count or 10 * count > data.count(b"\n"):  # they end the lines, as on an old Mac
+        return data, []
+    replaced = re.sub(rb'("[^"]*")|\r(?!\n)', lambda match: match[1] or b" ", data)
+    return replaced, ["carriage returns within lines are read as spaces"] if replaced != data else []
 
 
 def _head(data: bytes, is_cut: bool = False) -> bytes:

@@ -38,8 +38,8 @@ Missing = Literal["auto", "skip", "median"]
 
 MANY = 1000
 """Maximum number of categories of a text column that is chosen by name."""
-SHOWN = 30
-"""Most names of columns in a line."""
+SHOWN, STRAY_LINES = 30, 10
+"""Most names of columns in a line, and lines about words among the numbers of a column each."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -178,8 +178,8 @@ def read_columns(
             raise _too_large(where, column.name)
         source = table if column.categories is None else written
         features.append(_entries(source[column.name], column, where))
-        if column.categories is None:
-            losses += _stray_words(column.name, strays.get(column.name, {}))
+    numeric = {column.name for column in columns if column.categories is None}
+    losses += _stray_words({name: words for name, words in strays.items() if name in numeric})
     losses += _check_range(columns, features, where, refuse=like is None)
     if like is None:
         losses += doubtful_numbers(columns, features, rows_are_samples)
@@ -250,7 +250,8 @@ def _choose_columns(
         losses.append(f"columns of whole numbers beyond 2^53, which float64 would round, ignored: {_quote(rounded)}")
     if not_numeric and (chosen is not None or not columns):
         also = "".join(f"; {loss}" for loss in losses[1:])
-        raise DataError(f"{where}: no numbers in {_quote(not_numeric)}; choose columns by x, and labels by y{also}")
+        advice = "aekit does not embed text" if chosen is None else "choose columns by x, and labels by y"
+        raise DataError(f"{where}: no numbers in {_quote(not_numeric)}; {advice}{also}")
     notes = [f"an entry of 0 or 1 for each category in {_quote(encoded)}"] if encoded else []
     return tuple(columns), notes, losses
 
@@ -302,13 +303,15 @@ def _entries(column: pa.ChunkedArray, described: Column, where: str) -> np.ndarr
     return tables.to_floats(column)
 
 
-def _stray_words(name: str, strays: dict[str, int]) -> list[str]:
-    if not strays:
-        return []
-    shown = [f"{word!r} (row {row})" for word, row in list(strays.items())[:3]]
-    more = f" and {len(strays) - 3} other words" if len(strays) > 3 else ""
-    verb = "is a missing value" if len(strays) == 1 else "are missing values"
-    return [f"{', '.join(shown)}{more} among the numbers of {name!r} {verb}"]
+def _stray_words(strays: dict[str, dict[str, int]]) -> list[str]:
+    lines = []
+    for name, words in list(strays.items())[:STRAY_LINES]:
+        shown = [f"{word!r} (row {row})" for word, row in list(words.items())[:3]]
+        more = f" and {len(words) - 3} other words" if len(words) > 3 else ""
+        verb = "is a missing value" if len(words) == 1 else "are missing values"
+        lines.append(f"{', '.join(shown)}{more} among the numbers of {name!r} {verb}")
+    more = len(strays) - STRAY_LINES
+    return lines + ([f"words among the numbers of {more} more columns are missing values, too"] if more > 0 else [])
 
 
 def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where: str, *, refuse: bool) -> list[str]:

@@ -154,6 +154,12 @@ def test_a_table_with_times_says_how_windows_are_cut(tmp_path: Path) -> None:
     assert source.spec.kind == "vector" and "recordings:m.csv cuts windows of rows" in "; ".join(source.notes)
 
 
+def test_a_column_alone_says_how_windows_are_cut(tmp_path: Path) -> None:
+    (tmp_path / "level.csv").write_text("level\n" + "".join(f"{np.sin(step):.6f}\n" for step in range(300)))
+    source = open_data(tmp_path / "level.csv")
+    assert source.spec.shape == (1,) and "recordings:level.csv cuts windows of rows" in "; ".join(source.notes)
+
+
 def test_scores_are_drawn_in_the_course_of_time(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         machine(tmp_path / name, 400)
