@@ -30,14 +30,14 @@ if TYPE_CHECKING:
         per_channel as per_channel,
         preprocessing_advice as preprocessing_advice,
     )
-    from aekit.data.metadata import Metadata as Metadata
-    from aekit.data.opening import (
+    from aekit.data.in_memory import (
         from_array as from_array,
         open_contents as open_contents,
-        open_data as open_data,
         open_named_arrays as open_named_arrays,
         open_records as open_records,
     )
+    from aekit.data.metadata import Metadata as Metadata
+    from aekit.data.opening import open_data as open_data
     from aekit.data.readers.arrow_files import read_arrow as read_arrow
     from aekit.data.readers.delimited import TextFormat as TextFormat
     from aekit.data.readers.file_tables import MetadataOption as MetadataOption, describe_files as describe_files
@@ -259,7 +259,8 @@ GROUPS = {
         "aekit.data.samples": "Samples",
         "aekit.data.contents": "Contents",
         "aekit.data.metadata": "Metadata",
-        "aekit.data.opening": "open_data open_contents open_named_arrays open_records from_array",
+        "aekit.data.opening": "open_data",
+        "aekit.data.in_memory": "open_contents open_named_arrays open_records from_array",
         "aekit.data.axes": "KindOption Layout infer_axes",
         "aekit.data.reading": "reading hash_content",
         "aekit.data.readers.shards": "list_shards expand_files holds_only",
