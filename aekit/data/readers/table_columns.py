@@ -7,7 +7,6 @@ A trained encoder knows its columns by name, so that another table may have more
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, decide_types, to_texts
 from aekit.data.readers._column_roles import (
-    FEW,
     find_row_names,
     find_splits,
     find_unnamed_label,
@@ -27,19 +25,22 @@ from aekit.data.readers._column_roles import (
     split_column,
 )
 from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
+from aekit.data.readers._feature_columns import (
+    Categories as Categories,
+    choose_columns,
+    find_columns,
+    quote_names,
+    row_names_left_out,
+    unknown_categories,
+)
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
-from aekit.data.readers._times import is_time, to_seconds
+from aekit.data.readers._times import to_seconds
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
 
-Categories = Literal["few", "none"]
 Missing = Literal["auto", "skip", "median"]
 
-MANY = 1000
-"""Maximum number of categories of a text column that is chosen by name."""
-SHOWN = 30
-"""Most names of columns in a line."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -131,8 +132,8 @@ def read_columns(
     excluded |= {n for n in names if n.lower() in exclude}
     candidates = [n for n in names if n not in excluded]
     if like is not None and like.columns:
-        columns = _find_columns(like.columns, chosen, candidates, table, where)
-        losses += _unknown_categories(written, columns)
+        columns = find_columns(like.columns, chosen, candidates, table, where)
+        losses += unknown_categories(written, columns)
     else:
         ignored = sorted(n for n in excluded - {label, ids, split} if n)
         notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
@@ -145,7 +146,7 @@ def read_columns(
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
-            losses += _row_names_left_out({name: kind for name, kind in row_names.items() if name not in index})
+            losses += row_names_left_out({name: kind for name, kind in row_names.items() if name not in index})
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
         if missing == "auto":
@@ -154,7 +155,7 @@ def read_columns(
                 losses.append(
                     "more than half of the rows have missing values, and are used; missing = 'skip' leaves them out"
                 )
-        columns, column_notes, column_losses = _choose_columns(
+        columns, column_notes, column_losses = choose_columns(
             training, chosen, candidates, encoding, missing, where, rounded
         )
         notes, losses = notes + column_notes, losses + column_losses
@@ -170,7 +171,7 @@ def read_columns(
                 )
             )
     as_numbers = [column.name for column in columns if column.categories is None and column.name in number_texts]
-    losses += [f"numbers written as text are read as numbers in {_quote(as_numbers)}"] if as_numbers else []
+    losses += [f"numbers written as text are read as numbers in {quote_names(as_numbers)}"] if as_numbers else []
     notes += spelling if as_numbers else []
     features = []
     for column in columns:
@@ -193,101 +194,11 @@ def read_columns(
     return Tabular(np.column_stack(features), columns, labels, id_list, splits, all_notes, tuple(losses), further)
 
 
-def _row_names_left_out(row_names: dict[str, str]) -> list[str]:
-    if not row_names:
-        return []
-    listed = ", ".join(f"{name!r} ({kind})" for name, kind in row_names.items())
-    return [f"columns that number or name the rows ignored: {listed}; x = [...] uses them"]
-
-
-def _choose_columns(
-    table: pa.Table,
-    chosen: list[str] | None,
-    candidates: list[str],
-    encoding: Categories,
-    missing: str,
-    where: str,
-    too_large: set[str],
-) -> tuple[tuple[Column, ...], list[str], list[str]]:
-    """Return the columns of features, notes on choices, and lines on columns that are left out."""
-    columns, encoded, empty, not_numeric, times, rounded = [], [], [], [], [], []
-    for name in candidates if chosen is None else chosen:
-        column = table[name]
-        if is_time(column):
-            if chosen is None:
-                times.append(name)
-                continue
-            impute_value = None
-            if missing == "median" and not tables.is_empty(column):
-                impute_value = float(np.nanmedian(to_seconds(column, f"{where}: column {name!r}")))
-            columns.append(Column(name, impute_value=impute_value, time=True))
-            continue
-        if tables.is_numeric(column):
-            if chosen is None and column.null_count == len(column):
-                empty.append(name)
-                continue
-            if name in too_large and chosen is None:
-                rounded.append(name)
-                continue
-            impute_value = None
-            if missing == "median" and column.null_count < len(column):
-                impute_value = float(np.nanmedian(tables.to_floats(column)))
-            columns.append(Column(name, impute_value=impute_value))
-            continue
-        values = _categories(column) if encoding == "few" and tables.is_text(column) else []
-        # A column with a different value in nearly every row names the rows.
-        if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else MANY):
-            columns.append(Column(name, tuple(values)))
-            encoded.append(name)
-        elif chosen is None and tables.is_empty(column):
-            empty.append(name)
-        else:
-            not_numeric.append(name)
-    losses = [f"columns without numbers ignored: {_quote(not_numeric)}"] if not_numeric else []
-    losses += [f"empty columns ignored: {_quote(empty)}"] if empty else []
-    losses += [f"columns of dates and times ignored: {_quote(times)}; x = [...] uses them as seconds"] if times else []
-    if rounded:
-        losses.append(f"columns of whole numbers beyond 2^53, which float64 would round, ignored: {_quote(rounded)}")
-    if not_numeric and (chosen is not None or not columns):
-        also = "".join(f"; {loss}" for loss in losses[1:])
-        raise DataError(f"{where}: no numbers in {_quote(not_numeric)}; choose columns by x, and labels by y{also}")
-    notes = [f"an entry of 0 or 1 for each category in {_quote(encoded)}"] if encoded else []
-    return tuple(columns), notes, losses
-
-
 def _too_large(where: str, name: str) -> DataError:
     advice = "subtract the smallest, or divide them"
     return DataError(
         f"{where}: column {name!r} holds whole numbers beyond 2^53 ({EXACT}), which float64 would round; {advice}"
     )
-
-
-def _find_columns(
-    columns: tuple[Column, ...], chosen: list[str] | None, candidates: list[str], table: pa.Table, where: str
-) -> tuple[Column, ...]:
-    """Return the columns of an encoder under the names of a table, matched in order if chosen or if the table has no header."""
-    names = table.column_names
-    in_order = chosen
-    if chosen is None and tables.is_headerless(table) and not {column.name for column in columns} <= set(names):
-        in_order = candidates
-        if len(in_order) != len(columns):
-            row_names = find_row_names(table, candidates)
-            in_order = [name for name in candidates if name not in row_names]
-    if in_order is not None:
-        if len(in_order) != len(columns):
-            expected = ", ".join(column.name for column in columns)
-            raise DataError(f"{where}: {len(in_order)} columns, expected {len(columns)}: {expected}")
-        columns = tuple(replace(column, name=name) for column, name in zip(columns, in_order))
-    for column in columns:
-        if column.name not in names:
-            raise DataError(
-                f"{where}: no column {column.name!r}, expected by the encoder{closest_name(column.name, names)}"
-            )
-        if column.categories is None and not column.time and not tables.is_numeric(table[column.name]):
-            raise DataError(f"{where}: column {column.name!r} does not hold numbers; expected numbers")
-        if column.categories is not None and pa.types.is_nested(table[column.name].type):
-            raise DataError(f"{where}: column {column.name!r} holds lists or records; expected categories")
-    return columns
 
 
 def _entries(column: pa.ChunkedArray, described: Column, where: str) -> np.ndarray:
@@ -325,23 +236,3 @@ def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where:
         features[number] = np.where(huge, np.sign(values) * np.inf, values)
         lines.append(f"{text}; {huge.sum():,} rows cannot be used")
     return lines
-
-
-def _unknown_categories(table: pa.Table, columns: tuple[Column, ...]) -> list[str]:
-    """Return notes on categories of a table that an encoder does not know."""
-    notes = []
-    for column in columns:
-        if column.categories is not None:
-            new = [value for value in _categories(table[column.name]) if value not in column.categories]
-            notes += [f"categories in {column.name!r} unknown to the encoder: {_quote(new[:5])}"] if new else []
-    return notes
-
-
-def _categories(column: pa.ChunkedArray) -> list[str]:
-    """Return the distinct values of a column, sorted, without missing and empty ones."""
-    return sorted({value for value in pc.unique(to_texts(column)).to_pylist() if value not in (None, "")})
-
-
-def _quote(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more
