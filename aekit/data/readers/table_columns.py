@@ -17,12 +17,9 @@ from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, decide_types, to_texts
 from aekit.data.readers._column_roles import (
+    find_roles,
     find_row_names,
-    find_splits,
-    find_unnamed_label,
     further_columns,
-    ids_of_index,
-    split_column,
 )
 from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
 from aekit.data.readers._feature_columns import (
@@ -110,32 +107,16 @@ def read_columns(
     notes, losses = tables.remarks(table), list[str]()
     marked, number_texts, spelling = mark_number_texts(table)
     written, (table, strays, rounded) = table, decide_types(marked)
-    others = [name for name in names if name not in (chosen or [])]
-    known = {column.name for column in like.columns} if like is not None else set[str]()
-    split = split_column(written, [name for name in others if name not in known and name != y])
-    notes += [f"column {split!r} holds the splits"] if split and split.strip().lower() != "split" else []
-    splits, split, loss = find_splits(written, split, where, chosen is not None)
-    losses += loss
-    ids = tables.find_column(others, ["id"])
-    index, index_ids, loss = ids_of_index(written, {*(chosen or []), y}) if ids is None else ([], None, [])
-    losses += loss
-    notes += ["the index of the table names the samples"] if index_ids else []
-    if {"x", "z"} <= {name.strip().lower() for name in names}:
-        default_labels = [name for name in default_labels if name != "y"]
-    label = y if y not in ("auto", "none") else tables.find_column(others, default_labels) if y == "auto" else None
-    notes += [f"column {label!r} is the label"] if label else []
-    if y == "auto" and label is None and chosen is None:
-        label, note = find_unnamed_label(table, [n for n in names if n not in (ids, split)], splits, like)
-        notes += note
-    # A second column of labels among the features would leak the labels of the evaluation.
-    excluded = {label, ids, split} | ({n for n in names if n.strip().lower() in default_labels} if label else set())
-    excluded |= {n for n in names if n.lower() in exclude}
-    candidates = [n for n in names if n not in excluded]
+    roles = find_roles(written, table, where, chosen=chosen, y=y, default_labels=default_labels, like=like)
+    label, splits = roles.label, roles.splits
+    notes, losses = notes + roles.notes, losses + roles.losses
+    excluded = roles.label_like | {name for name in names if name.lower() in exclude}
+    candidates = [name for name in names if name not in excluded and name not in roles.named]
     if like is not None and like.columns:
         columns = find_columns(like.columns, chosen, candidates, table, where)
         losses += unknown_categories(written, columns)
     else:
-        ignored = sorted(n for n in excluded - {label, ids, split} if n)
+        ignored = sorted(excluded - roles.named)
         notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
         training = (
             table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
@@ -146,7 +127,7 @@ def read_columns(
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
-            losses += row_names_left_out({name: kind for name, kind in row_names.items() if name not in index})
+            losses += row_names_left_out({name: kind for name, kind in row_names.items() if name not in roles.index})
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
         if missing == "auto":
@@ -187,9 +168,9 @@ def read_columns(
         notes += constant_columns(columns, features)
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
-    id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (index_ids, [])
+    id_list, id_lines = tables.to_ids(written[roles.ids], roles.ids) if roles.ids else (roles.index_ids, [])
     losses += id_lines
-    further = further_columns(written, table, {column.name for column in columns}, (label, ids, split))
+    further = further_columns(written, table, {column.name for column in columns}, (label, roles.ids, roles.split))
     all_notes = "; ".join(notes)
     return Tabular(np.column_stack(features), columns, labels, id_list, splits, all_notes, tuple(losses), further)
 
