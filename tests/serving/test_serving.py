@@ -311,7 +311,7 @@ class Upload:
         await self.ends.wait()
 
 
-async def receive(uploads: _Uploads, upload: Upload) -> int:
+async def receive(uploads: Uploads, upload: Upload) -> int:
     async with uploads.receive(upload) as content:  # type: ignore[arg-type]
         return len(content)
 
