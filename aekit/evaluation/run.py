@@ -153,21 +153,22 @@ def evaluate(
         if not (provenance and kinds) and str(pretrained) not in (AUTO, NONE):
             notes.append(f"not compared with {pretrained}, as there are no baselines")
         rows, inner = compact(split)
+        evaluated = vectors[rows]
         queue = EvaluatorQueue(selected, None if targets is None else targets.values[rows], inner, processes)
         context = EvaluationContext(rows, inner, targets, provenance, seed, queue, notes, progress)
         measured = Measured()
 
         def subjects() -> Iterator[Baseline | Subject]:
             """Yield the encoder first, whose evaluators then run beside the checks."""
-            yield Subject(ENCODER, vectors[rows])
+            yield Subject(ENCODER, evaluated)
             if checks:
-                measured.checks |= run_checks(context, vectors[rows], stored, other_encoders)
+                measured.checks |= run_checks(context, evaluated, stored, other_encoders)
             for name, other in other_encoders.items():
                 yield Subject(name, other[rows])
             if provenance and kinds:
                 yield from baseline_subjects(context, provenance, vectors.shape[1], kinds, str(pretrained))
 
-        evaluate_subjects(context, subjects(), vectors[rows], measured)
+        evaluate_subjects(context, subjects(), evaluated, measured)
     if run is not None and provenance:
         reconstructions = evaluate_run(context, provenance, run, baselines=bool(kinds))
         for subject, result in reconstructions.items():
