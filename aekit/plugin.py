@@ -1,8 +1,10 @@
 """The plugin API: everything that a plugin imports from aekit.
 
-The contracts are `Variant`, `Pretext`, `Backbone`, `Source`, `Index`, an evaluator's `Result`, `Metric` and `Split`, and
-`Entry` and `hookimpl` to register plugins. The other names are building blocks of the built-in plugins. Layers and tasks
-that plugins share are in `aekit.nn` and `aekit.objectives`. Other modules may change without notice.
+A plugin needs few of these names. `Entry`, `hookimpl` and `Field` register it and declare its options; its class derives
+from `Variant`, `Pretext`, `Backbone`, `Source` or `Index`, and an evaluator is a function that returns a `Result`. All
+other names are building blocks, which `GROUPS` lists by the kind of plugin that they are for.
+
+Layers and tasks that plugins share are in `aekit.nn` and `aekit.objectives`. Other modules may change without notice.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ if TYPE_CHECKING:
         per_channel as per_channel,
         preprocessing_advice as preprocessing_advice,
     )
-    from aekit.data.metadata import Metadata as Metadata
-    from aekit.data.opening import (
+    from aekit.data.in_memory import (
         from_array as from_array,
         open_contents as open_contents,
-        open_data as open_data,
         open_named_arrays as open_named_arrays,
         open_records as open_records,
     )
+    from aekit.data.metadata import Metadata as Metadata
+    from aekit.data.opening import open_data as open_data
     from aekit.data.readers.arrow_files import read_arrow as read_arrow
     from aekit.data.readers.delimited import TextFormat as TextFormat
     from aekit.data.readers.file_tables import MetadataOption as MetadataOption, describe_files as describe_files
@@ -107,7 +109,6 @@ if TYPE_CHECKING:
         has_samples as has_samples,
         image_columns as image_columns,
         parquet_schema as parquet_schema,
-        read_records as read_records,
     )
     from aekit.data.readers.resizing import ResizingOptions as ResizingOptions
     from aekit.data.readers.saved_datasets import (
@@ -138,9 +139,7 @@ if TYPE_CHECKING:
     from aekit.data.readers.table_folders import parts_in as parts_in, read_parts as read_parts
     from aekit.data.readers.tables import (
         LABEL_COLUMNS as LABEL_COLUMNS,
-        PATH_COLUMNS as PATH_COLUMNS,
         TABLE_ENDINGS as TABLE_ENDINGS,
-        column_names as column_names,
         find_column as find_column,
         read_table as read_table,
         to_labels as to_labels,
@@ -232,86 +231,111 @@ if TYPE_CHECKING:
     from aekit.registry.hookspecs import API_VERSION as API_VERSION, Entry as Entry, hookimpl as hookimpl
     from aekit.registry.options import Field as Field
 
-# Resolved on first use, so that a hook module does not import torch.
-_HOMES = {
-    "aekit.data.axes": "KindOption Layout infer_axes",
-    "aekit.data.contents": "Contents",
-    "aekit.data.examples": "encoded_images image_table images video write_mnist write_recording write_series",
-    "aekit.data.framing": "Framing per_channel preprocessing_advice",
-    "aekit.data.metadata": "Metadata",
-    "aekit.data.opening": "from_array open_contents open_data open_named_arrays open_records",
-    "aekit.data.readers.arrow_files": "read_arrow",
-    "aekit.data.readers.delimited": "TextFormat",
-    "aekit.data.readers.file_tables": "MetadataOption describe_files",
-    "aekit.data.readers.folders": "contains_files",
-    "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
-    "aekit.data.readers.image_headers": (
-        "BadImage HeaderSurprises IMAGE_ENDINGS MAX_MEGAPIXELS all_headers choose_spec describe_losses draw_files"
-    ),
-    "aekit.data.readers.image_lists": "Listing MasksOption list_folder list_images lists_images",
-    "aekit.data.readers.images": "ImageItems for_each_full_size read_images read_windows",
-    "aekit.data.readers.json_lines": "read_json_lines",
-    "aekit.data.readers.matlab_files": "matlab_variables",
-    "aekit.data.readers.named_arrays": "ArrayOptions densify read_named_arrays",
-    "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",
-    "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
-    "aekit.data.readers.patches": "window_corners",
-    "aekit.data.readers.record_rows": "LanceRecords ParquetRecords TableRecords",
-    "aekit.data.readers.recordings": (
-        "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings"
-    ),
-    "aekit.data.readers.records": "ColumnOptions RecordOptions has_samples image_columns parquet_schema read_records",
-    "aekit.data.readers.resizing": "ResizingOptions",
-    "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
-    "aekit.data.readers.series": "GapOptions SeriesOptions SeriesSource find_parts holds_series looks_like_ucr",
-    "aekit.data.readers.shards": "expand_files holds_only list_shards",
-    "aekit.data.readers.streamed_datasets": "StreamedRecords",
-    "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
-    "aekit.data.readers.table_folders": "parts_in read_parts",
-    "aekit.data.readers.tables": (
-        "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column read_table to_labels"
-    ),
-    "aekit.data.readers.tar_shards": "read_tar_shards",
-    "aekit.data.readers.video": "VIDEO_ENDINGS Video VideoReader",
-    "aekit.data.readers.windows": "WindowCutter",
-    "aekit.data.reading": "hash_content reading",
-    "aekit.data.resampling": "resample",
-    "aekit.data.samples": "Samples",
-    "aekit.data.source": "ArraySource RowIds Source",
-    "aekit.data.spec": "Column Kind Resize SampleSpec",
-    "aekit.encoder.backbone": "Backbone ModuleBackbone TiedLayer",
-    "aekit.encoder.encoder": "Encoder temporary_seed",
-    "aekit.encoder.eval_mode": "eval_mode",
-    "aekit.encoder.preprocessing": "Preprocess",
-    "aekit.encoder.pretrained": "cached_repositories",
-    "aekit.errors": "AekitError DataError IdentityError RecipeError closest_name importing",
-    "aekit.evaluation.clusterers": "CLUSTER_COUNTS fit_hdbscan fit_kmeans silhouettes",
-    "aekit.evaluation.linear.draws": "draws_at_once fit_draws",
-    "aekit.evaluation.linear.probe": "SEARCH_TOLERANCE fit_logistic",
-    "aekit.evaluation.linear.ridge": "fit_ridge",
-    "aekit.evaluation.metrics.classification": "confusion_matrix majority_class_accuracy per_class_metrics",
-    "aekit.evaluation.metrics.clustering": "MAX_CHOOSING_ROWS choose_cluster_count evaluate_clusters",
-    "aekit.evaluation.metrics.detection": "ANOMALY_NAMES average_precisions mean_detection_metrics",
-    "aekit.evaluation.metrics.intervals": "bootstrap",
-    "aekit.evaluation.metrics.outlier_scores": "OUTLIER_SCORES outlier_scores",
-    "aekit.evaluation.model_selection": "assign_folds select_setting",
-    "aekit.evaluation.neighbors": "nearest_neighbors rank_neighbors",
-    "aekit.evaluation.results": "Metric Result Split",
-    "aekit.evaluation.splits": "sample_per_class stratified_sample",
-    "aekit.index.databases": "DatabaseIndex GRAPH_COUNT GraphOptions",
-    "aekit.index.engine": "BatchFactory Index Similarity",
-    "aekit.index.faiss_files": "FAISS_PARTS check_faiss_index",
-    "aekit.index.openblas": "import_with_better_core",
-    "aekit.io.atomic": "file_sha256",
-    "aekit.io.memory": "check_memory",
-    "aekit.io.threads": "usable_cores",
-    "aekit.io.weights": "load_error read_weights state_dict_differences",
-    "aekit.nn.gather": "batch_mean batch_sum gather own_rows",
-    "aekit.objectives.base": "Batch Objective Pretext Step Variant",
-    "aekit.objectives.restoration": "RestorationTask",
-    "aekit.registry.hookspecs": "API_VERSION Entry hookimpl",
-    "aekit.registry.options": "Field",
+
+GROUPS = {
+    "Registration": {
+        "aekit.registry.hookspecs": "Entry hookimpl API_VERSION",
+        "aekit.registry.options": "Field",
+        "aekit.errors": "AekitError DataError IdentityError RecipeError closest_name importing",
+    },
+    "Variants and pretext tasks": {
+        "aekit.objectives.base": "Variant Pretext Objective Step Batch",
+        "aekit.objectives.restoration": "RestorationTask",
+        "aekit.nn.gather": "gather own_rows batch_mean batch_sum",
+    },
+    "Backbones": {
+        "aekit.encoder.backbone": "Backbone ModuleBackbone TiedLayer",
+        "aekit.encoder.encoder": "Encoder temporary_seed",
+        "aekit.encoder.eval_mode": "eval_mode",
+        "aekit.encoder.preprocessing": "Preprocess",
+        "aekit.data.framing": "Framing per_channel preprocessing_advice",
+        "aekit.encoder.pretrained": "cached_repositories",
+        "aekit.io.weights": "read_weights load_error state_dict_differences",
+        "aekit.io.atomic": "file_sha256",
+    },
+    "Sources": {
+        "aekit.data.source": "Source ArraySource RowIds",
+        "aekit.data.spec": "SampleSpec Kind Column Resize",
+        "aekit.data.samples": "Samples",
+        "aekit.data.contents": "Contents",
+        "aekit.data.metadata": "Metadata",
+        "aekit.data.opening": "open_data",
+        "aekit.data.in_memory": "open_contents open_named_arrays open_records from_array",
+        "aekit.data.axes": "KindOption Layout infer_axes",
+        "aekit.data.reading": "reading hash_content",
+        "aekit.data.readers.shards": "list_shards expand_files holds_only",
+        "aekit.data.readers.file_tables": "MetadataOption describe_files",
+        "aekit.io.memory": "check_memory",
+        "aekit.io.threads": "usable_cores",
+    },
+    "Sources of images": {
+        "aekit.data.readers.image_lists": "Listing MasksOption list_images list_folder lists_images",
+        "aekit.data.readers.folders": "contains_files",
+        "aekit.data.readers.image_headers": (
+            "IMAGE_ENDINGS MAX_MEGAPIXELS BadImage HeaderSurprises all_headers choose_spec describe_losses draw_files"
+        ),
+        "aekit.data.readers.images": "ImageItems read_images read_windows for_each_full_size",
+        "aekit.data.readers.patches": "window_corners",
+        "aekit.data.readers.resizing": "ResizingOptions",
+        "aekit.data.resampling": "resample",
+        "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
+        "aekit.data.readers.tar_shards": "read_tar_shards",
+    },
+    "Sources of series, recordings and video": {
+        "aekit.data.readers.series": "SeriesSource SeriesOptions GapOptions find_parts holds_series looks_like_ucr",
+        "aekit.data.readers.recordings": (
+            "Recording RECORDING_ENDINGS SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings"
+        ),
+        "aekit.data.readers.video": "Video VideoReader VIDEO_ENDINGS",
+        "aekit.data.readers.windows": "WindowCutter",
+    },
+    "Sources of tables, records and arrays": {
+        "aekit.data.readers.tables": "LABEL_COLUMNS TABLE_ENDINGS find_column read_table to_labels",
+        "aekit.data.readers.table_columns": "Tabular Categories Missing read_columns",
+        "aekit.data.readers.table_folders": "parts_in read_parts",
+        "aekit.data.readers.delimited": "TextFormat",
+        "aekit.data.readers.records": "RecordOptions ColumnOptions has_samples image_columns parquet_schema",
+        "aekit.data.readers.record_rows": "TableRecords ParquetRecords LanceRecords",
+        "aekit.data.readers.streamed_datasets": "StreamedRecords",
+        "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
+        "aekit.data.readers.arrow_files": "read_arrow",
+        "aekit.data.readers.json_lines": "read_json_lines",
+        "aekit.data.readers.named_arrays": "ArrayOptions densify read_named_arrays",
+        "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",
+        "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
+        "aekit.data.readers.matlab_files": "matlab_variables",
+    },
+    "Indexes": {
+        "aekit.index.engine": "Index BatchFactory Similarity",
+        "aekit.index.databases": "DatabaseIndex GraphOptions GRAPH_COUNT",
+        "aekit.index.faiss_files": "FAISS_PARTS check_faiss_index",
+        "aekit.index.openblas": "import_with_better_core",
+    },
+    "Evaluators": {
+        "aekit.evaluation.results": "Result Metric Split",
+        "aekit.evaluation.metrics.intervals": "bootstrap",
+        "aekit.evaluation.splits": "sample_per_class stratified_sample",
+        "aekit.evaluation.model_selection": "assign_folds select_setting",
+        "aekit.evaluation.metrics.classification": "confusion_matrix majority_class_accuracy per_class_metrics",
+        "aekit.evaluation.linear.probe": "SEARCH_TOLERANCE fit_logistic",
+        "aekit.evaluation.linear.ridge": "fit_ridge",
+        "aekit.evaluation.linear.draws": "draws_at_once fit_draws",
+        "aekit.evaluation.neighbors": "nearest_neighbors rank_neighbors",
+        "aekit.evaluation.clusterers": "CLUSTER_COUNTS fit_hdbscan fit_kmeans silhouettes",
+        "aekit.evaluation.metrics.clustering": "MAX_CHOOSING_ROWS choose_cluster_count evaluate_clusters",
+        "aekit.evaluation.metrics.detection": "ANOMALY_NAMES average_precisions mean_detection_metrics",
+        "aekit.evaluation.metrics.outlier_scores": "OUTLIER_SCORES outlier_scores",
+    },
+    "Examples": {
+        "aekit.data.examples": "images encoded_images image_table video write_mnist write_recording write_series",
+    },
 }
+"""Kind of plugin -> module -> the names that it defines, separated by spaces; the contract comes first.
+
+They are resolved on first use, so that a hook module does not import torch.
+"""
+
+_HOMES = {home: names for homes in GROUPS.values() for home, names in homes.items()}
 
 if not TYPE_CHECKING:
     __getattr__, __all__ = lazy_exports(__name__, _HOMES)

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from tables import prose
 
 from aekit.cli import group
-from aekit.plugin import _HOMES, API_VERSION
+from aekit.plugin import API_VERSION, GROUPS
 from aekit.registry.discovery import Plugin, registry
 
 if TYPE_CHECKING:
@@ -45,28 +45,20 @@ WRITTEN = {
     "evaluator": "`aekit evaluate EMBEDDINGS --evaluator NAME`, and options with `--set NAME.OPTION=VALUE`",
 }
 """Kind of plugin -> how a command line names one."""
-CONTRACTS = {
-    "Objectives": "Variant Pretext RestorationTask Objective Step Batch",
-    "Backbones": "Backbone Encoder Preprocess",
-    "Sources": "Source ArraySource SampleSpec Column",
-    "Indexes": "Index",
-    "Evaluators": "Result Metric Split",
-    "Registration": "Entry hookimpl Field API_VERSION",
-    "Errors": "AekitError DataError IdentityError RecipeError",
+PLUGIN_API = {
+    "Registration": "Register a plugin, declare its options, and raise errors that a user can act on.",
+    "Variants and pretext tasks": "Derive from `Variant` or `Pretext`. `gather` and the functions after it make a loss the same "
+    "in one process and in several.",
+    "Backbones": "Derive from `Backbone`, or wrap a network of torch in a `ModuleBackbone`.",
+    "Sources": "Derive from `Source`, or read your format into arrays, records or `Contents`, which aekit opens.",
+    "Sources of images": "List image files, choose the size at which they are read, and decode them.",
+    "Sources of series, recordings and video": "Read recordings and cut them into windows.",
+    "Sources of tables, records and arrays": "Read rows, columns and named arrays, and tell labels from features.",
+    "Indexes": "Derive from `Index`, or from `DatabaseIndex` if a database keeps the vectors.",
+    "Evaluators": "Return a `Result`, which holds each `Metric`; fit and measure on the parts of a `Split`.",
+    "Examples": "Write small data sets, with which tests and the conformance kit try a source.",
 }
-"""Section of the plugin API -> its names, in order."""
-BUILDING_BLOCKS = {
-    "data": "Data and readers",
-    "encoder": "Encoders",
-    "index": "Search",
-    "evaluation": "Evaluation",
-    "objectives": "Training",
-    "io": "Files",
-    "nn": "Several processes",
-    "registry": "Registry",
-    "errors": "Names",
-}
-"""Layer of aekit -> the section of the plugin API with its building blocks."""
+"""Group of the plugin API -> what a plugin does with its names."""
 NOT_DOCUMENTED = {
     "Field": "pydantic's `Field`: it gives an option its range and description, as in\n"
     '`level: Annotated[float, Field(gt=0, description="standard deviation of the noise")] = 0.1`.',
@@ -136,23 +128,17 @@ def command_page() -> str:
 
 
 def plugin_api_page() -> str:
-    """Return the page of `aekit.plugin`: contracts first, then building blocks by layer."""
-    sections = {title: names.split() for title, names in CONTRACTS.items()}
-    contract_names = {name for names in sections.values() for name in names}
-    blocks: dict[str, list[str]] = {}
-    for module, names in _HOMES.items():
-        title = BUILDING_BLOCKS[module.split(".")[1]]
-        blocks.setdefault(title, []).extend(sorted(set(names.split()) - contract_names))
+    """Return the page of `aekit.plugin`: its names by the kind of plugin that needs them."""
     intro = (
         "A plugin imports from `aekit.plugin`, `aekit.nn` (mathematics and layers) and `aekit.objectives` (losses and "
-        "tasks), and from no other module of aekit. [Writing a plugin](../how-to/plugin.md) explains how these fit together."
+        "tasks), and from no other module of aekit. [Writing a plugin](../how-to/plugin.md) explains how these fit together.\n\n"
+        "You need few of these names: those of *Registration*, and the first ones of the group for your kind of plugin, which "
+        "are its contract. The others are building blocks; the built-in plugins are made of them."
     )
-    text = ["# Plugin API", intro, "## Contracts"]
-    for heading, names in sections.items():
-        text += [f"### {heading}", *map(_api_entry, names)]
-    text += ["## Building blocks", "The built-in plugins are made of these."]
-    for heading, names in blocks.items():
-        text += [f"### {heading}", *map(_api_entry, names)] if names else []
+    text = ["# Plugin API", intro]
+    for title, homes in GROUPS.items():
+        names = [name for exported in homes.values() for name in exported.split()]
+        text += [f"## {title}", PLUGIN_API[title], *map(_api_entry, names)]
     return "\n\n".join(text) + "\n"
 
 
@@ -186,8 +172,8 @@ def outside_links(markdown: str, place: str) -> str:
 
 def _api_entry(name: str) -> str:
     if name in NOT_DOCUMENTED:
-        return f"#### `aekit.plugin.{name}`\n\n{NOT_DOCUMENTED[name]}"
-    options = "    options:\n      heading_level: 4\n      show_if_no_docstring: true\n      members: true"
+        return f"### `aekit.plugin.{name}`\n\n{NOT_DOCUMENTED[name]}"
+    options = "    options:\n      heading_level: 3\n      show_if_no_docstring: true\n      members: true"
     return f"::: aekit.plugin.{name}\n{options}"
 
 

@@ -42,7 +42,7 @@ def test_every_public_name_is_in_the_reference_once() -> None:
 
 
 def test_every_name_of_the_plugin_api_is_in_its_reference_once(pages: dict[str, str]) -> None:
-    names = re.findall(r"^(?:::: |#### `)aekit\.plugin\.(\w+)`?$", pages["reference/plugin.md"], re.M)
+    names = re.findall(r"^(?:::: |### `)aekit\.plugin\.(\w+)`?$", pages["reference/plugin.md"], re.M)
     assert sorted(names) == sorted(aekit.plugin.__all__)
 
 

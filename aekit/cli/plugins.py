@@ -150,7 +150,7 @@ def find(name: str, kind: str | None = None) -> Plugin:
 
 def _shadowed_commands() -> list[str]:
     """Describe commands of plugins that cannot be called, because another command has their name."""
-    from aekit.cli import COMMANDS
+    from aekit.cli._group import COMMANDS
 
     commands = registry().by_kind("command")
     names = [plugin.name for plugin in commands]

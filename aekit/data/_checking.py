@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from aekit.data.readers._doubtful_numbers import doubtful_entries
 from aekit.data.source import RowIds, Source, TextIds
 from aekit.data.spec import SampleSpec
@@ -46,6 +44,4 @@ def check_source(source: Source, text: str, like: SampleSpec | None, plugin: str
 
 
 def _fits(spec: SampleSpec, like: SampleSpec) -> bool:
-    # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
-    floats = np.dtype(spec.dtype).kind == np.dtype(like.dtype).kind == "f"
-    return (spec.kind, spec.shape) == (like.kind, like.shape) and (floats or spec.dtype == like.dtype)
+    return (spec.kind, spec.shape) == (like.kind, like.shape) and like.takes_dtype(spec.dtype)

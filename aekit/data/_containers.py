@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from aekit.data._items import (
     read_loader,
     to_numpy,
 )
-from aekit.data.contents import Contents, ImagesOnDemand
+from aekit.data._lists import is_image, read_image_objects, read_iterator, read_list
+from aekit.data.contents import Contents
 from aekit.data.labels import align_labels, check_label_count, ids_in_index, names_in_index, to_label_array
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.named_arrays import LazyArrays, densify
@@ -48,62 +48,11 @@ def unwrap(data: Any) -> Contents | None:
     Raises:
         DataError: it holds no samples, or samples of different kinds or shapes, or more than fits in memory.
     """
-    if isinstance(data, Image.Image):
-        return _images([data])
     if (contents := unwrap_foreign(data)) is not None:
         return contents
-    if isinstance(data, (bytes, bytearray)):
-        return Contents([bytes(data)], place="the image")
-    if _is_sparse(data):
-        array, note = densify(data, "the data")
-        return Contents(array, notes=(note,))
-    if is_of_module(data, "datasets"):
-        return _hugging_face(data)
-    if is_of_module(data, "pandas", "Series"):
-        return _series(data)
-    if isinstance(data, DataLoader):
-        return read_loader(data)
-    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        return read_dataset(data)
-    if isinstance(data, Mapping):
-        return _mapping(data)
-    if isinstance(data, tuple) and _is_pair(data):
-        return _pair(*data)
-    if isinstance(data, (list, tuple)):
-        return _sequence(data)
-    if isinstance(data, (set, frozenset)):
-        raise DataError(f"data of type {type(data).__name__}: it has no order; pass a list")
-    if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
-        fields = {name: data[name] for name in data.dtype.names}
-        wide = [name for name, field in fields.items() if field.ndim > 1]
-        if wide:
-            return _mapping({("x" if wide == [name] else name): field for name, field in fields.items()})
-        return Contents(pa.table({name: _plain(field) for name, field in fields.items()}), place="the structured array")
-    if isinstance(data, np.ndarray) and data.ndim == 1 and data.dtype.kind in "OU" and len(data):
-        # Arrays of paths, images or arrays; other objects are refused as lists of them are.
-        return _sequence(data.tolist())
-    if isinstance(data, (pa.Array, pa.ChunkedArray)):
-        return Contents(to_array(data, "the column"))
-    if isinstance(data, pa.Table):
-        return _table(data)
-    if is_of_module(data, "pandas", "DataFrame") and _has_images(data):
-        return _mapping(data.to_dict("list"))
-    if hasattr(data, "__arrow_c_stream__"):  # opened as a table first
-        return None
-    if isinstance(data, (str, np.ndarray, torch.Tensor)):
-        return None
-    if hasattr(data, "collect") and hasattr(data, "collect_schema"):
-        raise DataError(f"data of type {type(data).__name__}: pass the table itself, data.collect()")
-    if hasattr(data, "__array__"):
-        return Contents(to_numpy(data, "the data"))
-    if hasattr(data, "to_table"):
-        raise DataError(f"data of type {type(data).__name__}: pass the table itself, data.to_table()")
-    if hasattr(data, "read") and hasattr(data, "seek"):
-        raise DataError(f"data of type {type(data).__name__}: pass the path of the file, or the bytes of an image")
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (type, Iterator, Iterable)):
-        return read_dataset(data)
-    if isinstance(data, Iterable):
-        return _iterate(iter(data), type(data).__name__)
+    for recognizes, read in _CASES:
+        if recognizes(data):
+            return read(data)
     return None
 
 
@@ -119,89 +68,6 @@ def _table(table: pa.Table) -> Contents | None:
 def _has_images(frame: Any) -> bool:
     places = [place for place, kind in enumerate(frame.dtypes) if str(kind) == "object"]
     return len(frame) > 0 and any(isinstance(frame.iloc[0, place], Image.Image) for place in places)
-
-
-def _iterate(items: Iterator[Any], name: str) -> Contents | None:
-    first = next(items, None)
-    if isinstance(first, (str, os.PathLike, bytes, bytearray)):
-        contents = _sequence([first, *items])
-        assert contents is not None  # of paths and bytes
-        return replace(contents, notes=(f"the {name} was read into a list",))
-    return read_iterable(items if first is None else chain([first], items), name)
-
-
-def _sequence(items: Sequence[Any]) -> Contents | None:
-    """Unwrap a list of images, paths, bytes or pairs; return None for a list of arrays or numbers."""
-    if not len(items):
-        raise DataError("an empty list: expected arrays, images or paths")
-    first = items[0]
-    kinds: list[tuple[type | tuple[type, ...], str]] = [
-        (Image.Image, "images"),
-        ((str, os.PathLike), "paths"),
-        ((bytes, bytearray), "bytes"),
-        (Mapping, "dicts"),
-    ]
-    for kind, what in kinds:
-        if isinstance(first, kind):
-            for number, item in enumerate(items):
-                if not isinstance(item, kind):
-                    raise DataError(
-                        f"entry {number} of the list is of type {type(item).__name__}; expected {what}, as entry 0"
-                    )
-            if what == "images":
-                return _images(items)
-            if what == "paths":
-                return _paths([os.fspath(item) for item in items])
-            if what == "bytes":
-                return Contents([bytes(item) for item in items], place="the list")
-            cells = dict(items[0]).values()
-            is_record = all(axes_of(cell) == 0 and not _is_image(cell) for cell in cells)
-            return Contents(_records(items)) if is_record else read_iterable(iter(items), "list")
-    pairs = isinstance(first, tuple) and len(first) == 2 and axes_of(first[0]) > 0 and is_label(first[1])
-    if pairs or (isinstance(first, tuple) and first and isinstance(first[0], Image.Image)):
-        return read_iterable(iter(items), "list")
-    return None
-
-
-def _is_image(value: Any) -> bool:
-    return isinstance(value, Image.Image)
-
-
-def _records(items: Sequence[Mapping[str, Any]]) -> pa.Table:
-    try:
-        return pa.Table.from_pylist(items)
-    except (pa.ArrowException, TypeError) as error:
-        raise DataError(
-            f"a list of dicts whose values differ in type ({next(iter(str(error).splitlines()), '')})"
-        ) from None
-
-
-def _images(images: Sequence[Image.Image]) -> Contents:
-    frames = [row for row, image in enumerate(images) if getattr(image, "n_frames", 1) > 1]
-    losses = (f"{len(frames)} images have several frames, of which the current one is used",) if frames else ()
-    return Contents(ImagesOnDemand(len(images), lambda row: images[row].copy()), losses=losses)
-
-
-def _paths(paths: list[str]) -> Contents:
-    """Unwrap a list of image files."""
-    files = [Path(path).expanduser() for path in paths]
-    others = [path for path in files if path.suffix.lower() not in IMAGE_ENDINGS]
-    if others:
-        if len(files) == 1:
-            raise DataError(f"a list with the path {str(others[0])!r}; pass the path itself")
-        what = "a folder" if others[0].is_dir() else f"a file that ends in {others[0].suffix!r}"
-        raise DataError(
-            f"a list of paths with {what}, {str(others[0])!r}; expected image files; open others one by one"
-        )
-    missing = [path for path in files if not path.is_file()]
-    if len(missing) == len(files):
-        raise DataError(
-            f"none of the {len(files)} files exists, e.g. {str(missing[0])!r}; paths start from {os.getcwd()}"
-        )
-    if repeated := len(paths) - len(set(paths)):
-        twice = next(path for number, path in enumerate(paths) if path in paths[:number])
-        raise DataError(f"{repeated} paths occur more than once in the list, e.g. {twice!r}; ids must be unique")
-    return Contents(files, ids=[Path(path).as_posix() for path in paths], place="the list of paths")
 
 
 def _is_sparse(data: Any) -> bool:
@@ -249,7 +115,7 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
         key for key, value in data.items() if isinstance(value, (list, tuple)) and value and _is_file_or_image(value[0])
     ]
     listed = [key for key in listed if str(key).lower() not in (*LABEL_NAMES, "id", "ids", "split", "splits")]
-    if len(listed) == 1 and (contents := _sequence(list(data[listed[0]]))) is not None:
+    if len(listed) == 1 and (contents := read_list(list(data[listed[0]]))) is not None:
         count = len(data[listed[0]])
         others = {str(key).lower(): value for key, value in data.items() if key != listed[0]}
         label = next((others[name] for name in LABEL_NAMES if name in others), None)
@@ -327,7 +193,7 @@ def _series(data: Any) -> Contents:
     if values and axes_of(values[0]) == 0 and not isinstance(values[0], (str, os.PathLike, Image.Image)):
         advice = "data.to_frame(), or for one row of a table data.to_frame().T"
         raise DataError(f"a Series of single values; pass a DataFrame, whose rows are the samples: {advice}")
-    contents = _sequence(values) or Contents(
+    contents = read_list(values) or Contents(
         stack_rows([to_numpy(value, f"row {row}") for row, value in enumerate(values)])
     )
     names = ids_in_index(data)
@@ -336,3 +202,80 @@ def _series(data: Any) -> Contents:
 
 def _plain(array: np.ndarray) -> pa.Array:
     return pa.array(array.tolist() if array.dtype.kind == "U" else array)
+
+
+def _structured(array: np.ndarray) -> Contents | None:
+    """Unwrap an array of named fields: one of arrays as a dict of arrays, others as a table."""
+    fields = {name: array[name] for name in array.dtype.names or ()}
+    wide = [name for name, field in fields.items() if field.ndim > 1]
+    if wide:
+        return _mapping({("x" if wide == [name] else name): field for name, field in fields.items()})
+    return Contents(pa.table({name: _plain(field) for name, field in fields.items()}), place="the structured array")
+
+
+def _sparse(data: Any) -> Contents:
+    array, note = densify(data, "the data")
+    return Contents(array, notes=(note,))
+
+
+def _of_type(*types: type) -> Callable[[Any], bool]:
+    return lambda data: isinstance(data, types)
+
+
+def _has(*names: str) -> Callable[[Any], bool]:
+    """Recognize objects by their attributes, without an import of the library that they are of."""
+    return lambda data: all(hasattr(data, name) for name in names)
+
+
+def _advise(advice: str) -> Callable[[Any], Contents | None]:
+    """Refuse an object with a line on what to pass instead."""
+
+    def refuse(data: Any) -> Contents | None:
+        raise DataError(f"data of type {type(data).__name__}: {advice}")
+
+    return refuse
+
+
+def _leave(data: Any) -> None:
+    """Leave an object to `aekit.open_data`, which opens paths, arrays and tables itself."""
+
+
+def _is_array_of(kinds: str) -> Callable[[Any], bool]:
+    return lambda data: isinstance(data, np.ndarray) and data.ndim == 1 and data.dtype.kind in kinds and len(data) > 0
+
+
+def _is_indexed(data: Any) -> bool:
+    return _has("__getitem__", "__len__")(data) and not isinstance(data, (type, Iterator, Iterable))
+
+
+_CASES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Contents | None]], ...] = (
+    (is_image, lambda image: read_image_objects([image])),
+    (_of_type(bytes, bytearray), lambda content: Contents([bytes(content)], place="the image")),
+    (_is_sparse, _sparse),
+    (lambda data: is_of_module(data, "datasets"), _hugging_face),
+    (lambda data: is_of_module(data, "pandas", "Series"), _series),
+    (_of_type(DataLoader), read_loader),
+    (lambda data: isinstance(data, Dataset) and not isinstance(data, IterableDataset), read_dataset),
+    (_of_type(Mapping), _mapping),
+    (lambda data: isinstance(data, tuple) and _is_pair(data), lambda pair: _pair(*pair)),
+    (_of_type(list, tuple), read_list),
+    (_of_type(set, frozenset), _advise("it has no order; pass a list")),
+    (lambda data: isinstance(data, np.ndarray) and bool(data.dtype.names) and data.ndim == 1, _structured),
+    # Arrays of paths, images or arrays; other objects are refused as lists of them are.
+    (_is_array_of("OU"), lambda array: read_list(array.tolist())),
+    (_of_type(pa.Array, pa.ChunkedArray), lambda column: Contents(to_array(column, "the column"))),
+    (_of_type(pa.Table), _table),
+    (
+        lambda data: is_of_module(data, "pandas", "DataFrame") and _has_images(data),
+        lambda frame: _mapping(frame.to_dict("list")),
+    ),
+    (_has("__arrow_c_stream__"), _leave),
+    (_of_type(str, np.ndarray, torch.Tensor), _leave),
+    (_has("collect", "collect_schema"), _advise("pass the table itself, data.collect()")),
+    (_has("__array__"), lambda data: Contents(to_numpy(data, "the data"))),
+    (_has("to_table"), _advise("pass the table itself, data.to_table()")),
+    (_has("read", "seek"), _advise("pass the path of the file, or the bytes of an image")),
+    (_is_indexed, read_dataset),
+    (_of_type(Iterable), lambda data: read_iterator(iter(data), type(data).__name__)),
+)
+"""Whether an object is of a kind, and how such objects are read; the first kind that it is of counts."""

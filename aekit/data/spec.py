@@ -171,6 +171,11 @@ class SampleSpec:
         """Number of bytes of one sample."""
         return self.size * np.dtype(self.dtype).itemsize
 
+    def takes_dtype(self, dtype: str) -> bool:
+        """Return whether samples of this dtype have values on the scale of these samples."""
+        # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
+        return dtype == self.dtype or ("float" in dtype and "float" in self.dtype)
+
     def require(self, *kinds: Kind) -> None:
         """Check that samples are of one of these kinds.
 

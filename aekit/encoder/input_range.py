@@ -30,12 +30,11 @@ def check_batch(raw: Any, spec: SampleSpec, preprocess: Preprocess) -> None:
         raise DataError(f"data of type {type(raw).__name__}: {advice}")
     if raw.dim() == len(spec.shape) and tuple(raw.shape) == spec.shape:  # the first alone is known in `torch.export`
         raise DataError("a single sample: expected a batch (B, ...), such as sample[None]")
-    # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
     dtype = "uint8" if raw.dtype == torch.bool else str(raw.dtype).removeprefix("torch.")
-    of_floats = spec.dtype.startswith("float")
-    if tuple(raw.shape[1:]) != spec.shape or (dtype != spec.dtype and not (of_floats and raw.is_floating_point())):
+    if tuple(raw.shape[1:]) != spec.shape or not spec.takes_dtype(dtype):
         shape = "x".join(map(str, raw.shape[1:]))
         raise DataError(f"samples are {spec.kind} {shape} {dtype}, the encoder takes {spec}")
+    of_floats = raw.is_floating_point()
     if not (of_floats and spec.is_visual and preprocess.unit) or raw.is_meta or not raw.numel():
         return
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():

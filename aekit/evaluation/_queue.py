@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -19,7 +19,7 @@ from aekit.evaluation._processes import EvaluatorProcesses
 from aekit.evaluation.results import Result, Split
 from aekit.registry.discovery import SESSION, Plugin, prints_to_stderr
 
-Selected = Mapping[str, tuple[Plugin, dict[str, Any], bool]]
+Selected = dict[str, tuple[Plugin, dict[str, Any], bool]]
 """Name -> plugin, options, and whether the evaluator uses the labels."""
 Outcome = Result | AekitError
 """Result of an evaluator, or the one-line error of one that refuses the data or whose code fails."""

@@ -17,10 +17,11 @@ from aekit.encoder.eval_mode import eval_mode
 from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.inference import Inference
 from aekit.errors import DataError
+from aekit.evaluation._context import EvaluationContext
 from aekit.evaluation._provenance import Provenance
 from aekit.evaluation.metrics.image import psnr_from_mse, squared_errors
 from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.results import Metric, Result, Split
+from aekit.evaluation.results import Metric, Result
 from aekit.evaluation.splits import evenly_spaced
 from aekit.nn.pca import fit_pca
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
@@ -111,36 +112,36 @@ def _result(parts_by_metric: dict[str, list[Tensor]], variance: float, groups: n
     return Result(metrics, scores=scores, chance=0.0)
 
 
-def add_reconstruction(
-    results: dict[str, dict[str, Result]],
-    run: str | Path | Autoencoder,
-    provenance: Provenance,
-    rows: np.ndarray,
-    split: Split,
-    baselines: bool,
-    seed: int,
-    notes: list[str],
-    progress: Progress,
-) -> None:
-    """Add the reconstruction of the test samples if the run has a decoder for samples."""
-    device = provenance.encoder.device
-    autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run, device=device)
-    check_same_encoder(
-        autoencoder.encoder.digest, provenance.encoder.digest, what="the run", maker="the embeddings are"
-    )
+def evaluate_run(
+    context: EvaluationContext, provenance: Provenance, run: str | Path | Autoencoder, *, baselines: bool
+) -> dict[str, Result]:
+    """Return subject -> the reconstruction of the test samples by a run; {} if its decoder does not reconstruct samples.
+
+    Args:
+        context: the evaluation.
+        provenance: source and encoder of the embeddings.
+        run: folder of the run, or its autoencoder.
+        baselines: evaluate PCA too.
+
+    Raises:
+        IdentityError: the run is of another encoder.
+    """
+    encoder = provenance.encoder
+    autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run, device=encoder.device)
+    check_same_encoder(autoencoder.encoder.digest, encoder.digest, what="the run", maker="the embeddings are")
     if not autoencoder.reconstructs_samples:
-        notes.append("no reconstruction: the decoder reconstructs the output of frozen stages rather than samples")
-        return
-    positions = provenance.rows[rows]
-    reconstructions = evaluate_reconstruction(
+        context.notes.append(
+            "no reconstruction: the decoder reconstructs the output of frozen stages rather than samples"
+        )
+        return {}
+    positions = provenance.rows[context.rows]
+    return evaluate_reconstruction(
         autoencoder,
         provenance.source,
-        positions[split.train],
-        positions[split.test],
+        positions[context.split.train],
+        positions[context.split.test],
         baselines=baselines,
-        groups=split.test_groups,
-        seed=seed,
-        progress=progress,
+        groups=context.split.test_groups,
+        seed=context.seed,
+        progress=context.progress,
     )
-    for subject, result in reconstructions.items():
-        results.setdefault(subject, {})[NAME] = result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,20 +13,19 @@ from aekit.data.labels import align_labels
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.pretrained import AUTO, NONE
 from aekit.encoder.vectors import finite_vectors
-from aekit.errors import AekitError, RecipeError, closest_name
+from aekit.errors import RecipeError, closest_name
+from aekit.evaluation._context import EvaluationContext, compact
 from aekit.evaluation._evaluators import select_evaluators
 from aekit.evaluation._processes import evaluator_processes
-from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
+from aekit.evaluation._provenance import align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._queue import EvaluatorQueue
-from aekit.evaluation._reconstruction import add_reconstruction
-from aekit.evaluation._subjects import FEATURES, Subject, baseline_subjects
-from aekit.evaluation.baselines.build import MAX_RAW_DIM, Baseline, BaselineKind, baseline_title, max_baseline_width
-from aekit.evaluation.checks._stability import stability
-from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
-from aekit.evaluation.checks.leakage import find_leakage
+from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_run
+from aekit.evaluation._subjects import Measured, Subject, baseline_subjects, evaluate_subjects
+from aekit.evaluation.baselines.build import MAX_RAW_DIM, Baseline, BaselineKind, max_baseline_width
+from aekit.evaluation.checks._run import run_checks
 from aekit.evaluation.evaluation import Evaluation, Mode
 from aekit.evaluation.labels import Targets, TargetType, make_targets, resolve_labels
-from aekit.evaluation.results import CheckResult, Result, Split
+from aekit.evaluation.results import Split
 from aekit.evaluation.splits import cap_split, make_split, stratified_cap
 from aekit.evaluation.summary import ENCODER
 from aekit.io.device import choose_device
@@ -144,62 +142,37 @@ def evaluate(
     subject_count = 1 + len(other_encoders) + (len(kinds) if stored else 0)
     wide = max(vectors.shape[1], MAX_RAW_DIM if stored and kinds else 0)
     samples = len(split.train) + len(split.validation) + len(split.test)
-    results: dict[str, dict[str, Result]] = {}
-    networks: list[str] = []
-    titles: dict[str, str] = {FEATURES: "the pretrained features"}
-    check_results: dict[str, CheckResult] = {}
-    failed: dict[str, AekitError] = {}
     # The processes import what they need while the encoder is opened.
     with evaluator_processes(samples, wide, len(selected), subject_count, progress.say) as processes:
         provenance = find_provenance(stored, notes) if baselines or checks or run is not None else None
         if provenance and device is not None:
             provenance.encoder.to(choose_device(device, "device"))
-        if provenance and baselines:
+        if provenance and kinds:
             split = cap_split(split, RAW_BYTES // (4 * max_baseline_width(provenance.encoder.spec)), seed)
         notes += training_overlap_notes(stored, provenance)
-        rows, inner = _compact(split)
-        values = None if targets is None else targets.values[rows]
-        compared = provenance if baselines else None
-        if not compared and str(pretrained) not in (AUTO, NONE):
+        if not (provenance and kinds) and str(pretrained) not in (AUTO, NONE):
             notes.append(f"not compared with {pretrained}, as there are no baselines")
-        queue = EvaluatorQueue(selected, values, inner, processes)
+        rows, inner = compact(split)
+        evaluated = vectors[rows]
+        queue = EvaluatorQueue(selected, None if targets is None else targets.values[rows], inner, processes)
+        context = EvaluationContext(rows, inner, targets, provenance, seed, queue, notes, progress)
+        measured = Measured()
 
         def subjects() -> Iterator[Baseline | Subject]:
             """Yield the encoder first, whose evaluators then run beside the checks."""
-            yield Subject(ENCODER, vectors[rows])
+            yield Subject(ENCODER, evaluated)
             if checks:
-                measured = _checks(
-                    vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed, progress, queue
-                )
-                check_results.update(measured)
+                measured.checks |= run_checks(context, evaluated, stored, other_encoders)
             for name, other in other_encoders.items():
                 yield Subject(name, other[rows])
-            if compared:
-                yield from baseline_subjects(
-                    vectors.shape[1], rows, inner, compared, kinds, str(pretrained), seed, notes, progress, queue
-                )
+            if provenance and kinds:
+                yield from baseline_subjects(context, provenance, vectors.shape[1], kinds, str(pretrained))
 
-        for subject, outcomes in queue.run(subjects()):
-            by_evaluator = results.setdefault(subject.name, {})
-            if isinstance(subject, Baseline) and subject.kind == "pretrained":
-                networks.append(subject.name)
-            if isinstance(subject, Baseline) and provenance:
-                titles[subject.name] = baseline_title(subject, provenance.encoder.spec)
-            if checks and isinstance(subject, Baseline) and subject.kind == "pca":
-                check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
-            with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
-                for name, outcome in outcomes:
-                    if isinstance(outcome, AekitError):
-                        failed[name] = outcome
-                        notes.append(f"{name} is left out for {subject.name}: {outcome}")
-                        del selected[name]
-                    else:
-                        by_evaluator[name] = _with_label_names(outcome, targets)
-                    task.advance(note=name)
-            if failed and not selected and not any(results.values()):
-                raise next(iter(failed.values()))
+        evaluate_subjects(context, subjects(), evaluated, measured)
     if run is not None and provenance:
-        add_reconstruction(results, run, provenance, rows, inner, bool(baselines), seed, notes, progress)
+        reconstructions = evaluate_run(context, provenance, run, baselines=bool(kinds))
+        for subject, result in reconstructions.items():
+            measured.results.setdefault(subject, {})[RECONSTRUCTION] = result
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
     if targets is not None and targets.kind == "classes":
         counts["classes"] = len(np.unique(targets.values[rows]))
@@ -208,14 +181,14 @@ def evaluate(
         digest=stored.digest if stored else None,
         counts=counts,
         split=split.origin,
-        results=results,
+        results=measured.results,
         mode=mode,
         notes=notes,
         evaluated_rows=rows[inner.test],
-        compared_with=(*other_encoders, *networks),
-        checks=check_results,
+        compared_with=(*other_encoders, *measured.networks),
+        checks=measured.checks,
         groups=inner.test_groups,
-        titles={subject: titles[subject] for subject in results if subject in titles},
+        titles={subject: title for subject, title in measured.titles.items() if subject in measured.results},
     )
 
 
@@ -271,60 +244,3 @@ def _sampled(
     notes.append(note)
     progress.say(note)
     return sample, "quick"
-
-
-def _checks(
-    vectors: np.ndarray,
-    rows: np.ndarray,
-    split: Split,
-    values: np.ndarray | None,
-    stored: Embeddings | None,
-    provenance: Provenance | None,
-    compared_with: Mapping[str, np.ndarray],
-    seed: int,
-    progress: Progress,
-    queue: EvaluatorQueue,
-) -> dict[str, CheckResult]:
-    """Run the checks on the embeddings at `rows`, those that are in a part of the split."""
-    hashes, ids = None, None
-    if stored is not None:
-        ids = [stored.ids[row] for row in rows.tolist()]
-        hashes = [stored.rows.hashes[row] for row in rows.tolist()]
-        if hashes == ids:
-            hashes = None  # vectors that no encoder made have no hashes of samples
-    labels = values if values is not None and values.ndim == 1 and values.dtype.kind != "f" else None
-    health = embedding_health(vectors, seed=seed)
-    overlaps = {
-        f"neighbors_shared_with_{name}": neighbor_overlap(vectors, other[rows], seed=seed)
-        for name, other in compared_with.items()
-    }
-    results = {"health": replace(health, values={**health.values, **overlaps})}
-    results["leakage"] = find_leakage(vectors, split, sample_hashes=hashes, ids=ids, labels=labels, seed=seed)
-    if provenance is not None:
-        tested = provenance.rows[rows[split.test]]
-        reusable = vectors[split.test] if stored is not None and stored.precision == "fp32" else None
-        results["stability"] = stability(
-            provenance.encoder,
-            provenance.source,
-            tested,
-            vectors=reusable,
-            seed=seed,
-            progress=progress,
-            free_cores=queue.free_cores,
-        )
-    return results
-
-
-def _with_label_names(result: Result, targets: Targets | None) -> Result:
-    """Replace the numbers of several labels per sample by their names in the table."""
-    if targets is None or targets.kind != "multi-label":
-        return result
-    rows = [row | {"label": targets.names[row["label"]]} if "label" in row else row for row in result.table]
-    return replace(result, table=rows)
-
-
-def _compact(split: Split) -> tuple[np.ndarray, Split]:
-    """Return the (M,) rows that are in any part of a split, and the split of these M rows."""
-    rows = np.unique(np.concatenate([split.train, split.validation, split.test]))
-    train, validation, test = (np.searchsorted(rows, part) for part in (split.train, split.validation, split.test))
-    return rows, Split(train, validation, test, split.origin, None if split.groups is None else split.groups[rows])

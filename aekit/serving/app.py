@@ -22,50 +22,36 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from hmac import compare_digest
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aekit.errors import AekitError, DataError, printable
 from aekit.serving.catalog import Catalog
 from aekit.serving.metrics import MeasuredRequests, Metrics
+from aekit.serving.protection import (
+    HEALTH,
+    MAX_BYTES,
+    MAX_BYTES_IN_FLIGHT,
+    Guard,
+    RefusedError,
+    Uploads,
+    check_origin,
+)
 from aekit.serving.reloading import Served
 from aekit.serving.results import POLICY, Results
 from aekit.version import __version__
 
-MAX_BYTES = 20 * 2**20
-"""Most bytes of a request body."""
-MAX_BYTES_IN_FLIGHT = 5 * MAX_BYTES
-"""Most bytes of all request bodies that are being received."""
-BODY_SECONDS = 30.0
-"""Time in which a request body must arrive."""
 MAX_ROWS = 100_000
 """Most rows of a selection."""
 
-_HEADERS = {
-    # The page loads nothing from other origins, runs no inline scripts and cannot be framed.
-    "Content-Security-Policy": (
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-        "frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 _ASSETS = {
     "/": ("aekit.serving", "page.html", "text/html"),
     "/serve.css": ("aekit.serving", "serve.css", "text/css"),
@@ -74,87 +60,6 @@ _ASSETS = {
     "/page.js": ("aekit.visualization", "page.js", "text/javascript"),
     "/map.js": ("aekit.visualization", "map.js", "text/javascript"),
 }
-
-
-COOKIE = "aekit-token"
-HEALTH = "/healthz"
-
-
-class _RefusedError(DataError):
-    """A request that is refused with a status of its own, before it is read to its end."""
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        super().__init__(message)
-
-
-class _Uploads:
-    """Receive request bodies within limits on the size of each, on the bytes of all, and on their time."""
-
-    def __init__(self, max_bytes: int, max_in_flight: int = MAX_BYTES_IN_FLIGHT) -> None:
-        self.max_bytes, self.max_in_flight, self.in_flight = max_bytes, max_in_flight, 0
-
-    @asynccontextmanager
-    async def receive(self, request: Request) -> AsyncIterator[bytes]:
-        """Read the body of a request, and count its bytes until it is answered.
-
-        Raises:
-            DataError: it is too large or too slow, or too many others are being received.
-        """
-        declared = request.headers.get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self.max_bytes:
-            raise self._too_large()
-        parts, size, received = [], 0, 0
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                async for part in request.stream():
-                    size += len(part)
-                    if size > self.max_bytes:
-                        raise self._too_large()
-                    self.in_flight, received = self.in_flight + len(part), received + len(part)
-                    if self.in_flight > self.max_in_flight:
-                        raise _RefusedError(503, "too many uploads at once; try again")
-                    parts.append(part)
-            yield b"".join(parts)
-        except TimeoutError:
-            raise _RefusedError(408, f"the request took more than {BODY_SECONDS:.0f} s to arrive") from None
-        finally:
-            self.in_flight -= received
-
-    def _too_large(self) -> _RefusedError:
-        return _RefusedError(413, f"the request has more than {self.max_bytes:,} bytes: expected at most that")
-
-
-class _Guard:
-    """Add the security headers to every response, and ask for the token where there is one."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self.app, self.token = app, token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        refusal = self._refusal(HTTPConnection(scope)) if scope["type"] == "http" and self.token else None
-        await (refusal or self.app)(scope, receive, send_with_headers)
-
-    def _refusal(self, request: HTTPConnection) -> Response | None:
-        """Return None for a request with the token; a link with it leaves a cookie, which later requests bring along."""
-        authorization = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.url.path == HEALTH or any(
-            compare_digest(text.encode(), self.token.encode())
-            for text in (authorization, request.cookies.get(COOKIE, ""))
-        ):
-            return None
-        if compare_digest(request.query_params.get("token", "").encode(), self.token.encode()):
-            response = RedirectResponse("/", status_code=303)
-            response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
-            return response
-        return JSONResponse({"error": "open the address that aekit serve printed: it has a token"}, status_code=401)
 
 
 def make_app(
@@ -184,14 +89,14 @@ def make_app(
         A Starlette application.
     """
 
-    uploads, served = _Uploads(max_bytes, max_in_flight), Served(catalog, say)
+    uploads, served = Uploads(max_bytes, max_in_flight), Served(catalog, say)
     analyses = results or Results(None)
 
     async def search(request: Request) -> Any:
         k, label = _number(request, "k", 24), request.query_params.get("label") or None
         where = request.query_params.get("where", "").strip()
         if request.method == "POST":
-            _same_origin(request)
+            check_origin(request)
             async with uploads.receive(request) as content:
                 return await run_in_threadpool(served.catalog.neighbors_of_file, content, k, label, where)
         row = _number(request, "row")
@@ -270,7 +175,7 @@ def make_app(
     metrics = Metrics(lambda: len(served.catalog.index), frozenset(route.path for route in routes))
     middleware = [
         Middleware(MeasuredRequests, metrics=metrics),
-        Middleware(_Guard, token=token),
+        Middleware(Guard, token=token),
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
     ]
 
@@ -302,7 +207,7 @@ def _answer(handler: Callable[..., Any]) -> Callable[..., Any]:
         try:
             content = await handler(request)
             return content if isinstance(content, Response) else JSONResponse(content)
-        except _RefusedError as error:
+        except RefusedError as error:
             # The rest of the body is not read, so that the connection cannot be used again.
             return JSONResponse({"error": str(error)}, status_code=error.status, headers={"Connection": "close"})
         except AekitError as error:
@@ -325,19 +230,8 @@ def _number(request: Request, name: str, default: int | None = None) -> int:
         raise DataError(f"{name} = {printable(repr(text))}: expected a whole number") from None
 
 
-def _same_origin(request: Request) -> None:
-    """Refuse requests that other pages make the user's browser send."""
-    origin = request.headers.get("origin")
-    try:
-        same = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    except ValueError:
-        same = False
-    if not same or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise DataError(f"origin {(origin or 'unknown')[:200]!r}: expected a request from this page")
-
-
-async def _rows(request: Request, uploads: _Uploads) -> list[int]:
-    _same_origin(request)
+async def _rows(request: Request, uploads: Uploads) -> list[int]:
+    check_origin(request)
     try:
         async with uploads.receive(request) as content:
             rows = json.loads(content)["rows"]

@@ -19,8 +19,8 @@ from aekit.io.atomic import write_json
 from aekit.io.child_processes import Child, end_children, start_child
 from aekit.io.threads import usable_cores
 from aekit.serving import reloading
-from aekit.serving.app import MAX_BYTES, MAX_BYTES_IN_FLIGHT
 from aekit.serving.catalog import Catalog
+from aekit.serving.protection import MAX_BYTES, MAX_BYTES_IN_FLIGHT
 from aekit.serving.reloading import Served
 from aekit.serving.server import GRACE_SECONDS, MAX_CONNECTIONS, access, announce
 

@@ -66,14 +66,14 @@ class Batches:
         labels = None if labels is None else labels[self.ranks.rank :: self.ranks.size]
         local = positions[self.ranks.rank :: self.ranks.size]
         raw = self.samples.shared_batch(positions)
-        return Batch(raw, labels, targets, self.is_features, len(positions), local)
+        return Batch(raw, labels, targets, self.is_features, total=len(positions), positions=local)
 
     def _streamed(self, positions: Tensor, raw: Tensor) -> Batch:
         """Return the share of this process in a batch, whose samples (B, *shape) were read in their order."""
         labels = None if self.labels is None else self.labels[positions]
         targets = None if self.targets is None else self.targets.batch(positions)
         total = None if self.ranks is None else self.batch_size
-        return Batch(raw, labels, targets, False, total, positions)
+        return Batch(raw, labels, targets, total=total, positions=positions)
 
     @property
     def local_size(self) -> int:

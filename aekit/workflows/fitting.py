@@ -43,12 +43,11 @@ from aekit.training.run_recipe import recipe_and_data, recipe_settings
 from aekit.training.sharding import build_objective, explained_sharding
 from aekit.training.training_data import list_skipped, load_training_samples, resolve_streaming, training_targets
 from aekit.workflows._processes import fit_in_processes
+from aekit.workflows._recipe_evaluation import check_evaluation, evaluate_encoder
 from aekit.workflows._resuming import begin, check_finished_recipe, check_same_data, data_facts, resumes_unfinished
 from aekit.workflows.saved_run import (
     SavedRun,
     UnfinishedWarning,
-    check_evaluation,
-    evaluate_encoder,
     measure,
     missing,
     one_line,

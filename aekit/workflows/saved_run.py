@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from aekit._arguments import checked_arguments
@@ -17,15 +16,11 @@ from aekit.data.opening import open_data, reopen
 from aekit.data.samples import Samples
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
-from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import find_encoder_folder, read_description
-from aekit.encoder.loading import load
 from aekit.encoder.model_card import model_card
-from aekit.encoder.pretrained import AUTO, NONE, open_pretrained
 from aekit.errors import AekitError, AekitWarning, DataError
 from aekit.evaluation.card_record import card_fields
 from aekit.evaluation.checks.training_metrics import training_metrics
-from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.run_results import RESULTS, read_results, write_results
 from aekit.evaluation.saved_predictions import FILE, evaluation_of, load_predictions, save_predictions
 from aekit.io.atomic import folder_lock, write_text
@@ -33,17 +28,15 @@ from aekit.io.device import choose_device
 from aekit.io.manifests import check_files, checksums
 from aekit.io.remote import refuse_remote
 from aekit.io.shell import command_line
-from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
-from aekit.objectives.base import Objective, PretextObjective, Untrained
-from aekit.objectives.saved_pretexts import FOLDER, SHOWN, load_pretext, read_pretext_record
-from aekit.objectives.weighted_sum import WeightedSum
+from aekit.objectives.base import Objective
 from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.registry.discovery import registry
 from aekit.report.run_page import run_page
-from aekit.training.build import find_autoencoder, make_variants
+from aekit.training.build import find_autoencoder
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.training.training_data import load_training_samples, training_targets
+from aekit.workflows._recipe_evaluation import evaluate_encoder
+from aekit.workflows._saved_objective import load_objective
 
 PAGE = "report.html"
 
@@ -242,51 +235,6 @@ def missing(folder: Path, *, report: bool = True) -> list[str]:
     return parts
 
 
-def load_objective(folder: Path, recipe: Recipe, device: torch.device) -> Objective:
-    """Load the trained objective of a run: the encoder, the decoder and the saved pretext tasks."""
-    if not (folder / "decoder" / "decoder.json").is_file():
-        encoder, parts = load(folder, device=device), dict[str, Objective]()
-        if not recipe.trains:
-            return Untrained(encoder).eval()
-    else:
-        built = make_variants(recipe.objective.variants, recipe.options.get("objective", {}), place="objective")
-        variants = {name: variant for name, (variant, _) in built.items()}
-        autoencoder = load_autoencoder(folder, device=device, variants=variants)
-        encoder, parts = autoencoder.encoder, {"autoencoder": autoencoder}
-    for name in recipe.objective.pretexts:
-        plugin = registry().get("pretext", name, required_by="objective.pretexts")
-        for saved in (folder / FOLDER / plugin.name, folder / SHOWN / plugin.name):
-            if (saved / "pretext.json").is_file():
-                pretext = load_pretext(saved, encoder)
-                options = read_pretext_record(saved)["options"]
-                parts[plugin.name] = PretextObjective(encoder, pretext, plugin, options)
-    if not parts:
-        return Untrained(encoder).eval()
-    several = len(recipe.objective.pretexts) + ("autoencoder" in parts) > 1
-    whole = WeightedSum(parts, recipe.objective.weights) if several else next(iter(parts.values()))
-    whole.set_progress(1.0)
-    return whole.to(device).eval()
-
-
-def check_evaluation(source: Source, recipe: Recipe, encoder: Encoder) -> None:
-    """Check before training that the evaluation afterwards is possible.
-
-    Raises:
-        DataError, RecipeError: it is not.
-    """
-    section = recipe.evaluate
-    if section.evaluators and section.baselines and section.pretrained not in (AUTO, NONE):
-        open_pretrained(section.pretrained, encoder.spec, encoder.preprocess, place="evaluate.pretrained")
-    if section.evaluators:
-        from aekit.evaluation.labels import make_targets
-        from aekit.evaluation.run import split_for_targets
-        from aekit.evaluation.splits import groups_from_ids
-
-        labels, _ = make_targets(source.labels, len(source), what="samples", target_type=section.target_type)
-        groups = groups_from_ids(source.ids, section.groups) if section.groups else None
-        split_for_targets(labels, source.splits, len(source), seed=recipe.train.seed, groups=groups)
-
-
 def measure(objective: Objective, samples: Samples, targets: Samples | None) -> dict[str, float]:
     """Compute metrics on training samples; a failure must not lose the trained encoder."""
     try:
@@ -294,41 +242,6 @@ def measure(objective: Objective, samples: Samples, targets: Samples | None) -> 
     except Exception as error:
         warn(f"the metrics on training samples failed: {one_line(error)}", UnfinishedWarning)
         return {}
-
-
-def evaluate_encoder(
-    encoder: Encoder,
-    autoencoder: Autoencoder | None,
-    source: Source,
-    recipe: Recipe,
-    *,
-    progress: Progress = SILENT,
-) -> tuple[Evaluation, np.ndarray | None]:
-    """Run the evaluators that a recipe names.
-
-    Returns:
-        the evaluation, and the (N,) positions of the embeddings in the source, or None if unknown.
-    """
-    from aekit.evaluation.run import evaluate
-    from aekit.evaluation.splits import groups_from_ids
-
-    section = recipe.evaluate
-    embeddings = encoder.embed(source, metadata="none", precision="fp32", progress=progress)
-    evaluation = evaluate(
-        embeddings,
-        evaluators=section.evaluators,
-        baselines=section.baselines,
-        pretrained=section.pretrained,
-        quick=False,
-        groups=groups_from_ids(embeddings.ids, section.groups) if section.groups else None,
-        target_type=section.target_type,
-        run=autoencoder,
-        options=dict(recipe.options.get("evaluate", {})),
-        seed=recipe.train.seed,
-        progress=progress,
-    )
-    origin = embeddings.source()
-    return evaluation, origin[1] if origin else None
 
 
 def one_line(error: Exception) -> str:

@@ -384,7 +384,7 @@ def test_an_error_of_python_where_memory_is_short_is_one_of_memory(
     monkeypatch.setattr("aekit.data.opening.open_data", fail)
     with pytest.raises(SystemError):
         command("data", "sklearn:iris")
-    monkeypatch.setattr("aekit.cli.free_memory", lambda: 2**20)
+    monkeypatch.setattr("aekit.cli._main.free_memory", lambda: 2**20)
     assert command("data", "sklearn:iris").error.startswith("out of memory: 1.0 MiB are free; use less data")
 
 

@@ -19,7 +19,9 @@ import torch
 from PIL import Image
 
 import aekit
-from aekit.data.opening import from_array, infer_axes, open_data, reopen
+from aekit.data.axes import infer_axes
+from aekit.data.in_memory import from_array
+from aekit.data.opening import open_data, reopen
 from aekit.data.readers import image_headers
 from aekit.data.readers._dicom_files import DICOM_ENDINGS
 from aekit.data.reading import hash_content

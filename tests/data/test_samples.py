@@ -187,3 +187,18 @@ def test_rows_of_a_split_and_their_names() -> None:
     assert list(source.ids) == ["train-0", "test-0", "train-1"]
     with pytest.raises(DataError, match="'validation'; available: test, train"):
         source.rows_of("validation")
+
+
+@pytest.mark.parametrize(
+    ("expected", "dtype", "takes"),
+    [
+        ("float32", "float64", True),
+        ("float64", "bfloat16", True),
+        ("uint8", "uint8", True),
+        ("uint8", "uint16", False),
+        ("float32", "uint8", False),
+        ("uint8", "float32", False),
+    ],
+)
+def test_floats_of_every_width_are_on_one_scale(expected: str, dtype: str, takes: bool) -> None:
+    assert SampleSpec("image", (1, 8, 8), expected).takes_dtype(dtype) is takes

@@ -34,7 +34,7 @@ from figures import Figure, record
 from PIL import Image
 
 import aekit
-from aekit.serving.app import MAX_BYTES, MAX_BYTES_IN_FLIGHT
+from aekit.serving.protection import MAX_BYTES, MAX_BYTES_IN_FLIGHT
 from aekit.serving.server import HEADER_SECONDS
 
 CONNECTIONS, K = 200, 12

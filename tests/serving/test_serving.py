@@ -25,8 +25,9 @@ import aekit
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex, open_index
 from aekit.serving import reloading
-from aekit.serving.app import _Uploads, make_app
+from aekit.serving.app import make_app
 from aekit.serving.catalog import MAX_HITS, Catalog
+from aekit.serving.protection import Uploads
 from aekit.serving.results import Results
 
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs the extra 'serve'")
@@ -277,7 +278,7 @@ def test_an_upload_is_refused_by_its_declared_length(port: int) -> None:
 
 def test_half_requests_are_closed(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aekit.serving.server.HEADER_SECONDS", 0.3)
-    monkeypatch.setattr("aekit.serving.app.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("aekit.serving.protection.BODY_SECONDS", 0.3)
     with served(catalog) as port:
         heads = [open_request(port, "GET /api/index HTTP/1.1\nHost: localhost\nX-a: ") for _ in range(50)]
         silent = [open_request(port, "") for _ in range(5)]
@@ -310,14 +311,14 @@ class Upload:
         await self.ends.wait()
 
 
-async def receive(uploads: _Uploads, upload: Upload) -> int:
+async def receive(uploads: Uploads, upload: Upload) -> int:
     async with uploads.receive(upload) as content:  # type: ignore[arg-type]
         return len(content)
 
 
 def test_uploads_are_bounded_together() -> None:
     async def scenario() -> None:
-        uploads, requests = _Uploads(LIMIT, 3 * LIMIT), [Upload() for _ in range(3)]
+        uploads, requests = Uploads(LIMIT, 3 * LIMIT), [Upload() for _ in range(3)]
         tasks = [asyncio.create_task(receive(uploads, request)) for request in requests]
         await asyncio.sleep(0.01)
         with pytest.raises(DataError, match="too many uploads at once"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,82 @@ _INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__
 _ID_NAME = re.compile(
     r"(?i:(.*[\W_])?(ids?|u?uid|guid|idx|index|level_0|row[._ ]?(id|idx|num|number|no|nr|names?)?))|.*[a-z](Id|ID)"
 )
+
+
+class Roles(NamedTuple):
+    """The columns of a table that are not features.
+
+    Attributes:
+        label: name of the column of labels, or None.
+        ids: name of the column of ids, or None.
+        split: name of the column of splits, or None.
+        splits: (N,) splits of the rows, or None.
+        label_like: names of columns that may be labels too.
+        index: names of the columns of the index; [] if it has no ids.
+        index_ids: (N,) ids in the index, or None.
+        notes: lines about choices.
+        losses: lines about columns that are left out.
+    """
+
+    label: str | None
+    ids: str | None
+    split: str | None
+    splits: np.ndarray | None
+    label_like: set[str]
+    index: list[str]
+    index_ids: list[str] | None
+    notes: list[str]
+    losses: list[str]
+
+    @property
+    def named(self) -> set[str]:
+        """Names of the columns of labels, ids and splits."""
+        return {name for name in (self.label, self.ids, self.split) if name}
+
+
+def find_roles(
+    written: pa.Table,
+    typed: pa.Table,
+    where: str,
+    *,
+    chosen: Sequence[str] | None,
+    y: str,
+    default_labels: Sequence[str],
+    like: SampleSpec | None,
+) -> Roles:
+    """Find the columns of labels, ids and splits.
+
+    Args:
+        written: the columns as they are written.
+        typed: the columns with their types.
+        where: path of the table, for messages.
+        chosen: names of the features, or None.
+        y: name of the labels, ``auto`` or ``none``.
+        default_labels: names (lower case) of labels; ``y`` is not one of them in a table with ``x`` and ``z``.
+        like: spec of an encoder, whose columns are features.
+
+    Raises:
+        DataError: a column named as splits holds something else.
+    """
+    names = written.column_names
+    others = [name for name in names if name not in (chosen or [])]
+    known = {column.name for column in like.columns} if like is not None else set[str]()
+    split = split_column(written, [name for name in others if name not in known and name != y])
+    notes = [f"column {split!r} holds the splits"] if split and split.strip().lower() != "split" else []
+    splits, split, losses = find_splits(written, split, where, chosen is not None)
+    ids = tables.find_column(others, ["id"])
+    index, index_ids, lines = ids_of_index(written, {*(chosen or []), y}) if ids is None else ([], None, [])
+    notes += ["the index of the table names the samples"] if index_ids else []
+    if {"x", "z"} <= {name.strip().lower() for name in names}:
+        default_labels = [name for name in default_labels if name != "y"]
+    label = y if y not in ("auto", "none") else tables.find_column(others, default_labels) if y == "auto" else None
+    notes += [f"column {label!r} is the label"] if label else []
+    if y == "auto" and label is None and chosen is None:
+        label, note = find_unnamed_label(typed, [name for name in names if name not in (ids, split)], splits, like)
+        notes += note
+    # A second column of labels among the features would leak the labels of the evaluation.
+    label_like = {name for name in names if name.strip().lower() in default_labels} if label else set[str]()
+    return Roles(label, ids, split, splits, label_like, index, index_ids, notes, [*losses, *lines])
 
 
 def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]:

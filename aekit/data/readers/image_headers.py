@@ -67,7 +67,8 @@ def header_of(image: AnyImage) -> Header:
     if isinstance(image, ImagePage):
         usual = image.bands in (1, 3) or (image.bands == 4 and image.has_alpha)
         size = image.height, image.width
-        return Header(size, image.bands > 1, image.dtype, False, 0 if usual else image.bands, image.pages)
+        bands = 0 if usual else image.bands
+        return Header(size, image.bands > 1, image.dtype, depth_reduced=False, bands=bands, pages=image.pages)
     width, height = image.size
     # Asking a PNG without EXIF for it would decode the image.
     rotated = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)

@@ -7,7 +7,6 @@ A trained encoder knows its columns by name, so that another table may have more
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,28 +17,29 @@ from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, decide_types, to_texts
 from aekit.data.readers._column_roles import (
-    FEW,
+    find_roles,
     find_row_names,
-    find_splits,
-    find_unnamed_label,
     further_columns,
-    ids_of_index,
-    split_column,
 )
 from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
+from aekit.data.readers._feature_columns import (
+    Categories as Categories,
+    choose_columns,
+    find_columns,
+    quote_names,
+    row_names_left_out,
+    unknown_categories,
+)
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
-from aekit.data.readers._times import is_time, to_seconds
+from aekit.data.readers._times import to_seconds
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
 
-Categories = Literal["few", "none"]
 Missing = Literal["auto", "skip", "median"]
 
-MANY = 1000
-"""Maximum number of categories of a text column that is chosen by name."""
-SHOWN, STRAY_LINES = 30, 10
-"""Most names of columns in a line, and lines about words among the numbers of a column each."""
+STRAY_LINES = 10
+"""Most lines about words among the numbers of a column each."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -109,32 +109,16 @@ def read_columns(
     notes, losses = tables.remarks(table), list[str]()
     marked, number_texts, spelling = mark_number_texts(table)
     written, (table, strays, rounded) = table, decide_types(marked)
-    others = [name for name in names if name not in (chosen or [])]
-    known = {column.name for column in like.columns} if like is not None else set[str]()
-    split = split_column(written, [name for name in others if name not in known and name != y])
-    notes += [f"column {split!r} holds the splits"] if split and split.strip().lower() != "split" else []
-    splits, split, loss = find_splits(written, split, where, chosen is not None)
-    losses += loss
-    ids = tables.find_column(others, ["id"])
-    index, index_ids, loss = ids_of_index(written, {*(chosen or []), y}) if ids is None else ([], None, [])
-    losses += loss
-    notes += ["the index of the table names the samples"] if index_ids else []
-    if {"x", "z"} <= {name.strip().lower() for name in names}:
-        default_labels = [name for name in default_labels if name != "y"]
-    label = y if y not in ("auto", "none") else tables.find_column(others, default_labels) if y == "auto" else None
-    notes += [f"column {label!r} is the label"] if label else []
-    if y == "auto" and label is None and chosen is None:
-        label, note = find_unnamed_label(table, [n for n in names if n not in (ids, split)], splits, like)
-        notes += note
-    # A second column of labels among the features would leak the labels of the evaluation.
-    excluded = {label, ids, split} | ({n for n in names if n.strip().lower() in default_labels} if label else set())
-    excluded |= {n for n in names if n.lower() in exclude}
-    candidates = [n for n in names if n not in excluded]
+    roles = find_roles(written, table, where, chosen=chosen, y=y, default_labels=default_labels, like=like)
+    label, splits = roles.label, roles.splits
+    notes, losses = notes + roles.notes, losses + roles.losses
+    excluded = roles.label_like | {name for name in names if name.lower() in exclude}
+    candidates = [name for name in names if name not in excluded and name not in roles.named]
     if like is not None and like.columns:
-        columns = _find_columns(like.columns, chosen, candidates, table, where)
-        losses += _unknown_categories(written, columns)
+        columns = find_columns(like.columns, chosen, candidates, table, where)
+        losses += unknown_categories(written, columns)
     else:
-        ignored = sorted(n for n in excluded - {label, ids, split} if n)
+        ignored = sorted(excluded - roles.named)
         notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
         training = (
             table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
@@ -145,7 +129,7 @@ def read_columns(
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
-            losses += _row_names_left_out({name: kind for name, kind in row_names.items() if name not in index})
+            losses += row_names_left_out({name: kind for name, kind in row_names.items() if name not in roles.index})
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
         if missing == "auto":
@@ -154,7 +138,7 @@ def read_columns(
                 losses.append(
                     "more than half of the rows have missing values, and are used; missing = 'skip' leaves them out"
                 )
-        columns, column_notes, column_losses = _choose_columns(
+        columns, column_notes, column_losses = choose_columns(
             training, chosen, candidates, encoding, missing, where, rounded
         )
         notes, losses = notes + column_notes, losses + column_losses
@@ -170,7 +154,7 @@ def read_columns(
                 )
             )
     as_numbers = [column.name for column in columns if column.categories is None and column.name in number_texts]
-    losses += [f"numbers written as text are read as numbers in {_quote(as_numbers)}"] if as_numbers else []
+    losses += [f"numbers written as text are read as numbers in {quote_names(as_numbers)}"] if as_numbers else []
     notes += spelling if as_numbers else []
     features = []
     for column in columns:
@@ -186,74 +170,11 @@ def read_columns(
         notes += constant_columns(columns, features)
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
-    id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (index_ids, [])
+    id_list, id_lines = tables.to_ids(written[roles.ids], roles.ids) if roles.ids else (roles.index_ids, [])
     losses += id_lines
-    further = further_columns(written, table, {column.name for column in columns}, (label, ids, split))
+    further = further_columns(written, table, {column.name for column in columns}, (label, roles.ids, roles.split))
     all_notes = "; ".join(notes)
     return Tabular(np.column_stack(features), columns, labels, id_list, splits, all_notes, tuple(losses), further)
-
-
-def _row_names_left_out(row_names: dict[str, str]) -> list[str]:
-    if not row_names:
-        return []
-    listed = ", ".join(f"{name!r} ({kind})" for name, kind in row_names.items())
-    return [f"columns that number or name the rows ignored: {listed}; x = [...] uses them"]
-
-
-def _choose_columns(
-    table: pa.Table,
-    chosen: list[str] | None,
-    candidates: list[str],
-    encoding: Categories,
-    missing: str,
-    where: str,
-    too_large: set[str],
-) -> tuple[tuple[Column, ...], list[str], list[str]]:
-    """Return the columns of features, notes on choices, and lines on columns that are left out."""
-    columns, encoded, empty, not_numeric, times, rounded = [], [], [], [], [], []
-    for name in candidates if chosen is None else chosen:
-        column = table[name]
-        if is_time(column):
-            if chosen is None:
-                times.append(name)
-                continue
-            impute_value = None
-            if missing == "median" and not tables.is_empty(column):
-                impute_value = float(np.nanmedian(to_seconds(column, f"{where}: column {name!r}")))
-            columns.append(Column(name, impute_value=impute_value, time=True))
-            continue
-        if tables.is_numeric(column):
-            if chosen is None and column.null_count == len(column):
-                empty.append(name)
-                continue
-            if name in too_large and chosen is None:
-                rounded.append(name)
-                continue
-            impute_value = None
-            if missing == "median" and column.null_count < len(column):
-                impute_value = float(np.nanmedian(tables.to_floats(column)))
-            columns.append(Column(name, impute_value=impute_value))
-            continue
-        values = _categories(column) if encoding == "few" and tables.is_text(column) else []
-        # A column with a different value in nearly every row names the rows.
-        if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else MANY):
-            columns.append(Column(name, tuple(values)))
-            encoded.append(name)
-        elif chosen is None and tables.is_empty(column):
-            empty.append(name)
-        else:
-            not_numeric.append(name)
-    losses = [f"columns without numbers ignored: {_quote(not_numeric)}"] if not_numeric else []
-    losses += [f"empty columns ignored: {_quote(empty)}"] if empty else []
-    losses += [f"columns of dates and times ignored: {_quote(times)}; x = [...] uses them as seconds"] if times else []
-    if rounded:
-        losses.append(f"columns of whole numbers beyond 2^53, which float64 would round, ignored: {_quote(rounded)}")
-    if not_numeric and (chosen is not None or not columns):
-        also = "".join(f"; {loss}" for loss in losses[1:])
-        advice = "aekit does not embed text" if chosen is None else "choose columns by x, and labels by y"
-        raise DataError(f"{where}: no numbers in {_quote(not_numeric)}; {advice}{also}")
-    notes = [f"an entry of 0 or 1 for each category in {_quote(encoded)}"] if encoded else []
-    return tuple(columns), notes, losses
 
 
 def _too_large(where: str, name: str) -> DataError:
@@ -261,34 +182,6 @@ def _too_large(where: str, name: str) -> DataError:
     return DataError(
         f"{where}: column {name!r} holds whole numbers beyond 2^53 ({EXACT}), which float64 would round; {advice}"
     )
-
-
-def _find_columns(
-    columns: tuple[Column, ...], chosen: list[str] | None, candidates: list[str], table: pa.Table, where: str
-) -> tuple[Column, ...]:
-    """Return the columns of an encoder under the names of a table, matched in order if chosen or if the table has no header."""
-    names = table.column_names
-    in_order = chosen
-    if chosen is None and tables.is_headerless(table) and not {column.name for column in columns} <= set(names):
-        in_order = candidates
-        if len(in_order) != len(columns):
-            row_names = find_row_names(table, candidates)
-            in_order = [name for name in candidates if name not in row_names]
-    if in_order is not None:
-        if len(in_order) != len(columns):
-            expected = ", ".join(column.name for column in columns)
-            raise DataError(f"{where}: {len(in_order)} columns, expected {len(columns)}: {expected}")
-        columns = tuple(replace(column, name=name) for column, name in zip(columns, in_order))
-    for column in columns:
-        if column.name not in names:
-            raise DataError(
-                f"{where}: no column {column.name!r}, expected by the encoder{closest_name(column.name, names)}"
-            )
-        if column.categories is None and not column.time and not tables.is_numeric(table[column.name]):
-            raise DataError(f"{where}: column {column.name!r} does not hold numbers; expected numbers")
-        if column.categories is not None and pa.types.is_nested(table[column.name].type):
-            raise DataError(f"{where}: column {column.name!r} holds lists or records; expected categories")
-    return columns
 
 
 def _entries(column: pa.ChunkedArray, described: Column, where: str) -> np.ndarray:
@@ -328,23 +221,3 @@ def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where:
         features[number] = np.where(huge, np.sign(values) * np.inf, values)
         lines.append(f"{text}; {huge.sum():,} rows cannot be used")
     return lines
-
-
-def _unknown_categories(table: pa.Table, columns: tuple[Column, ...]) -> list[str]:
-    """Return notes on categories of a table that an encoder does not know."""
-    notes = []
-    for column in columns:
-        if column.categories is not None:
-            new = [value for value in _categories(table[column.name]) if value not in column.categories]
-            notes += [f"categories in {column.name!r} unknown to the encoder: {_quote(new[:5])}"] if new else []
-    return notes
-
-
-def _categories(column: pa.ChunkedArray) -> list[str]:
-    """Return the distinct values of a column, sorted, without missing and empty ones."""
-    return sorted({value for value in pc.unique(to_texts(column)).to_pylist() if value not in (None, "")})
-
-
-def _quote(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more

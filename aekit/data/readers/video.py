@@ -89,7 +89,7 @@ class Video:
             raise BadImage(f"{array.dtype} of shape {array.shape}: expected frames (T, H, W) or (T, H, W, C)")
         self._array, self.count = array, len(array)
         height, width = array.shape[1:3]
-        self.header = Header((height, width), pixels and array.shape[-1] > 1, str(array.dtype), False)
+        self.header = Header((height, width), pixels and array.shape[-1] > 1, str(array.dtype), depth_reduced=False)
 
     def _read_image_header(self) -> None:
         with reading_frames("not an animated image that Pillow reads"), quiet_pillow(), self._open_image() as image:
@@ -123,7 +123,7 @@ class Video:
                     f"frames of {context.width}x{context.height} pixels, more than {MAX_MEGAPIXELS:.0f} million"
                 )
             gray = str(context.pix_fmt).startswith(("gray", "mono"))
-            self.header = Header((context.height, context.width), not gray, "uint8", False)
+            self.header = Header((context.height, context.width), not gray, "uint8", depth_reduced=False)
             # Not every container states its number of frames, and a frame takes at least a byte.
             is_known = 0 < stream.frames <= self.path.stat().st_size
             self.count = stream.frames if is_known else sum(1 for packet in container.demux(stream) if packet.size)

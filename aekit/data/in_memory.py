@@ -1,0 +1,123 @@
+"""Make sources of what is in memory or has been read from a file: arrays, tables, records and other contents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aekit.data._arrays import stack_rows, to_numbers
+from aekit.data.axes import KindOption, Layout, infer_axes
+from aekit.data.contents import Contents, ImagesOnDemand
+from aekit.data.readers._encoded_images import EncodedImages
+from aekit.data.readers.images import ImageItems
+from aekit.data.readers.named_arrays import ArrayOptions, read_named_arrays
+from aekit.data.readers.record_rows import Records
+from aekit.data.readers.records import read_records
+from aekit.data.readers.table_columns import read_columns
+from aekit.data.source import ArraySource, Source
+from aekit.data.spec import SampleSpec
+
+
+def from_array(
+    array: np.ndarray,
+    *,
+    kind: KindOption = "auto",
+    layout: Layout = "auto",
+    like: SampleSpec | None = None,
+    labels: np.ndarray | None = None,
+    ids: Sequence[str] | None = None,
+    splits: np.ndarray | None = None,
+) -> ArraySource:
+    """Make a source of an array (N, ...), whose axes `infer_axes` determines."""
+    if array.dtype == object:
+        array = stack_rows(array.tolist()) if array.ndim == 1 else to_numbers(array)
+    arranged, inferred, note = infer_axes(array, kind, layout, like)
+    source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
+    source.notes = (note,) if note else ()
+    return source
+
+
+def from_table(table: pa.Table, *, like: SampleSpec | None = None, place: str = "the table") -> ArraySource:
+    """Make a source of the rows of a table, as `aekit.data.readers.table_columns.read_columns` reads it."""
+    read = read_columns(table, place, like=like)
+    source = ArraySource(
+        read.array, kind="vector", labels=read.labels, ids=read.ids, splits=read.splits, columns=read.columns
+    )
+    source.notes, source.losses, source.metadata = (read.note,) if read.note else (), read.losses, read.metadata
+    return source
+
+
+def open_contents(
+    contents: Contents, like: SampleSpec | None = None, spec_options: Mapping[str, Any] | None = None
+) -> Source:
+    """Make a source of samples that a format or a container holds.
+
+    Args:
+        contents: the samples, with labels, ids and splits.
+        like: spec of an encoder's input.
+        spec_options: options of `aekit.data.readers.image_headers.choose_spec`, by name, for images.
+
+    Raises:
+        DataError: there are no samples, no image can be read, or the array does not hold samples.
+    """
+    samples, labels, ids, splits = contents.samples, contents.labels, contents.ids, contents.splits
+    source: Source
+    if isinstance(samples, np.ndarray):
+        source = from_array(samples, like=like, labels=labels, ids=ids, splits=splits)
+    elif isinstance(samples, pa.Table):
+        source = from_table(samples, like=like, place=contents.place)
+        source.labels = source.labels if labels is None else labels
+    elif isinstance(samples, ImagesOnDemand):
+        source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
+        source.ids = source.ids if ids is None else ids
+    else:
+        source = EncodedImages(samples, contents, like, spec_options)
+    source.metadata = contents.metadata or source.metadata
+    source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
+    return source
+
+
+def open_named_arrays(
+    arrays: Mapping[str, Any],
+    load: Callable[[str], np.ndarray],
+    place: str,
+    like: SampleSpec | None,
+    options: ArrayOptions,
+) -> Source:
+    """Make a source of named arrays, as a plugin does for its format; arguments and errors as of `read_named_arrays`."""
+    return open_contents(read_named_arrays(arrays, load, place, **options), like)
+
+
+def open_records(
+    records: Records,
+    place: str,
+    like: SampleSpec | None,
+    source: str,
+    options: Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    losses: Sequence[str] = (),
+) -> Source:
+    """Make a source of records, as a plugin does for its format.
+
+    Args:
+        records: the rows.
+        place: where they come from, for messages.
+        like: spec of an encoder's input.
+        source: name of the plugin, for messages.
+        options: `RecordOptions`, and further options of `choose_spec`.
+        base: folder that paths start from.
+        losses: further lines about data that was left out.
+
+    Raises:
+        DataError: as `read_records` and `open_contents`.
+    """
+    of_images: dict[str, Any] = {**options, "source": source}
+    column, label = (of_images.pop(name, "auto") for name in ("column", "label"))
+    contents = read_records(records, place, column=column, label=label, base=base)
+    return open_contents(replace(contents, losses=(*losses, *contents.losses)), like, of_images)
