@@ -126,6 +126,11 @@ def to_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.cast(values, pa.string())
 
 
+def categories_of(column: pa.ChunkedArray) -> list[str]:
+    """Return the distinct values of a column, sorted, without missing and empty ones."""
+    return sorted({value for value in pc.unique(to_texts(column)).to_pylist() if value not in (None, "")})
+
+
 def to_typed(column: pa.ChunkedArray) -> Typed:
     """Decide the type of a column: that of Arrow, or, for the text of a file, that of its content.
 

@@ -23,7 +23,7 @@ _FOLD_NAME = re.compile(r"(?i)(k|cv)?[_. ]?folds?([_. ]?(id|idx|no|nr|num|number
 MIN_NUMBERED, MIN_SAMPLED = 10, 20
 """Minimum numbers of rows from which 0, 1, ... are row numbers, in any order, and with up to half of them missing."""
 _INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__")
-_ID_NAME = re.compile(
+ID_NAME = re.compile(
     r"(?i:(.*[\W_])?(ids?|u?uid|guid|idx|index|level_0|row[._ ]?(id|idx|num|number|no|nr|names?)?))|.*[a-z](Id|ID)"
 )
 
@@ -57,7 +57,7 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
         part = first >= 0 and last < 2 * len(numbers) and len(numbers) >= MIN_SAMPLED
         if spans and np.array_equal(numbers, rows + first):
             row_names[name] = "row numbers"
-        elif _ID_NAME.fullmatch(name.strip()):
+        elif ID_NAME.fullmatch(name.strip()):
             row_names[name] = "ids"
         elif spans or part:
             row_names[name] = "row numbers"

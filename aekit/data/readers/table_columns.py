@@ -7,7 +7,6 @@ A trained encoder knows its columns by name, so that another table may have more
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +15,8 @@ import pyarrow.compute as pc
 
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
-from aekit.data.readers._cell_types import EXACT, decide_types, to_texts
+from aekit.data.readers._cell_types import EXACT, categories_of, decide_types, to_texts
+from aekit.data.readers._code_columns import find_codes, with_texts
 from aekit.data.readers._column_roles import (
     FEW,
     find_row_names,
@@ -27,6 +27,7 @@ from aekit.data.readers._column_roles import (
     split_column,
 )
 from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
+from aekit.data.readers._known_columns import find_known_columns, unknown_categories
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
@@ -131,14 +132,13 @@ def read_columns(
     excluded |= {n for n in names if n.lower() in exclude}
     candidates = [n for n in names if n not in excluded]
     if like is not None and like.columns:
-        columns = _find_columns(like.columns, chosen, candidates, table, where)
-        losses += _unknown_categories(written, columns)
+        columns = find_known_columns(like.columns, chosen, candidates, table, where)
+        losses += unknown_categories(written, columns)
     else:
         ignored = sorted(n for n in excluded - {label, ids, split} if n)
         notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
-        training = (
-            table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
-        )
+        trained = None if splits is None or not (splits == "train").any() else pa.array(splits == "train")
+        training = table if trained is None else table.filter(trained)
         # An encoder of an array that takes as many columns was trained on all of them.
         if chosen is None and (like is None or len(candidates) != like.size):
             row_names = find_row_names(table, candidates) | find_row_names(training, candidates)
@@ -146,6 +146,13 @@ def read_columns(
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
             losses += _row_names_left_out({name: kind for name, kind in row_names.items() if name not in index})
+        if like is None:
+            codes = find_codes(marked, table, chosen or candidates, rows_are_samples)
+            losses += codes.lines(chosen)
+            if chosen is None:
+                table = with_texts(marked, table, codes.texts)
+                training = table if trained is None else table.filter(trained)
+                candidates = [name for name in candidates if name not in codes.dates]
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
         if missing == "auto":
@@ -234,7 +241,7 @@ def _choose_columns(
                 impute_value = float(np.nanmedian(tables.to_floats(column)))
             columns.append(Column(name, impute_value=impute_value))
             continue
-        values = _categories(column) if encoding == "few" and tables.is_text(column) else []
+        values = categories_of(column) if encoding == "few" and tables.is_text(column) else []
         # A column with a different value in nearly every row names the rows.
         if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else MANY):
             columns.append(Column(name, tuple(values)))
@@ -260,34 +267,6 @@ def _too_large(where: str, name: str) -> DataError:
     return DataError(
         f"{where}: column {name!r} holds whole numbers beyond 2^53 ({EXACT}), which float64 would round; {advice}"
     )
-
-
-def _find_columns(
-    columns: tuple[Column, ...], chosen: list[str] | None, candidates: list[str], table: pa.Table, where: str
-) -> tuple[Column, ...]:
-    """Return the columns of an encoder under the names of a table, matched in order if chosen or if the table has no header."""
-    names = table.column_names
-    in_order = chosen
-    if chosen is None and tables.is_headerless(table) and not {column.name for column in columns} <= set(names):
-        in_order = candidates
-        if len(in_order) != len(columns):
-            row_names = find_row_names(table, candidates)
-            in_order = [name for name in candidates if name not in row_names]
-    if in_order is not None:
-        if len(in_order) != len(columns):
-            expected = ", ".join(column.name for column in columns)
-            raise DataError(f"{where}: {len(in_order)} columns, expected {len(columns)}: {expected}")
-        columns = tuple(replace(column, name=name) for column, name in zip(columns, in_order))
-    for column in columns:
-        if column.name not in names:
-            raise DataError(
-                f"{where}: no column {column.name!r}, expected by the encoder{closest_name(column.name, names)}"
-            )
-        if column.categories is None and not column.time and not tables.is_numeric(table[column.name]):
-            raise DataError(f"{where}: column {column.name!r} does not hold numbers; expected numbers")
-        if column.categories is not None and pa.types.is_nested(table[column.name].type):
-            raise DataError(f"{where}: column {column.name!r} holds lists or records; expected categories")
-    return columns
 
 
 def _entries(column: pa.ChunkedArray, described: Column, where: str) -> np.ndarray:
@@ -325,21 +304,6 @@ def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where:
         features[number] = np.where(huge, np.sign(values) * np.inf, values)
         lines.append(f"{text}; {huge.sum():,} rows cannot be used")
     return lines
-
-
-def _unknown_categories(table: pa.Table, columns: tuple[Column, ...]) -> list[str]:
-    """Return notes on categories of a table that an encoder does not know."""
-    notes = []
-    for column in columns:
-        if column.categories is not None:
-            new = [value for value in _categories(table[column.name]) if value not in column.categories]
-            notes += [f"categories in {column.name!r} unknown to the encoder: {_quote(new[:5])}"] if new else []
-    return notes
-
-
-def _categories(column: pa.ChunkedArray) -> list[str]:
-    """Return the distinct values of a column, sorted, without missing and empty ones."""
-    return sorted({value for value in pc.unique(to_texts(column)).to_pylist() if value not in (None, "")})
 
 
 def _quote(names: Sequence[str]) -> str:
