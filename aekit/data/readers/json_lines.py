@@ -76,8 +76,13 @@ def _from_records(path: Path, records: list[Any]) -> pa.Table:
     for number, record in enumerate(records):
         if not isinstance(record, dict):
             raise DataError(f"{path}: entry {number} of the list is not a record; expected {{...}} with named values")
-    if _LONG_INTEGER.search(json.dumps(records[:1]).encode()):  # inside a record, it could not be kept as text
-        records = [_unnested(record) for record in records]
+    try:
+        return _to_table(records)
+    except OverflowError:  # in a record inside one, where it cannot be kept as text
+        return _to_table([_unnested(record) for record in records])
+
+
+def _to_table(records: list[dict[str, Any]]) -> pa.Table:
     names = list(dict.fromkeys(name for record in records for name in record))
     return _flat(pa.table({name: _column(name, [record.get(name) for record in records]) for name in names}))
 
@@ -146,7 +151,7 @@ def _column(name: str, values: list[Any]) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array(values)])
     except (pa.ArrowException, OverflowError) as error:
         if not all(isinstance(value, _SCALARS) for value in values):
-            if isinstance(error, OverflowError):
+            if isinstance(error, OverflowError) and not any(isinstance(value, dict) for value in values):
                 raise pa.ArrowInvalid(f"{name!r} holds lists with a whole number beyond 64 bits") from None
             raise
         return as_cells(pa.chunked_array([[None if value is None else str(value) for value in values]], pa.string()))
