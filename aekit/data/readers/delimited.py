@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
 from aekit.data.readers._number_spelling import respell_numbers
+from aekit.data.readers._quoting import with_double_quotes
 from aekit.data.readers._remarks_below import cut_remarks, name_total
 from aekit.data.readers._text_form import (
     AUTO,
@@ -69,8 +70,9 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
         DataError: it is empty, cannot be decoded, or its rows are of different lengths.
     """
     data, notes = _decoded(path, _read_bytes(path), form.encoding)
+    data, quoting = with_double_quotes(data)
     table, has_header, more_notes = parse_delimited(path, data, form)
-    return table, has_header, [*notes, *more_notes]
+    return table, has_header, [*notes, *quoting, *more_notes]
 
 
 def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[pa.Table, bool, list[str]]:
@@ -135,7 +137,7 @@ def _first_text(path: Path, form: TextFormat) -> str:
     if len(head) == HEAD and head.count(b"\n") < FIRST_LINES:
         head = _read_bytes(path)
     data, _ = _decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
-    return data.decode("utf-8", "ignore")
+    return with_double_quotes(data)[0].decode("utf-8", "ignore")
 
 
 def _head(data: bytes, is_cut: bool = False) -> bytes:

@@ -108,7 +108,9 @@ def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
             records = [{**({"id": name} if named else {}), **record} for name, record in single.items()]
             return tables.with_remarks(_from_records(path, records), ["its objects are rows, by name"])
         if len(rows) > 1 and all(isinstance(value, _SCALARS) for column in columns for value in column.values()):
-            table = pa.table({name: _column(name, [column.get(row) for row in rows]) for name, column in single.items()})
+            table = pa.table(
+                {name: _column(name, [column.get(row) for row in rows]) for name, column in single.items()}
+            )
             return tables.with_remarks(table, ["its objects are columns, by row"])
     if len(columns) > 1 and all(isinstance(column, list) and len(column) == len(columns[0]) > 1 for column in columns):
         if not all(isinstance(value, _SCALARS) for column in columns for value in column):
