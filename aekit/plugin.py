@@ -38,6 +38,16 @@ if TYPE_CHECKING:
     )
     from aekit.data.readers.arrow_files import read_arrow as read_arrow
     from aekit.data.readers.delimited import TextFormat as TextFormat
+    from aekit.data.readers.endings import (
+        ARRAY_ENDINGS as ARRAY_ENDINGS,
+        IMAGE_ENDINGS as IMAGE_ENDINGS,
+        SHEET_ENDINGS as SHEET_ENDINGS,
+        SOUND_ENDINGS as SOUND_ENDINGS,
+        STATISTICS_ENDINGS as STATISTICS_ENDINGS,
+        TABLE_ENDINGS as TABLE_ENDINGS,
+        TEXT_ENDINGS as TEXT_ENDINGS,
+        VIDEO_ENDINGS as VIDEO_ENDINGS,
+    )
     from aekit.data.readers.file_tables import MetadataOption as MetadataOption, describe_files as describe_files
     from aekit.data.readers.folders import contains_files as contains_files
     from aekit.data.readers.idx import (
@@ -47,7 +57,6 @@ if TYPE_CHECKING:
         read_mnist_folder as read_mnist_folder,
     )
     from aekit.data.readers.image_headers import (
-        IMAGE_ENDINGS as IMAGE_ENDINGS,
         MAX_MEGAPIXELS as MAX_MEGAPIXELS,
         BadImage as BadImage,
         HeaderSurprises as HeaderSurprises,
@@ -95,7 +104,6 @@ if TYPE_CHECKING:
     )
     from aekit.data.readers.recordings import (
         RECORDING_ENDINGS as RECORDING_ENDINGS,
-        SOUND_ENDINGS as SOUND_ENDINGS,
         TIME_COLUMNS as TIME_COLUMNS,
         Recording as Recording,
         match_sound as match_sound,
@@ -139,14 +147,13 @@ if TYPE_CHECKING:
     from aekit.data.readers.tables import (
         LABEL_COLUMNS as LABEL_COLUMNS,
         PATH_COLUMNS as PATH_COLUMNS,
-        TABLE_ENDINGS as TABLE_ENDINGS,
         column_names as column_names,
         find_column as find_column,
         read_table as read_table,
         to_labels as to_labels,
     )
     from aekit.data.readers.tar_shards import read_tar_shards as read_tar_shards
-    from aekit.data.readers.video import VIDEO_ENDINGS as VIDEO_ENDINGS, Video as Video, VideoReader as VideoReader
+    from aekit.data.readers.video import Video as Video, VideoReader as VideoReader
     from aekit.data.readers.windows import WindowCutter as WindowCutter
     from aekit.data.reading import hash_content as hash_content, reading as reading
     from aekit.data.resampling import resample as resample
@@ -242,11 +249,15 @@ _HOMES = {
     "aekit.data.opening": "from_array open_contents open_data open_named_arrays open_records",
     "aekit.data.readers.arrow_files": "read_arrow",
     "aekit.data.readers.delimited": "TextFormat",
+    "aekit.data.readers.endings": (
+        "ARRAY_ENDINGS IMAGE_ENDINGS SHEET_ENDINGS SOUND_ENDINGS STATISTICS_ENDINGS TABLE_ENDINGS TEXT_ENDINGS "
+        "VIDEO_ENDINGS"
+    ),
     "aekit.data.readers.file_tables": "MetadataOption describe_files",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
     "aekit.data.readers.image_headers": (
-        "BadImage HeaderSurprises IMAGE_ENDINGS MAX_MEGAPIXELS all_headers choose_spec describe_losses draw_files"
+        "BadImage HeaderSurprises MAX_MEGAPIXELS all_headers choose_spec describe_losses draw_files"
     ),
     "aekit.data.readers.image_lists": "Listing MasksOption list_folder list_images lists_images",
     "aekit.data.readers.images": "ImageItems for_each_full_size read_images read_windows",
@@ -257,9 +268,7 @@ _HOMES = {
     "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
     "aekit.data.readers.patches": "window_corners",
     "aekit.data.readers.record_rows": "LanceRecords ParquetRecords TableRecords",
-    "aekit.data.readers.recordings": (
-        "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings"
-    ),
+    "aekit.data.readers.recordings": ("RECORDING_ENDINGS Recording TIME_COLUMNS match_sound read_recordings"),
     "aekit.data.readers.records": "ColumnOptions RecordOptions has_samples image_columns parquet_schema read_records",
     "aekit.data.readers.resizing": "ResizingOptions",
     "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
@@ -268,11 +277,9 @@ _HOMES = {
     "aekit.data.readers.streamed_datasets": "StreamedRecords",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
     "aekit.data.readers.table_folders": "parts_in read_parts",
-    "aekit.data.readers.tables": (
-        "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column read_table to_labels"
-    ),
+    "aekit.data.readers.tables": ("LABEL_COLUMNS PATH_COLUMNS column_names find_column read_table to_labels"),
     "aekit.data.readers.tar_shards": "read_tar_shards",
-    "aekit.data.readers.video": "VIDEO_ENDINGS Video VideoReader",
+    "aekit.data.readers.video": "Video VideoReader",
     "aekit.data.readers.windows": "WindowCutter",
     "aekit.data.reading": "hash_content reading",
     "aekit.data.resampling": "resample",

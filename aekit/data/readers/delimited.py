@@ -34,8 +34,6 @@ from aekit.data.readers._word_vectors import parse_word_vectors
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
-TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".vec")
-"""Endings of text tables, which may be gzipped; the last five are those of other files, too."""
 HEAD, FIRST_LINES = 1 << 20, 20
 """Bytes from which the form of a file is guessed, and the fewest lines."""
 LABEL = b"aekit.label"

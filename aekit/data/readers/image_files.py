@@ -12,43 +12,13 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, features
 
-from aekit.data.readers._dicom_files import DICOM_ENDINGS, MISSING_DICOM, has_pydicom, is_dicom, open_dicom
+from aekit.data.readers._dicom_files import MISSING_DICOM, has_pydicom, is_dicom, open_dicom
 from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers._tiff_files import INSTALL, has_tifffile, open_tiff
+from aekit.data.readers.endings import DICOM_ENDINGS, HEIF_ENDINGS
 from aekit.data.reading import reason_of, refuse_special
 from aekit.errors import DataError, first_line, print_traceback
 from aekit.io.memory import check_memory
-
-HEIF_ENDINGS = (".heic", ".heics", ".heif", ".heifs", ".hif")
-IMAGE_ENDINGS = (
-    ".apng",
-    ".avif",
-    ".bmp",
-    *DICOM_ENDINGS,
-    ".dib",
-    ".gif",
-    *HEIF_ENDINGS,
-    ".j2k",
-    ".jfif",
-    ".jp2",
-    ".jpe",
-    ".jpeg",
-    ".jpf",
-    ".jpg",
-    ".jpx",
-    ".mpo",
-    ".pbm",
-    ".pgm",
-    ".pjp",
-    ".pjpeg",
-    ".png",
-    ".pnm",
-    ".ppm",
-    ".tga",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
 
 OTHER_IMAGES = (
     *(".ai", ".arw", ".cr2", ".cr3", ".czi", ".dng", ".eps", ".exr", ".fit", ".fits", ".hdr", ".ico"),

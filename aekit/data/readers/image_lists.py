@@ -23,8 +23,9 @@ from aekit.data.readers._listed_paths import (
     path_column,
     resolve_paths,
 )
+from aekit.data.readers.endings import IMAGE_ENDINGS, TABLE_ENDINGS
 from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
-from aekit.data.readers.image_files import IMAGE_ENDINGS, OTHER_IMAGES, unreadable_formats
+from aekit.data.readers.image_files import OTHER_IMAGES, unreadable_formats
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
 
@@ -76,12 +77,12 @@ def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> List
             `column`.
     """
     root = Path(where)
-    listed = root.name.lower().endswith(tables.TABLE_ENDINGS) and not root.is_dir()
+    listed = root.name.lower().endswith(TABLE_ENDINGS) and not root.is_dir()
     if column != "auto" and not listed:
         raise DataError(f"{root}: column = {column!r}: expected a list of images such as pairs.csv")
     if root.is_dir():
         listing = list_folder(root, masks=masks)
-        beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(tables.TABLE_ENDINGS))
+        beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
         if lists := [path.name for path in beside if lists_images(path)]:
             hint = f"{', '.join(lists[:3])} lists images; open it for labels that it may hold"
             listing = replace(listing, note="; ".join(filter(None, [listing.note, hint])))
