@@ -23,6 +23,7 @@ from aekit.data.readers._listed_paths import (
     path_column,
     resolve_paths,
 )
+from aekit.data.readers._one_hot import one_hot_columns, one_hot_labels
 from aekit.data.readers.endings import IMAGE_ENDINGS, TABLE_ENDINGS
 from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
 from aekit.data.readers.image_files import OTHER_IMAGES, unreadable_formats
@@ -179,15 +180,20 @@ def _list(path: Path, column: str) -> Listing:
         label = names[1]
     label = label if label and not _holds_images(table[label]) else None
     others = [name for name in names if name not in (chosen, named, label, split)]
+    classes: np.ndarray | None = None
     if label is None and len(others) == 1 and _repeats(table[others[0]]):
         label = others.pop()
         notes.append(f"column {label!r} is the label, as it alone is beside the images")
+    elif label is None and (one_hot := one_hot_columns(table, others)):
+        lines, classes = one_hot_labels(table, one_hot)
+        notes += lines
+        others = [name for name in others if classes is None or name not in one_hot]
     elif label is None and len(likely := [n for n in others if is_likely_label(n) and _repeats(table[n])]) == 1:
         notes.append(f"if {likely[0]!r} is the label, name it 'label'")
     listing = Listing(
         ids=ids,
         paths=files,
-        labels=tables.to_labels(table[label]) if label else None,
+        labels=tables.to_labels(table[label]) if label else classes,
         splits=tables.to_splits(table[split], path) if split else None,
         note="; ".join([*notes, *tables.remarks(table)]),
         losses=tuple(losses),
