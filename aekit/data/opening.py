@@ -33,7 +33,7 @@ from aekit.data.readers.record_rows import Records
 from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
-from aekit.data.reading import reason_of, refuse_special
+from aekit.data.reading import reason_of, refuse_special, refuse_stand_in
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, RecipeError
@@ -228,6 +228,7 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
     if data_exists(Path(where)):
         text = shown
         refuse_special(where)
+        refuse_stand_in(where)
         try:
             plugin, left_out = choose_source(Path(where), options)
         except OSError as error:

@@ -47,7 +47,7 @@ _CODE_WORDS = frozenset(
 )
 """Last word, or last two words together, of the names of columns of codes."""
 _TIME_NAME = re.compile(
-    r"(?i)(.*[\W_])?(date|day|datum|fecha|time|timestamp|datetime|epoch|created|updated|modified|ts)([\W_]?at)?"
+    r"(?i)(.*[\W_])?(date|day|datum|fecha|time|timestamp|datetime|epoch|datenum|created|updated|modified|ts)([\W_]?at)?"
 )
 _SMALLEST_CODE = 100
 """Largest number below which a column with the name of a code holds a flag or a count."""
@@ -55,6 +55,8 @@ _MIN_ROWS, _WIDE, _LONG = 20, 5, 9
 """Rows, and digits from which numbers of one width, or of any, may be codes."""
 _SPREAD = 4.0
 """Ratio of the largest to the smallest number from which measurements would not be of one width."""
+_FIRST_DAY = 20_000
+"""Least number that may be a time, by the name of its column: Excel's day 20000 was in 1954."""
 _EPOCH = (946_684_800, 2_051_222_400)
 """The years 2000 and 2035 in seconds since 1970."""
 _PADDED = r"^\+?0\d"
@@ -113,6 +115,8 @@ def find_codes(written: pa.Table, typed: pa.Table, candidates: Iterable[str], ro
     for name in names:
         values = _whole_numbers(typed[name])
         if values is None:
+            if example := _time_example(typed[name], name):
+                codes.doubtful[name] = example
             continue
         if example := _zero_example(written[name]):
             codes.texts[name] = example
@@ -147,6 +151,15 @@ def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
     if len(known) < 2 or (not is_integer and (known != np.floor(known)).any()):
         return None
     return known
+
+
+def _time_example(column: pa.ChunkedArray, name: str) -> str:
+    """Return a number of a column of fractions that holds days or seconds by its name: Excel's, MATLAB's or since 1970."""
+    if not pa.types.is_floating(column.type) or not _TIME_NAME.fullmatch(name.strip()):
+        return ""
+    known = column.drop_null()
+    low = pc.min(known).as_py() if len(known) else None
+    return f"{known[0].as_py():.12g}" if low is not None and low >= _FIRST_DAY else ""
 
 
 def _zero_example(column: pa.ChunkedArray) -> str:
@@ -186,6 +199,8 @@ def _may_be_codes(values: np.ndarray, name: str) -> bool:
     low, high = float(values.min()), float(values.max())
     if low < 0:
         return False
+    if _TIME_NAME.fullmatch(name.strip()) and low >= _FIRST_DAY:
+        return True
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", " ", name).lower().rstrip("0123456789 ").split()
     if {"".join(words[-1:]), "".join(words[-2:])} & _CODE_WORDS and high >= _SMALLEST_CODE:
         return True
@@ -194,7 +209,7 @@ def _may_be_codes(values: np.ndarray, name: str) -> bool:
     distinct = len(np.unique(values))
     if ID_NAME.fullmatch(name.strip()) and distinct > 1:
         return True
-    for scale in (1, 1e3, 1e6, 1e9) if _TIME_NAME.fullmatch(name.strip()) else (1e3, 1e6, 1e9):
+    for scale in (1e3, 1e6, 1e9):
         if _EPOCH[0] * scale <= low and high < _EPOCH[1] * scale:
             return True
     if len(values) < _MIN_ROWS or 2 * distinct < len(values):

@@ -110,6 +110,7 @@ _SAID = {
     "thousands": "separators of thousands in",
     "fortran": "exponents of Fortran, as in 1.5D+03, in",
     "signs": "percent or currency signs are left out in",
+    "mixed": "different signs, or some without one, and numbers that are not converted, in",
     "unit": "units are left out in",
     "negative": "numbers in parentheses or with a minus behind them are negative in",
 }

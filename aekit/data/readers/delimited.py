@@ -75,13 +75,13 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
 
 def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[pa.Table, bool, list[str]]:
     """Parse the text of a table, in UTF-8; returns and raises as `read_delimited`."""
-    data = data.rstrip(b"\x1a")  # the end of a file in DOS
+    data, nulls = _without_nulls(data.rstrip(b"\x1a"))  # the end of a file in DOS
     text = _head(data).decode("utf-8", "ignore")
     detected = find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), detected.lines)).encode("utf-8")) :]
     if detected.word_vectors:
         table, more_notes = parse_word_vectors(path, body, detected.names, detected.word_vectors[1])
-        return table, True, [*detected.notes, *more_notes]
+        return table, True, [*nulls, *detected.notes, *more_notes]
     body, below = cut_remarks(body, detected.delimiter, len(detected.names))
     body, delimiter = with_single_delimiter(body, detected.delimiter or "\t")
     if not detected.delimiter:
@@ -102,7 +102,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     cells = [as_cells(_chunked(column)) for column in columns]
     table = pa.Table.from_arrays(cells, schema=pa.schema([pa.field(n, c.type) for n, c in zip(numbers, cells)]))
     table, role_notes = _apply_roles(table.rename_columns(detected.names), detected.roles)
-    return table, detected.has_header, [*detected.notes, *below, *role_notes, *number_notes]
+    return table, detected.has_header, [*nulls, *detected.notes, *below, *role_notes, *number_notes]
 
 
 def _apply_roles(table: pa.Table, roles: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -115,6 +115,14 @@ def _apply_roles(table: pa.Table, roles: Sequence[str]) -> tuple[pa.Table, list[
     return table, [
         f"columns whose role is meta, ignore or weight left out: {', '.join(map(repr, others))}"
     ] if others else []
+
+
+def _without_nulls(data: bytes) -> tuple[bytes, list[str]]:
+    """Return text without bytes of 0, which loggers leave that lose power, and which end the text for some readers."""
+    if b"\0" not in data:
+        return data, []
+    count = data.count(b"\0")
+    return data.replace(b"\0", b""), [f"{count:,} bytes of 0 in the text are left out"]
 
 
 def delimited_names(path: Path, form: TextFormat = AUTO) -> list[str]:
@@ -135,7 +143,7 @@ def _first_text(path: Path, form: TextFormat) -> str:
     if len(head) == HEAD and head.count(b"\n") < FIRST_LINES:
         head = _read_bytes(path)
     data, _ = _decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
-    return with_double_quotes(data)[0].decode("utf-8", "ignore")
+    return with_double_quotes(_without_nulls(data)[0])[0].decode("utf-8", "ignore")
 
 
 def _head(data: bytes, is_cut: bool = False) -> bytes:
@@ -189,7 +197,7 @@ def _encoding_of(data: bytes, is_head: bool) -> str:
         return "utf-32"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    sample = data[:4096]
+    sample = data[:4096].rstrip(b"\0")
     if len(sample) >= 4 and sample.count(0) > len(sample) // 4:
         encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
         if _is_encoded(data, encoding, is_head):

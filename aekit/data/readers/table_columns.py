@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
-from aekit.data.readers._cell_types import EXACT, categories_of, decide_types, to_texts
+from aekit.data.readers._cell_types import EXACT, categories_of, decide_types, holds_list_texts, to_texts
 from aekit.data.readers._code_columns import find_codes, with_texts
 from aekit.data.readers._column_roles import (
     FEW,
@@ -28,6 +28,7 @@ from aekit.data.readers._column_roles import (
 )
 from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
 from aekit.data.readers._known_columns import find_known_columns, unknown_categories
+from aekit.data.readers._label_names import similar_classes
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
@@ -193,6 +194,7 @@ def read_columns(
         notes += constant_columns(columns, features)
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
+    losses += similar_classes(labels) if labels is not None else []
     id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (index_ids, [])
     losses += id_lines
     further = further_columns(written, table, {column.name for column in columns}, (label, ids, split))
@@ -251,6 +253,10 @@ def _choose_columns(
         else:
             not_numeric.append(name)
     losses = [f"columns without numbers ignored: {_quote(not_numeric)}"] if not_numeric else []
+    if lists := [name for name in not_numeric if holds_list_texts(table[name])]:
+        losses.append(
+            f"lists of numbers as text, which are not read: {_quote(lists)}; save them as .npy, or a column each"
+        )
     losses += [f"empty columns ignored: {_quote(empty)}"] if empty else []
     losses += [f"columns of dates and times ignored: {_quote(times)}; x = [...] uses them as seconds"] if times else []
     if rounded:

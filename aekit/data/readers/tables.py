@@ -38,7 +38,7 @@ PATH_COLUMNS = ("path", "file", "filename", "image")
 """Names of a column of paths, which makes a table a list of files."""
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+_SPLITS |= dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "validation")
 _HEADERLESS, _REMARKS = b"aekit.headerless", b"aekit.remarks"
 
 
