@@ -40,6 +40,16 @@ if TYPE_CHECKING:
     from aekit.data.opening import open_data as open_data
     from aekit.data.readers.arrow_files import read_arrow as read_arrow
     from aekit.data.readers.delimited import TextFormat as TextFormat
+    from aekit.data.readers.endings import (
+        ARRAY_ENDINGS as ARRAY_ENDINGS,
+        IMAGE_ENDINGS as IMAGE_ENDINGS,
+        SHEET_ENDINGS as SHEET_ENDINGS,
+        SOUND_ENDINGS as SOUND_ENDINGS,
+        STATISTICS_ENDINGS as STATISTICS_ENDINGS,
+        TABLE_ENDINGS as TABLE_ENDINGS,
+        TEXT_ENDINGS as TEXT_ENDINGS,
+        VIDEO_ENDINGS as VIDEO_ENDINGS,
+    )
     from aekit.data.readers.file_tables import MetadataOption as MetadataOption, describe_files as describe_files
     from aekit.data.readers.folders import contains_files as contains_files
     from aekit.data.readers.idx import (
@@ -49,7 +59,6 @@ if TYPE_CHECKING:
         read_mnist_folder as read_mnist_folder,
     )
     from aekit.data.readers.image_headers import (
-        IMAGE_ENDINGS as IMAGE_ENDINGS,
         MAX_MEGAPIXELS as MAX_MEGAPIXELS,
         BadImage as BadImage,
         HeaderSurprises as HeaderSurprises,
@@ -97,7 +106,6 @@ if TYPE_CHECKING:
     )
     from aekit.data.readers.recordings import (
         RECORDING_ENDINGS as RECORDING_ENDINGS,
-        SOUND_ENDINGS as SOUND_ENDINGS,
         TIME_COLUMNS as TIME_COLUMNS,
         Recording as Recording,
         match_sound as match_sound,
@@ -139,13 +147,14 @@ if TYPE_CHECKING:
     from aekit.data.readers.table_folders import parts_in as parts_in, read_parts as read_parts
     from aekit.data.readers.tables import (
         LABEL_COLUMNS as LABEL_COLUMNS,
-        TABLE_ENDINGS as TABLE_ENDINGS,
+        PATH_COLUMNS as PATH_COLUMNS,
+        column_names as column_names,
         find_column as find_column,
         read_table as read_table,
         to_labels as to_labels,
     )
     from aekit.data.readers.tar_shards import read_tar_shards as read_tar_shards
-    from aekit.data.readers.video import VIDEO_ENDINGS as VIDEO_ENDINGS, Video as Video, VideoReader as VideoReader
+    from aekit.data.readers.video import Video as Video, VideoReader as VideoReader
     from aekit.data.readers.windows import WindowCutter as WindowCutter
     from aekit.data.reading import hash_content as hash_content, reading as reading
     from aekit.data.resampling import resample as resample
@@ -264,6 +273,10 @@ GROUPS = {
         "aekit.data.axes": "KindOption Layout infer_axes",
         "aekit.data.reading": "reading hash_content",
         "aekit.data.readers.shards": "list_shards expand_files holds_only",
+        "aekit.data.readers.endings": (
+            "ARRAY_ENDINGS IMAGE_ENDINGS SHEET_ENDINGS SOUND_ENDINGS STATISTICS_ENDINGS TABLE_ENDINGS TEXT_ENDINGS "
+            "VIDEO_ENDINGS"
+        ),
         "aekit.data.readers.file_tables": "MetadataOption describe_files",
         "aekit.io.memory": "check_memory",
         "aekit.io.threads": "usable_cores",
@@ -272,7 +285,7 @@ GROUPS = {
         "aekit.data.readers.image_lists": "Listing MasksOption list_images list_folder lists_images",
         "aekit.data.readers.folders": "contains_files",
         "aekit.data.readers.image_headers": (
-            "IMAGE_ENDINGS MAX_MEGAPIXELS BadImage HeaderSurprises all_headers choose_spec describe_losses draw_files"
+            "MAX_MEGAPIXELS BadImage HeaderSurprises all_headers choose_spec describe_losses draw_files"
         ),
         "aekit.data.readers.images": "ImageItems read_images read_windows for_each_full_size",
         "aekit.data.readers.patches": "window_corners",
@@ -283,14 +296,12 @@ GROUPS = {
     },
     "Sources of series, recordings and video": {
         "aekit.data.readers.series": "SeriesSource SeriesOptions GapOptions find_parts holds_series looks_like_ucr",
-        "aekit.data.readers.recordings": (
-            "Recording RECORDING_ENDINGS SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings"
-        ),
-        "aekit.data.readers.video": "Video VideoReader VIDEO_ENDINGS",
+        "aekit.data.readers.recordings": ("Recording RECORDING_ENDINGS TIME_COLUMNS match_sound read_recordings"),
+        "aekit.data.readers.video": "Video VideoReader",
         "aekit.data.readers.windows": "WindowCutter",
     },
     "Sources of tables, records and arrays": {
-        "aekit.data.readers.tables": "LABEL_COLUMNS TABLE_ENDINGS find_column read_table to_labels",
+        "aekit.data.readers.tables": "LABEL_COLUMNS PATH_COLUMNS column_names find_column read_table to_labels",
         "aekit.data.readers.table_columns": "Tabular Categories Missing read_columns",
         "aekit.data.readers.table_folders": "parts_in read_parts",
         "aekit.data.readers.delimited": "TextFormat",

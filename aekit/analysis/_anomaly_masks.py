@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers.image_files import IMAGE_ENDINGS
+from aekit.data.readers.endings import IMAGE_ENDINGS
 from aekit.data.readers.image_headers import all_headers
 from aekit.data.readers.images import for_each_full_size
 from aekit.data.readers.resizing import resize_image

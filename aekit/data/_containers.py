@@ -27,7 +27,7 @@ from aekit.data._items import (
 from aekit.data._lists import is_image, read_image_objects, read_iterator, read_list
 from aekit.data.contents import Contents
 from aekit.data.labels import align_labels, check_label_count, ids_in_index, names_in_index, to_label_array
-from aekit.data.readers.image_headers import IMAGE_ENDINGS
+from aekit.data.readers.endings import IMAGE_ENDINGS
 from aekit.data.readers.named_arrays import LazyArrays, densify
 from aekit.data.readers.numpy_files import LABEL_NAMES, join_arrays
 from aekit.data.readers.record_rows import TableRecords

@@ -24,14 +24,21 @@ Options = Mapping[str, Mapping[str, Any]]
 """Options of sources, by the source's name."""
 
 
-def choose_source(path: Path, options: Options) -> Plugin:
-    """Return the source for a path: by its ending (or ``folder``), and if several match, by the content."""
+def choose_source(path: Path, options: Options) -> tuple[Plugin, str]:
+    """Return the source for a path: by its ending (or ``folder``), and if several match, by the content.
+
+    Returns:
+        the source, and a line on files in a folder that it leaves out and another source would read, or "".
+
+    Raises:
+        DataError: no source reads it, or several do.
+    """
     plugins = registry().by_kind("source")
     matching = [plugin for plugin in plugins if _handles(plugin, path)]
     if not matching:
         raise _unknown_ending(path, sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"}))
     if len(matching) == 1:
-        return matching[0]
+        return matching[0], ""
     named = [plugin for plugin in matching if {plugin.name, plugin.qualified} & set(options)]
     claiming: list[Plugin] = []
     looks_for: list[str] = []
@@ -39,6 +46,8 @@ def choose_source(path: Path, options: Options) -> Plugin:
     built_in = [plugin for plugin in matching if plugin.distribution == BUILT_IN]
     for candidates in (named, built_in, [plugin for plugin in matching if plugin not in built_in]):
         claiming = claiming or _claiming_sources(candidates, path, looks_for)
+    if len(claiming) > 1 and path.is_dir() and (of_most := _of_most_files(claiming, path)):
+        return of_most
     if len(claiming) > 1:
         choices = " or ".join(f"{plugin.name}:{path}" for plugin in claiming)
         raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")
@@ -49,7 +58,25 @@ def choose_source(path: Path, options: Options) -> Plugin:
         if path.is_dir() and (advice := advise_on_tables(path)):
             raise DataError(f"{path}: {what}{kinds}; {advice}")
         raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
-    return claiming[0]
+    return claiming[0], ""
+
+
+def _of_most_files(claiming: Sequence[Plugin], path: Path) -> tuple[Plugin, str] | None:
+    """Return the source that reads most of the files, the first of equal ones, and a line on the others; None if unknown.
+
+    A telephone puts photographs and videos into one folder, a camera sound beside videos.
+    """
+    endings = [_trait(plugin.load(), "endings", None) for plugin in claiming]
+    if None in endings:
+        return None
+    counts = [sum(not reason for _, reason in list_files(path, of_one)) for of_one in endings]
+    best = max(range(len(claiming)), key=counts.__getitem__)
+    others = [
+        f"{counts[number]:,} other files are left out, which {plugin.name}:{path} opens"
+        for number, plugin in enumerate(claiming)
+        if number != best
+    ]
+    return claiming[best], "; ".join(others)
 
 
 _ADVICE = {

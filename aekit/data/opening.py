@@ -26,7 +26,7 @@ from aekit.data.in_memory import from_array, from_table, open_contents
 from aekit.data.locations import locate
 from aekit.data.readers.folders import classes_without_files, readable_text
 from aekit.data.readers.tables import to_table
-from aekit.data.reading import reason_of, refuse_special
+from aekit.data.reading import reason_of, refuse_special, refuse_stand_in
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, RecipeError
@@ -117,11 +117,13 @@ def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None, *, near: P
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
     where, shown = place_of_data(text, base)
     name, colon, named = text.partition(":")
+    left_out = ""
     if data_exists(Path(where)):
         text = shown
         refuse_special(where)
+        refuse_stand_in(where)
         try:
-            plugin = choose_source(Path(where), options)
+            plugin, left_out = choose_source(Path(where), options)
         except OSError as error:
             raise DataError(f"{where}: {reason_of(error, 'cannot be read')}") from None
     elif colon:
@@ -142,7 +144,7 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
             for other in others
         )
     source_options = next((values for other, values in options.items() if other in names), {})
-    return _open(plugin, where, text, source_options, like)
+    return _open(plugin, where, text, source_options, like, left_out)
 
 
 def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleSpec | None) -> Source:
@@ -201,7 +203,14 @@ def _validate(plugin: Plugin, source_options: Mapping[str, Any]) -> dict[str, An
     return validate_options(plugin, source_options, place)
 
 
-def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, Any], like: SampleSpec | None) -> Source:
+def _open(
+    plugin: Plugin,
+    where: str,
+    text: str,
+    source_options: Mapping[str, Any],
+    like: SampleSpec | None,
+    left_out: str = "",
+) -> Source:
     values = _validate(plugin, source_options)
     if readable_text(text) != text:  # it could not be written into records
         raise DataError(f"{readable_text(text)}: the path is not UTF-8; rename the folder or file")
@@ -221,14 +230,9 @@ def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, An
         raise plugin.failure(error) from error
     if not isinstance(source, Source):
         raise plugin.failure(TypeError(f"it returns {type(source).__name__}: expected a Source"))
-    if (
-        os.path.isdir(where)
-        and source.labels is not None
-        and (empty := classes_without_files(Path(where), source.labels))
-    ):
-        line = (
-            f"folders without a sample, which are not classes: {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}"
-        )
-        source.losses = (*source.losses, line)
+    lines = [left_out]
+    if os.path.isdir(where) and source.labels is not None:
+        lines.append(classes_without_files(Path(where), source.labels))
+    source.losses = (*source.losses, *filter(None, lines))
     source.origin = {"data": text, "source": plugin.name, "options": dict(source_options)}
     return check_source(source, text, like, plugin.qualified)

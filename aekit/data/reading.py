@@ -69,6 +69,37 @@ def refuse_special(path: str | Path) -> None:
         raise DataError(f"{path}: is {kind}; expected a file: save its content to one first")
 
 
+def refuse_stand_in(path: str | Path) -> None:
+    """Refuse a file that stands in for the data: a pointer of Git LFS, or the page or message of a server.
+
+    Raises:
+        DataError: it is one.
+    """
+    if not os.path.isfile(path) or os.path.splitext(path)[1].lower() in _MARKUP:
+        return
+    with open(path, "rb") as file:
+        if what := what_stands_in(file.read(_FIRST_BYTES)):
+            raise DataError(f"{path}: {what}")
+
+
+def what_stands_in(head: bytes) -> str:
+    """Return what a file is, by its first bytes, that was saved in place of the data, or ""."""
+    text = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return next((what for start, what in _STAND_INS.items() if text.startswith(start)), "")
+
+
+_FIRST_BYTES = 512
+_MARKUP = (".html", ".htm", ".xml", ".svg", ".xhtml", ".kml", ".gpx")
+_PAGE = "a web page, such as that of a failed download, in place of the data"
+_STAND_INS = {
+    b"version https://git-lfs": "a pointer of Git LFS in place of the data; git lfs pull fetches it",
+    b"<!doctype html": _PAGE,
+    b"<html": _PAGE,
+    b"<?xml": "XML, such as the message of a server, in place of the data",
+}
+"""How files begin that stand in for data, in lower case -> what they are."""
+
+
 def hash_content(content: Path | bytes) -> str:
     """Hash an encoded sample for its fingerprint: the bytes of a file, or those in memory.
 

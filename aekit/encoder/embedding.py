@@ -28,13 +28,13 @@ from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.engines.engine import Engine, Work
 from aekit.encoder.engines.units import MessageError, Result
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
-from aekit.encoder.input_range import warn_of_other_scale
+from aekit.encoder.input_range import check_width, warn_of_other_scale
 from aekit.encoder.parquet_store import Store
 from aekit.errors import DataError
 from aekit.io.arrow import arrow_numbers
 from aekit.io.atomic import explain_write_errors, folder_lock
 from aekit.io.remote import beside, output_folder
-from aekit.progress import SILENT, Progress
+from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 
@@ -63,11 +63,13 @@ def embed_samples(
     """Embed data with a loaded encoder, as `aekit.embed` does, which describes the arguments."""
     progress = open_progress(progress)
     chosen = choose_engine(engine, workers, address)
+    check_width(encoder.preprocess)
     source = open_data(data, options, like=encoder.spec)
     if chosen is not None:
         chosen.check(source)
     warn_if_inside(out, data)
     if source is not data:
+        _warn_of_unused_options(encoder, source)
         source.report_notes(progress)
     rows_to_embed = source.rows_of(split)
     warn_of_other_scale(encoder, source, rows_to_embed)
@@ -274,3 +276,36 @@ class BatchEmbedder:
         splits = None if source.splits is None else source.splits[indices]
         metadata = None if self.metadata is None else self.metadata.take(arrow_numbers(indices))
         return Rows([source.ids[int(i)] for i in indices], vectors, labels, splits, hashes, metadata)
+
+
+_KEPT_BY_ENCODER = (
+    *(
+        "x",
+        "categories",
+        "missing",
+        "kind",
+        "layout",
+        "size",
+        "resize",
+        "crop_pct",
+        "interpolation",
+        "channels",
+        "frames",
+    ),
+    *("frame_step", "grayscale"),
+)
+"""Options of sources that a trained encoder knows without them, as they are in its spec."""
+
+
+def _warn_of_unused_options(encoder: Any, source: Source) -> None:
+    """Warn of options that the training data was opened with, such as the column of the labels, and this data is not."""
+    trained, origin = encoder.record.get("data"), source.origin
+    if not isinstance(trained, dict) or origin is None or trained.get("source") != origin["source"]:
+        return
+    unused = [
+        f"data.{origin['source']}.{name} = {value!r}"
+        for name, value in (trained.get("options") or {}).items()
+        if name not in _KEPT_BY_ENCODER and name not in origin["options"]
+    ]
+    if unused:
+        warn(f"data: the encoder was trained with {', '.join(unused)}; set it here, too, to use it")

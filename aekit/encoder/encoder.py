@@ -23,7 +23,7 @@ from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, 
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import FORMAT, read_description
-from aekit.encoder.input_range import check_batch
+from aekit.encoder.input_range import check_batch, check_width
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import reset_weights, save_programs
@@ -175,7 +175,12 @@ class Encoder(nn.Module):
 
     @property
     def digest(self) -> str:
-        """Sha256 of the architecture, the sample spec and every weight's name, dtype, shape and bytes."""
+        """Sha256 of the architecture, the sample spec and every weight's name, dtype, shape and bytes.
+
+        Raises:
+            DataError: the weights were converted to another width than float32, in which they are saved.
+        """
+        check_width(self.preprocess)
         return compute_digest(self.architecture, self.spec, self)
 
     def with_random_weights(self, seed: int) -> Encoder:

@@ -30,6 +30,9 @@ def check_batch(raw: Any, spec: SampleSpec, preprocess: Preprocess) -> None:
         raise DataError(f"data of type {type(raw).__name__}: {advice}")
     if raw.dim() == len(spec.shape) and tuple(raw.shape) == spec.shape:  # the first alone is known in `torch.export`
         raise DataError("a single sample: expected a batch (B, ...), such as sample[None]")
+    if preprocess.scale.dtype in (torch.float16, torch.bfloat16):
+        check_width(preprocess)
+    # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
     dtype = "uint8" if raw.dtype == torch.bool else str(raw.dtype).removeprefix("torch.")
     if tuple(raw.shape[1:]) != spec.shape or not spec.takes_dtype(dtype):
         shape = "x".join(map(str, raw.shape[1:]))
@@ -43,6 +46,21 @@ def check_batch(raw: Any, spec: SampleSpec, preprocess: Preprocess) -> None:
     if low < -1 or high > 2:
         expected = f"the encoder takes {spec} with values from 0 to 1"
         raise DataError(f"samples have values from {low:.4g} to {high:.4g}, {expected}")
+
+
+def check_width(preprocess: Preprocess) -> None:
+    """Check that an encoder was not converted by ``half()``, ``double()`` and the like.
+
+    Raises:
+        DataError: its weights are of another width than float32, in which they are saved.
+    """
+    if preprocess.scale.dtype == torch.float32:
+        return
+    width = str(preprocess.scale.dtype).removeprefix("torch.")
+    advice = (
+        "encoder.float() converts them, without the digits that are lost; precision = 'bf16' computes in half precision"
+    )
+    raise DataError(f"the encoder's weights were converted to {width}: expected float32; {advice}")
 
 
 def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from aekit.data.labels import align_labels, label_texts, rows_by_name, take_labels, to_label_array
 from aekit.data.readers import tables
+from aekit.data.readers.endings import TABLE_ENDINGS
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
 from aekit.io.remote import local_path
@@ -133,8 +134,8 @@ def read_labels(path: str | Path, ids: Sequence[str]) -> tuple[np.ndarray, tuple
         if array.ndim not in (1, 2) or len(array) != len(ids):
             raise DataError(f"{path}: shape {array.shape} for {len(ids)} embeddings: expected one row for each")
         return array, ()
-    if not path.name.endswith(tables.TABLE_ENDINGS):
-        raise DataError(f"{path}: unsupported format; expected labels in {', '.join(tables.TABLE_ENDINGS)} or .npy")
+    if not path.name.endswith(TABLE_ENDINGS):
+        raise DataError(f"{path}: unsupported format; expected labels in {', '.join(TABLE_ENDINGS)} or .npy")
     names = tables.column_names(path)
     key = tables.find_column(names, ("id",))
     if key is None:

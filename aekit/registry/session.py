@@ -127,6 +127,7 @@ def plugin_names(kind: str, values: Any, place: str) -> list[str]:
         PluginError: options of an object have no annotation.
     """
     single = isinstance(values, str) or callable(values) or not isinstance(values, Iterable)
+    single = single or getattr(values, "ndim", 1) == 0  # an array without axes is iterable by its type alone
     names: list[str] = []
     for value in [values] if single else values:
         names.append(value if isinstance(value, str) else _name_of_object(kind, value, place, names))

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from aekit.plugin import Entry, hookimpl
+from aekit.plugin import (
+    ARRAY_ENDINGS,
+    IMAGE_ENDINGS,
+    SHEET_ENDINGS,
+    SOUND_ENDINGS,
+    STATISTICS_ENDINGS,
+    TEXT_ENDINGS,
+    VIDEO_ENDINGS,
+    Entry,
+    hookimpl,
+)
 
 from .pretexts import aekit_register_pretexts as aekit_register_pretexts
 
@@ -122,34 +132,22 @@ def aekit_register_backbones() -> list[Entry]:
 @hookimpl
 def aekit_register_sources() -> list[Entry]:
     at = "aekit_plugins.sources"
-    texts = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".vec")
-    workbooks, statistics = (
-        (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
-        (".sav", ".zsav", ".por", ".dta", ".sas7bdat", ".xpt"),
-    )
-    tables = (*texts, ".arff", ".parquet", *workbooks, *statistics)
-    packed = tuple(f"{ending}.gz" for ending in (*texts, ".arff"))
-    netpbm, jpeg = (".pbm", ".pgm", ".pnm", ".ppm"), (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg")
-    jpeg2000, heif = (".j2k", ".jp2", ".jpf", ".jpx"), (".heic", ".heics", ".heif", ".heifs", ".hif")
-    others = (".apng", ".avif", ".bmp", ".dcm", ".dib", ".dicom", ".gif", ".png", ".tga", ".tif", ".tiff", ".webp")
-    images = (*others, *jpeg, *jpeg2000, *heif, *netpbm)
-    sound = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
-    arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")
-    videos = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+    tables = (*TEXT_ENDINGS, ".arff", ".parquet", *SHEET_ENDINGS, *STATISTICS_ENDINGS)
+    packed = (*(f"{ending}.gz" for ending in TEXT_ENDINGS), ".arff.gz")
     return [
         Entry(
             "arrays",
             f"{at}.arrays:Arrays",
             "reads npy, npz and IDX files and numeric tables",
             API,
-            ("folder", *arrays, *tables),
+            ("folder", *ARRAY_ENDINGS, *tables),
         ),
         Entry(
             "images",
             f"{at}.images:Images",
             "reads folders and lists of images",
             API,
-            ("folder", *tables, *packed, *images),
+            ("folder", *tables, *packed, *IMAGE_ENDINGS),
         ),
         Entry(
             "patches",
@@ -170,14 +168,14 @@ def aekit_register_sources() -> list[Entry]:
             f"{at}.recordings:Recordings",
             "cuts long series into windows: tables with one row per step, arrays, sound",
             API,
-            ("folder", *tables, ".npy", *sound),
+            ("folder", *tables, ".npy", *SOUND_ENDINGS),
         ),
         Entry(
             "clips",
             f"{at}.clips:Clips",
             "cuts videos, animated images and arrays of frames into windows",
             API,
-            ("folder", *videos, ".apng", ".gif", ".webp", ".npy", ".npz"),
+            ("folder", *VIDEO_ENDINGS, ".apng", ".gif", ".webp", ".npy", ".npz"),
         ),
         Entry(
             "vectors",

@@ -23,7 +23,7 @@ from aekit.data.axes import infer_axes
 from aekit.data.in_memory import from_array
 from aekit.data.opening import open_data, reopen
 from aekit.data.readers import image_headers
-from aekit.data.readers._dicom_files import DICOM_ENDINGS
+from aekit.data.readers.endings import DICOM_ENDINGS, IMAGE_ENDINGS
 from aekit.data.reading import hash_content
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource, Source
@@ -260,7 +260,7 @@ def test_a_folder_that_two_sources_claim_asks_which(tmp_path: Path) -> None:
 
 def test_the_registered_endings_are_those_that_are_read() -> None:
     tags = set(registry().get("source", "images").entry.tags)
-    assert tags >= set(image_headers.IMAGE_ENDINGS)
+    assert tags >= set(IMAGE_ENDINGS)
 
 
 # Arrays in files
@@ -709,7 +709,7 @@ def test_palettes_are_gray_or_colored_by_their_colors(tmp_path: Path) -> None:
     assert everything(open_data(tmp_path))[0][0, :, 2, 2].tolist() == [90]
 
 
-@pytest.mark.parametrize("ending", [one for one in image_headers.IMAGE_ENDINGS if one not in DICOM_ENDINGS])
+@pytest.mark.parametrize("ending", [one for one in IMAGE_ENDINGS if one not in DICOM_ENDINGS])
 def test_every_ending_is_read(tmp_path: Path, ending: str) -> None:
     mode = {".pbm": "1", ".pgm": "L"}.get(ending, "RGB")
     if ending.startswith((".he", ".hi")):

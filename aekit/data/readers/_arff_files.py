@@ -16,7 +16,6 @@ from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 from aekit.io.memory import check_memory
 
-ARFF_ENDINGS = (".arff", ".arff.gz")
 _COMPLAINT = "not a readable ARFF file"
 _NUMBERS = ("numeric", "real", "integer")
 _NAME = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s{]+)"""

@@ -18,7 +18,6 @@ from aekit.errors import DataError, importing
 from aekit.io.child_processes import describe_end, run_python
 from aekit.io.memory import check_memory, read_limit, too_large
 
-CALAMINE_ENDINGS = (".xls", ".xlsb", ".ods")
 _COMPLAINT = "not a readable workbook"
 _COPIES = 8
 """How many times larger than unpacked a workbook is in memory, about."""

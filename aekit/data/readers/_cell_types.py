@@ -12,57 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.data.readers._missing_cells import MISSING as MISSING, NO_LABEL as NO_LABEL, PLACEHOLDERS as PLACEHOLDERS
 from aekit.data.readers._record_types import is_text as is_text_type
 
-MISSING = (
-    *(
-        "",
-        "?",
-        "NA",
-        "N/A",
-        "n/a",
-        "<NA>",
-        "NaN",
-        "nan",
-        "NAN",
-        "-nan",
-        "-NaN",
-        "NaT",
-        "null",
-        "NULL",
-        "Null",
-        "nul",
-        "None",
-    ),
-    *("#N/A", "#NA", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-)
-"""Cells that are missing values in a column of numbers."""
-PLACEHOLDERS = (
-    *(
-        "-",
-        "--",
-        "---",
-        "\u2013",
-        "\u2014",
-        ".",
-        "..",
-        "...",
-        "*",
-        "**",
-        "#",
-        "na",
-        "n.a.",
-        "N.A.",
-        "n.d.",
-        "N.D.",
-        "nd",
-    ),
-    *("none", "nil", "missing", "Missing", "unknown", "Unknown", "error", "Error", "ERROR"),
-    *("#DIV/0!", "#REF!", "#VALUE!", "#NUM!", "#NAME?", "#NULL!"),
-)
-"""Cells that stand for a missing value in a column of numbers too, which is worth a line."""
-NO_LABEL = ("NA", "NaN", "nan", "<NA>", "?")
-"""Texts that stand for a missing label, as R and pandas write it."""
 STRAY_SHARE = 0.05
 """Largest share of other words in a column of numbers; one is always allowed."""
 EXACT = 2**53
@@ -124,6 +76,22 @@ def to_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_floating(values.type) and pc.all(pc.equal(pc.floor(values), values)).as_py() is not False:
         values = pc.cast(values, pa.int64(), safe=False)
     return pc.cast(values, pa.string())
+
+
+_LIST = r"^[\[({]?\s*[+-]?[\d.]+(?:[eE][+-]?\d+)?(?:[,;\s]+[+-]?[\d.]+(?:[eE][+-]?\d+)?){2,}[,;]?\s*[\])}]?$"
+
+
+def holds_list_texts(column: pa.ChunkedArray) -> bool:
+    """Return whether the first cells of a column of text are lists of three or more numbers, as ``[1.5, 2, 3]`` and ``1 2 3``."""
+    if not is_text_type(column.type):
+        return False
+    cells = column.cast(pa.string()).drop_null().slice(0, 20)
+    return len(cells) > 0 and bool(pc.all(pc.match_substring_regex(cells, _LIST)).as_py())
+
+
+def categories_of(column: pa.ChunkedArray) -> list[str]:
+    """Return the distinct values of a column, sorted, without missing and empty ones."""
+    return sorted({value for value in pc.unique(to_texts(column)).to_pylist() if value not in (None, "")})
 
 
 def to_typed(column: pa.ChunkedArray) -> Typed:

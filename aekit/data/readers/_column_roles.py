@@ -21,10 +21,11 @@ from aekit.errors import DataError
 FEW = 20
 """Maximum number of categories of a text column that becomes features by default."""
 _FOLD_NAME = re.compile(r"(?i)(k|cv)?[_. ]?folds?([_. ]?(id|idx|no|nr|num|number|index))?")
+_SPLIT_NAME = re.compile(r"(?i)(is|in)?[_. ]?(train(ing)?|test(ing)?|valid(ation)?|holdout)([_. ]?(set|split|flag))?")
 MIN_NUMBERED, MIN_SAMPLED = 10, 20
 """Minimum numbers of rows from which 0, 1, ... are row numbers, in any order, and with up to half of them missing."""
 _INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__")
-_ID_NAME = re.compile(
+ID_NAME = re.compile(
     r"(?i:(.*[\W_])?(ids?|u?uid|guid|idx|index|level_0|row[._ ]?(id|idx|num|number|no|nr|names?)?))|.*[a-z](Id|ID)"
 )
 
@@ -108,7 +109,7 @@ def find_roles(
 def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]:
     """Return the columns that number or name the rows, and so are no features, as name -> kind.
 
-    The kinds are ``index``, ``row numbers``, ``ids`` and ``folds``.
+    The kinds are ``index``, ``row numbers``, ``ids``, ``folds`` and ``a split``, of 0 and 1.
 
     These are the index of pandas and of R; whole numbers 0, 1, ... or 1, 2, ..., also shuffled or as a part of a table has them;
     and whole numbers that are all different where the name says that they are ids; and numbers of folds by their name. Fractions
@@ -117,7 +118,8 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
     index, rows = tables.index_columns(table), np.arange(len(table))
     row_names = {}
     for name in candidates:
-        if name in index or _INDEX_NAME.fullmatch(name.strip()):
+        is_empty = table[name].null_count == len(table[name])
+        if name in index or (_INDEX_NAME.fullmatch(name.strip()) and not is_empty):
             row_names[name] = "index"
             continue
         values = as_written(table[name])
@@ -128,13 +130,16 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
         if _FOLD_NAME.fullmatch(name.strip()) and 1 < len(np.unique(numbers)) <= FEW:
             row_names[name] = "folds"
             continue
+        if _SPLIT_NAME.fullmatch(name.strip()) and (first, last) == (0, 1):
+            row_names[name] = "a split"
+            continue
         if len(np.unique(numbers)) < len(numbers):
             continue
         spans = first in (0, 1) and last - first == len(numbers) - 1 and len(numbers) >= MIN_NUMBERED
         part = first >= 0 and last < 2 * len(numbers) and len(numbers) >= MIN_SAMPLED
         if spans and np.array_equal(numbers, rows + first):
             row_names[name] = "row numbers"
-        elif _ID_NAME.fullmatch(name.strip()):
+        elif ID_NAME.fullmatch(name.strip()):
             row_names[name] = "ids"
         elif spans or part:
             row_names[name] = "row numbers"

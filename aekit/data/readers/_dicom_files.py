@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from aekit.data.readers._image_pages import ImagePage
+from aekit.data.readers.endings import DICOM_ENDINGS
 from aekit.io.memory import check_memory
 
-DICOM_ENDINGS = (".dcm", ".dicom")
 MISSING_DICOM = "DICOM images need pydicom: pip install 'aekit[dicom]'"
 _DEFERRED = 4096
 """Bytes from which an element of a file is read when it is asked for."""

@@ -14,6 +14,8 @@ _ISOLATED = 2.0
 _MIN_ROWS, _MIN_RISING = 4, 20
 _CODES = {999.25, *(float(2**bits - less) for bits in (15, 16, 31, 32, 63, 64) for less in (0, 1))}
 """Codes besides those of nines: of well logs, and the bounds of types of integers."""
+_SURE_CODES = (-99.0, -999.0, -9999.0, -99999.0)
+"""Codes that are one even where they occur once."""
 _HUGE = 9e33
 """Magnitude of the codes that netCDF and others take from the end of float32."""
 _POWER = re.compile(r"1e\+(?:1[5-9]|[23]\d)")
@@ -90,7 +92,8 @@ def _missing_code(name: str, values: np.ndarray, advice: str) -> str:
     known = values[np.isfinite(values)]
     for code in (known.min(initial=np.inf), known.max(initial=-np.inf)):
         others = known[known != code]
-        if len(known) - len(others) < 2 or not len(others) or not _is_code(float(code)):
+        least = 1 if code in _SURE_CODES else 2
+        if len(known) - len(others) < least or not len(others) or not _is_code(float(code)):
             continue
         distance = others.min() - code if code < others.min() else code - others.max()
         if distance > _ISOLATED * (others.max() - others.min()):

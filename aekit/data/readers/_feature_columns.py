@@ -1,21 +1,19 @@
-"""Choose which columns of a table are features, or find those of a trained encoder by name."""
+"""Choose which columns of a table are features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from aekit.data.readers import tables
-from aekit.data.readers._cell_types import to_texts
-from aekit.data.readers._column_roles import FEW, find_row_names
+from aekit.data.readers._cell_types import categories_of, holds_list_texts
+from aekit.data.readers._column_roles import FEW
 from aekit.data.readers._times import is_time, to_seconds
 from aekit.data.spec import Column
-from aekit.errors import DataError, closest_name
+from aekit.errors import DataError
 
 Categories = Literal["few", "none"]
 
@@ -59,7 +57,7 @@ def choose_columns(
                 impute_value = float(np.nanmedian(tables.to_floats(column)))
             columns.append(Column(name, impute_value=impute_value))
             continue
-        values = _categories(column) if encoding == "few" and tables.is_text(column) else []
+        values = categories_of(column) if encoding == "few" and tables.is_text(column) else []
         # A column with a different value in nearly every row names the rows.
         if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else MANY):
             columns.append(Column(name, tuple(values)))
@@ -69,6 +67,10 @@ def choose_columns(
         else:
             not_numeric.append(name)
     losses = [f"columns without numbers ignored: {quote_names(not_numeric)}"] if not_numeric else []
+    if lists := [name for name in not_numeric if holds_list_texts(table[name])]:
+        losses.append(
+            f"lists of numbers as text, which are not read: {quote_names(lists)}; save them as .npy, or a column each"
+        )
     losses += [f"empty columns ignored: {quote_names(empty)}"] if empty else []
     losses += (
         [f"columns of dates and times ignored: {quote_names(times)}; x = [...] uses them as seconds"] if times else []
@@ -85,54 +87,11 @@ def choose_columns(
     return tuple(columns), notes, losses
 
 
-def find_columns(
-    columns: tuple[Column, ...], chosen: list[str] | None, candidates: list[str], table: pa.Table, where: str
-) -> tuple[Column, ...]:
-    """Return the columns of an encoder under the names of a table, matched in order if chosen or if the table has no header."""
-    names = table.column_names
-    in_order = chosen
-    if chosen is None and tables.is_headerless(table) and not {column.name for column in columns} <= set(names):
-        in_order = candidates
-        if len(in_order) != len(columns):
-            row_names = find_row_names(table, candidates)
-            in_order = [name for name in candidates if name not in row_names]
-    if in_order is not None:
-        if len(in_order) != len(columns):
-            expected = ", ".join(column.name for column in columns)
-            raise DataError(f"{where}: {len(in_order)} columns, expected {len(columns)}: {expected}")
-        columns = tuple(replace(column, name=name) for column, name in zip(columns, in_order))
-    for column in columns:
-        if column.name not in names:
-            raise DataError(
-                f"{where}: no column {column.name!r}, expected by the encoder{closest_name(column.name, names)}"
-            )
-        if column.categories is None and not column.time and not tables.is_numeric(table[column.name]):
-            raise DataError(f"{where}: column {column.name!r} does not hold numbers; expected numbers")
-        if column.categories is not None and pa.types.is_nested(table[column.name].type):
-            raise DataError(f"{where}: column {column.name!r} holds lists or records; expected categories")
-    return columns
-
-
-def unknown_categories(table: pa.Table, columns: tuple[Column, ...]) -> list[str]:
-    """Return notes on categories of a table that an encoder does not know."""
-    notes = []
-    for column in columns:
-        if column.categories is not None:
-            new = [value for value in _categories(table[column.name]) if value not in column.categories]
-            notes += [f"categories in {column.name!r} unknown to the encoder: {quote_names(new[:5])}"] if new else []
-    return notes
-
-
 def row_names_left_out(row_names: dict[str, str]) -> list[str]:
     if not row_names:
         return []
     listed = ", ".join(f"{name!r} ({kind})" for name, kind in row_names.items())
     return [f"columns that number or name the rows ignored: {listed}; x = [...] uses them"]
-
-
-def _categories(column: pa.ChunkedArray) -> list[str]:
-    """Return the distinct values of a column, sorted, without missing and empty ones."""
-    return sorted({value for value in pc.unique(to_texts(column)).to_pylist() if value not in (None, "")})
 
 
 def quote_names(names: Sequence[str]) -> str:

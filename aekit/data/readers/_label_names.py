@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 LABEL_COLUMNS = (
     *("class", "label", "target", "y", "labels"),
     *("class_label", "class_name", "class_id", "label_name", "label_id", "target_class", "y_true", "ground_truth"),
@@ -11,10 +13,21 @@ LABEL_COLUMNS = (
 """Names of a column of labels, in order of precedence. Columns of these names are never features."""
 
 _LIKELY = re.compile(
-    r"(?:is|has)[_ ]?\w+|\w*(?:outcome|diagnosis|species|variety|churn|churned|attrition|survived|fraud|default|exited|cluster"
+    r"(?:is|has)[_ ]?(?!train|test|valid)\w+|"
+    r"\w*(?:outcome|diagnosis|species|variety|churn|churned|attrition|survived|fraud|default|exited|cluster"
     r"|category|quality|grade|disease|malignant|severity|anomaly|failure|fault|defect|sentiment|emotion|activity|digit|attack)"
     r"|cls|klasse|classe|clase|choice|gt|result|response|output|income|status|condition|event|annotation|breed|genre|split_?label"
 )
+
+
+def similar_classes(labels: np.ndarray) -> list[str]:
+    """Return a line on the first classes among (N,) labels that differ by blanks or capitals alone."""
+    first: dict[str, str] = {}
+    for name in np.unique(labels).tolist() if labels.dtype.kind == "U" else ():
+        other = first.setdefault("".join(name.split()).casefold(), name)
+        if other != name:
+            return [f"classes {other!r} and {name!r} differ by blanks or capitals alone, and are two classes"]
+    return []
 
 
 def is_likely_label(name: str) -> bool:

@@ -12,12 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from aekit.data.readers._arff_files import ARFF_ENDINGS
 from aekit.data.readers._parquet_files import first_rows
 from aekit.data.readers._spreadsheets import is_spreadsheet, read_first_rows
-from aekit.data.readers._statistics_files import STATISTICS_ENDINGS
+from aekit.data.readers.endings import ARFF_ENDINGS, IMAGE_ENDINGS, STATISTICS_ENDINGS
 from aekit.data.readers.folders import readable_text
-from aekit.data.readers.image_files import IMAGE_ENDINGS
 from aekit.data.reading import reading
 from aekit.errors import DataError
 

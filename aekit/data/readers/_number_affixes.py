@@ -35,7 +35,7 @@ class Bare(NamedTuple):
     Attributes:
         column: all cells; those that are no such numbers as they were.
         values: the cells that are not missing.
-        kinds: what was taken off: ``negative``, ``signs`` or ``unit``.
+        kinds: what was taken off: ``negative``, ``signs`` or ``unit``; ``mixed``: signs that differ.
         unit: the unit, or "".
     """
 
@@ -61,7 +61,8 @@ def without_affixes(column: Any, values: Any, sample: Any, units: bool = True) -
             bare = _replaced(bare, pattern, r"-\1", "negative")
             sample = pc.replace_substring_regex(sample, pattern, r"-\1")
     if _are_nearly_all(sample, _SIGNED) and bool(pc.any(pc.match_substring_regex(sample, _SIGN)).as_py()):
-        return _replaced(bare, _SIGNED, r"\1\2", "signs")
+        signed = _replaced(bare, _SIGNED, r"\1\2", "signs")
+        return signed._replace(kinds=(*signed.kinds, "mixed")) if _are_mixed(sample) else signed
     if _are_nearly_all(sample, _WITH_CODE):
         return _replaced(bare, _WITH_CODE, r"\1\2", "signs")
     unit = _unit_of(sample.slice(0, 20).drop_null().to_pylist()) if units else ""
@@ -79,6 +80,13 @@ def without_affixes(column: Any, values: Any, sample: Any, units: bool = True) -
 def begins_as_number(cell: str) -> bool:
     """Return whether a cell may be a number, with a unit or a sign perhaps, or a boolean."""
     return bool(_BEGINS.match(cell))
+
+
+def _are_mixed(sample: Any) -> bool:
+    """Return whether numbers are in two currencies, or only some of them in percent."""
+    found = [share for sign in SIGNS if (share := float(pc.mean(pc.match_substring(sample, sign)).as_py() or 0.0))]
+    with_percent = float(pc.mean(pc.match_substring(sample, "%")).as_py() or 0.0)
+    return len(found) > 1 or 0 < with_percent < 1 - STRAY_SHARE
 
 
 def _unit_of(cells: Sequence[str]) -> str:

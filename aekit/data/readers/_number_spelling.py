@@ -19,7 +19,7 @@ _FIRST = 100
 """Cells of a column of strings that decide whether the others are looked at."""
 _BLANK = f"[{BLANKS}{APOSTROPHES}]"
 _LAKH = r"[1-9]\d?(?:,\d{2})+,\d{3}"
-_GROUPED_POINT = rf"^[+-]?(?:\d{{1,3}}(?:(?:,|{_BLANK})\d{{3}})+|{_LAKH})(?:\.\d+)?$"
+_GROUPED_POINT = rf"^[+-]?(?:[1-9]\d{{0,2}}(?:(?:,|{_BLANK})\d{{3}})+|{_LAKH})(?:\.\d+)?$"
 _DOTTED = rf"[1-9]\d{{0,2}}(?:(?:\.|{_BLANK})\d{{3}})+"
 _COMMA = rf"^[+-]?(?:\d+|{_DOTTED})(?:,\d*)?(?:[eE][+-]?\d+)?$|^[+-]?,\d+$"
 _SURELY_COMMA = rf"^[+-]?(?:0,\d+|\d+,(?:\d{{1,2}}|\d{{4,}})|\d{{4,}},\d+|{_DOTTED},\d+)(?:[eE].*)?$"
@@ -29,6 +29,8 @@ _DECIMAL_POINT = r"^[+-]?(?:0?\.\d+|\d+\.(?:\d{1,2}|\d{4,})|\d{4,}\.\d+|0\d*\.\d
 _GROUPED_DOTS = r"^[+-]?[1-9]\d{0,2}(?:\.\d{3})+$"
 _MAYBE_GROUPED_DOTS = r"^[+-]?(?:\d{1,3}|[1-9]\d{0,2}(?:\.\d{3})+)$"
 _PLAIN = f"^{NUMBER}$"
+_ADDRESS = r"^\d{1,3}(?:\.\d{1,3}){3}$"
+"""Addresses of the internet, whose points separate no thousands."""
 _FORTRAN = r"^([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d{1,3})$|^([+-]?\d+)[dD]([+-]\d{1,3})$"
 _MOST = 0.8
 """Least share of the values of a column that are numbers in a spelling."""
@@ -79,6 +81,8 @@ def respell_numbers(
         for kind in kinds:
             said[kind].append(names[number] if kind != "unit" else f"{names[number]!r} ({unit})")
         strange = pc.filter(values, pc.invert(pc.match_substring_regex(values, _PLAIN)))
+        if len(strange) and _share(_sample(strange), _ADDRESS) == 1:
+            continue
         if has_fortran and len(strange) and _share(strange, _FORTRAN) == 1:
             said["fortran"].append(names[number])
             columns[number] = pc.replace_substring_regex(column, _FORTRAN, r"\1\3e\2\4")
@@ -116,6 +120,7 @@ _SAID = {
     "thousands": "separators of thousands in",
     "fortran": "exponents of Fortran, as in 1.5D+03, in",
     "signs": "percent or currency signs are left out in",
+    "mixed": "different signs, or some without one, and numbers that are not converted, in",
     "unit": "units are left out in",
     "negative": "numbers in parentheses or with a minus behind them are negative in",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _BYTES = 1 << 14
 """Bytes at the end of a file in which remarks are looked for."""
@@ -52,7 +53,18 @@ def cut_remarks(body: bytes, delimiter: str, width: int) -> tuple[bytes, list[st
 
 
 def name_total(table: pa.Table) -> list[str]:
-    """Return a line if the last row is called a total, which sums up the others."""
-    cell = str(table.column(0)[-1].as_py() or "").strip() if table.num_rows > 1 and table.num_columns > 1 else ""
-    is_total = _TOTAL.fullmatch(cell)
-    return [f"the last row, {cell!r}, is read as a sample: remove it if it sums up the others"] if is_total else []
+    """Return a line on rows that are called totals, which sum up others."""
+    if table.num_rows < 2 or table.num_columns < 2:
+        return []
+    firsts = pc.utf8_trim_whitespace(table.column(0))
+    distinct = pc.unique(firsts)
+    # The totals of groups are among many names; of a few categories, one may well be called so.
+    names = [name for name in distinct.to_pylist() if name and _TOTAL.fullmatch(name)] if len(distinct) > 2 else []
+    if not names:
+        return []
+    is_total = pc.is_in(firsts, pa.array(names))
+    count, cell = pc.sum(is_total).as_py(), str(firsts[-1].as_py() or "")
+    if count == 1 and cell == names[0]:
+        return [f"the last row, {cell!r}, is read as a sample: remove it if it sums up the others"]
+    rows = "1 row" if count == 1 else f"{count:,} rows"
+    return [f"{rows} called {names[0]!r} (row {pc.index(is_total, True).as_py()}): remove what sums up others"]

@@ -14,7 +14,6 @@ from aekit.data.reading import reading
 from aekit.errors import DataError
 from aekit.io.memory import check_memory
 
-SOUND_ENDINGS = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
 HIGHEST_RATE = 10_000_000
 """Highest sampling rate in Hz."""
 MISSING_SOUNDFILE = "{} files need soundfile: pip install 'aekit[audio]'"

@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from aekit.data.readers._calamine_sheets import CALAMINE_ENDINGS, opened_by_calamine
+from aekit.data.readers._calamine_sheets import opened_by_calamine
+from aekit.data.readers.endings import CALAMINE_ENDINGS, SHEET_ENDINGS
 from aekit.data.reading import reading
 from aekit.errors import DataError, closest_name, importing
 from aekit.io.memory import check_memory, read_limit, too_large
 
-SHEET_ENDINGS = (".xlsx", ".xlsm", *CALAMINE_ENDINGS)
 FIRST_ROWS = 21
 """Rows that tell what a sheet holds: that of the names, and 20 below it."""
 MOST_ROWS = 1 << 20

@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from aekit.data.labels import is_missing
+from aekit.data.readers.endings import STATISTICS_ENDINGS
 from aekit.data.reading import reading, refuse_special
 from aekit.errors import AekitError, DataError
 from aekit.io.child_processes import describe_end, run_python
 from aekit.io.memory import check_memory
 
-STATISTICS_ENDINGS = (".sav", ".zsav", ".por", ".dta", ".sas7bdat", ".xpt")
 _READERS = dict(zip(STATISTICS_ENDINGS, ("sav", "sav", "por", "dta", "sas7bdat", "xport")))
 _COMPLAINT = "not a readable table of a statistics program"
 _CELL_BYTES = 64

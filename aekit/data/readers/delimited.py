@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
 from aekit.data.readers._number_spelling import respell_numbers
+from aekit.data.readers._quoting import with_double_quotes
 from aekit.data.readers._remarks_below import cut_remarks, name_total
 from aekit.data.readers._text_form import (
     AUTO,
@@ -33,8 +34,6 @@ from aekit.data.readers._word_vectors import parse_word_vectors
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
-TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc", ".vec")
-"""Endings of text tables, which may be gzipped; the last five are those of other files, too."""
 HEAD, FIRST_LINES = 1 << 20, 20
 """Bytes from which the form of a file is guessed, and the fewest lines."""
 LABEL = b"aekit.label"
@@ -69,20 +68,21 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
         DataError: it is empty, cannot be decoded, or its rows are of different lengths.
     """
     data, notes = _decoded(path, _read_bytes(path), form.encoding)
+    data, quoting = with_double_quotes(data)
     data, replaced = _without_lone_returns(data)
     table, has_header, more_notes = parse_delimited(path, data, form)
-    return table, has_header, [*notes, *replaced, *more_notes]
+    return table, has_header, [*notes, *quoting, *replaced, *more_notes]
 
 
 def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[pa.Table, bool, list[str]]:
     """Parse the text of a table, in UTF-8; returns and raises as `read_delimited`."""
-    data = data.rstrip(b"\x1a")  # the end of a file in DOS
+    data, nulls = _without_nulls(data.rstrip(b"\x1a"))  # the end of a file in DOS
     text = _head(data).decode("utf-8", "ignore")
     detected = find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), detected.lines)).encode("utf-8")) :]
     if detected.word_vectors:
         table, more_notes = parse_word_vectors(path, body, detected.names, detected.word_vectors[1])
-        return table, True, [*detected.notes, *more_notes]
+        return table, True, [*nulls, *detected.notes, *more_notes]
     body, below = cut_remarks(body, detected.delimiter, len(detected.names))
     body, delimiter = with_single_delimiter(body, detected.delimiter or "\t")
     if not detected.delimiter:
@@ -103,7 +103,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     cells = [as_cells(_chunked(column)) for column in columns]
     table = pa.Table.from_arrays(cells, schema=pa.schema([pa.field(n, c.type) for n, c in zip(numbers, cells)]))
     table, role_notes = _apply_roles(table.rename_columns(detected.names), detected.roles)
-    return table, detected.has_header, [*detected.notes, *below, *role_notes, *number_notes]
+    return table, detected.has_header, [*nulls, *detected.notes, *below, *role_notes, *number_notes]
 
 
 def _apply_roles(table: pa.Table, roles: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -116,6 +116,14 @@ def _apply_roles(table: pa.Table, roles: Sequence[str]) -> tuple[pa.Table, list[
     return table, [
         f"columns whose role is meta, ignore or weight left out: {', '.join(map(repr, others))}"
     ] if others else []
+
+
+def _without_nulls(data: bytes) -> tuple[bytes, list[str]]:
+    """Return text without bytes of 0, which loggers leave that lose power, and which end the text for some readers."""
+    if b"\0" not in data:
+        return data, []
+    count = data.count(b"\0")
+    return data.replace(b"\0", b""), [f"{count:,} bytes of 0 in the text are left out"]
 
 
 def delimited_names(path: Path, form: TextFormat = AUTO) -> list[str]:
@@ -136,6 +144,7 @@ def _first_text(path: Path, form: TextFormat) -> str:
     if len(head) == HEAD and head.count(b"\n") < FIRST_LINES:
         head = _read_bytes(path)
     data, _ = _decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
+    data, _ = with_double_quotes(_without_nulls(data)[0])
     return _without_lone_returns(data)[0].decode("utf-8", "ignore")
 
 
@@ -199,7 +208,7 @@ def _encoding_of(data: bytes, is_head: bool) -> str:
         return "utf-32"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    sample = data[:4096]
+    sample = data[:4096].rstrip(b"\0")
     if len(sample) >= 4 and sample.count(0) > len(sample) // 4:
         encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
         if _is_encoded(data, encoding, is_head):

@@ -178,13 +178,15 @@ def _is_text(name: str) -> bool:
     return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def classes_without_files(root: Path, labels: np.ndarray) -> list[str]:
-    """Return the folders that have no sample beside those that are the classes of (N,) labels, on the same level."""
+def classes_without_files(root: Path, labels: np.ndarray) -> str:
+    """Return a line on folders without a sample beside those that are the classes of (N,) labels, on the same level, or ""."""
     classes = set(map(str, np.unique(labels).tolist()))
     level = [root]
     for _ in range(2):  # classes, or classes within splits
         level = [Path(entry.path) for folder in level for entry in os.scandir(folder) if entry.is_dir()]
         names = {folder.name for folder in level if not folder.name.startswith(".")}
         if classes <= names:
-            return sorted(names - classes)
-    return []
+            empty = sorted(names - classes)
+            shown = ", ".join(empty[:5]) + (" ..." if len(empty) > 5 else "")
+            return f"folders without a sample, which are not classes: {shown}" if empty else ""
+    return ""

@@ -12,43 +12,13 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, features
 
-from aekit.data.readers._dicom_files import DICOM_ENDINGS, MISSING_DICOM, has_pydicom, is_dicom, open_dicom
+from aekit.data.readers._dicom_files import MISSING_DICOM, has_pydicom, is_dicom, open_dicom
 from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers._tiff_files import INSTALL, has_tifffile, open_tiff
-from aekit.data.reading import reason_of, refuse_special
+from aekit.data.readers.endings import DICOM_ENDINGS, HEIF_ENDINGS
+from aekit.data.reading import reason_of, refuse_special, what_stands_in
 from aekit.errors import DataError, first_line, print_traceback
 from aekit.io.memory import check_memory
-
-HEIF_ENDINGS = (".heic", ".heics", ".heif", ".heifs", ".hif")
-IMAGE_ENDINGS = (
-    ".apng",
-    ".avif",
-    ".bmp",
-    *DICOM_ENDINGS,
-    ".dib",
-    ".gif",
-    *HEIF_ENDINGS,
-    ".j2k",
-    ".jfif",
-    ".jp2",
-    ".jpe",
-    ".jpeg",
-    ".jpf",
-    ".jpg",
-    ".jpx",
-    ".mpo",
-    ".pbm",
-    ".pgm",
-    ".pjp",
-    ".pjpeg",
-    ".png",
-    ".pnm",
-    ".ppm",
-    ".tga",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
 
 OTHER_IMAGES = (
     *(".ai", ".arw", ".cr2", ".cr3", ".czi", ".dng", ".eps", ".exr", ".fit", ".fits", ".hdr", ".ico"),
@@ -126,7 +96,7 @@ def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
     except FileNotFoundError:
         raise BadImage("the file is missing") from None
     except Image.UnidentifiedImageError:
-        raise BadImage("not an image that Pillow reads") from None
+        raise BadImage(_stand_in(path) or "not an image that Pillow reads") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         print_traceback(error)
         raise BadImage(first_line(error)) from None
@@ -156,6 +126,14 @@ def open_pillow(path: Path | bytes, formats: list[str] | tuple[str, ...]) -> Ima
         # Pillow gives whole rows to some decoders, and collects a long one in time that is quadratic in its blocks.
         image.decodermaxblock = max(image.decodermaxblock, 4 * image.width)
     return image
+
+
+def _stand_in(path: Path | bytes) -> str:
+    """Return what a file is that stands in for an image, such as a pointer of Git LFS, or ""."""
+    if isinstance(path, bytes):
+        return what_stands_in(path)
+    with path.open("rb") as file:
+        return what_stands_in(file.read(512))
 
 
 def _open_with_pillow(path: Path | bytes) -> tuple[Image.Image | None, str]:

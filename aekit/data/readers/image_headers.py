@@ -17,7 +17,6 @@ from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers.folders import readable_text
 from aekit.data.readers.image_files import (
     BITS,
-    IMAGE_ENDINGS as IMAGE_ENDINGS,
     MAX_MEGAPIXELS as MAX_MEGAPIXELS,
     SAMPLE_FORMAT,
     AnyImage,

@@ -23,8 +23,10 @@ from aekit.data.readers._listed_paths import (
     path_column,
     resolve_paths,
 )
+from aekit.data.readers._one_hot import one_hot_columns, one_hot_labels
+from aekit.data.readers.endings import IMAGE_ENDINGS, TABLE_ENDINGS
 from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
-from aekit.data.readers.image_files import IMAGE_ENDINGS, OTHER_IMAGES, unreadable_formats
+from aekit.data.readers.image_files import OTHER_IMAGES, unreadable_formats
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
 
@@ -76,12 +78,12 @@ def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> List
             `column`.
     """
     root = Path(where)
-    listed = root.name.lower().endswith(tables.TABLE_ENDINGS) and not root.is_dir()
+    listed = root.name.lower().endswith(TABLE_ENDINGS) and not root.is_dir()
     if column != "auto" and not listed:
         raise DataError(f"{root}: column = {column!r}: expected a list of images such as pairs.csv")
     if root.is_dir():
         listing = list_folder(root, masks=masks)
-        beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(tables.TABLE_ENDINGS))
+        beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
         if lists := [path.name for path in beside if lists_images(path)]:
             hint = f"{', '.join(lists[:3])} lists images; open it for labels that it may hold"
             listing = replace(listing, note="; ".join(filter(None, [listing.note, hint])))
@@ -178,15 +180,20 @@ def _list(path: Path, column: str) -> Listing:
         label = names[1]
     label = label if label and not _holds_images(table[label]) else None
     others = [name for name in names if name not in (chosen, named, label, split)]
+    classes: np.ndarray | None = None
     if label is None and len(others) == 1 and _repeats(table[others[0]]):
         label = others.pop()
         notes.append(f"column {label!r} is the label, as it alone is beside the images")
+    elif label is None and (one_hot := one_hot_columns(table, others)):
+        lines, classes = one_hot_labels(table, one_hot)
+        notes += lines
+        others = [name for name in others if classes is None or name not in one_hot]
     elif label is None and len(likely := [n for n in others if is_likely_label(n) and _repeats(table[n])]) == 1:
         notes.append(f"if {likely[0]!r} is the label, name it 'label'")
     listing = Listing(
         ids=ids,
         paths=files,
-        labels=tables.to_labels(table[label]) if label else None,
+        labels=tables.to_labels(table[label]) if label else classes,
         splits=tables.to_splits(table[split], path) if split else None,
         note="; ".join([*notes, *tables.remarks(table)]),
         losses=tuple(losses),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from aekit.errors import DataError
 _SCALARS = (str, int, float, bool, type(None))
 _DEPTH = 8
 """Levels of nested records whose keys become columns."""
+_LONG_INTEGER = re.compile(rb"(?<![\d.eE+])\d{19,}(?![\d.eE])")
+"""Whole numbers that may be beyond 64 bits, which Arrow would round."""
 
 
 def read_json_lines(path: Path) -> pa.Table:
@@ -40,8 +43,10 @@ def read_json_lines(path: Path) -> pa.Table:
             raise DataError(f"{path}: its first line is not a record; expected {{...}} with named values")
         options = pa.json.ReadOptions(block_size=max(len(content) + 1, 1 << 20))
         try:
+            if _LONG_INTEGER.search(content):
+                raise pa.ArrowInvalid("a whole number that may be beyond 64 bits")
             table = pa.json.read_json(io.BytesIO(content), options)
-        except pa.ArrowInvalid:  # one object over several lines, or a key with values of several types
+        except pa.ArrowInvalid:  # or one object over several lines, or a key with values of several types
             records = _parse(content)
             if records is None:
                 raise
@@ -71,8 +76,15 @@ def _from_records(path: Path, records: list[Any]) -> pa.Table:
     for number, record in enumerate(records):
         if not isinstance(record, dict):
             raise DataError(f"{path}: entry {number} of the list is not a record; expected {{...}} with named values")
+    try:
+        return _to_table(records)
+    except OverflowError:  # in a record inside one, where it cannot be kept as text
+        return _to_table([_unnested(record) for record in records])
+
+
+def _to_table(records: list[dict[str, Any]]) -> pa.Table:
     names = list(dict.fromkeys(name for record in records for name in record))
-    return _flat(pa.table({name: _column([record.get(name) for record in records]) for name in names}))
+    return _flat(pa.table({name: _column(name, [record.get(name) for record in records]) for name in names}))
 
 
 def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
@@ -96,12 +108,14 @@ def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
             records = [{**({"id": name} if named else {}), **record} for name, record in single.items()]
             return tables.with_remarks(_from_records(path, records), ["its objects are rows, by name"])
         if len(rows) > 1 and all(isinstance(value, _SCALARS) for column in columns for value in column.values()):
-            table = pa.table({name: _column([column.get(row) for row in rows]) for name, column in single.items()})
+            table = pa.table(
+                {name: _column(name, [column.get(row) for row in rows]) for name, column in single.items()}
+            )
             return tables.with_remarks(table, ["its objects are columns, by row"])
     if len(columns) > 1 and all(isinstance(column, list) and len(column) == len(columns[0]) > 1 for column in columns):
         if not all(isinstance(value, _SCALARS) for column in columns for value in column):
             return None
-        table = pa.table({name: _column(column) for name, column in single.items()})
+        table = pa.table({name: _column(name, column) for name, column in single.items()})
         return tables.with_remarks(table, ["its lists are columns"])
     return None
 
@@ -118,16 +132,29 @@ def _are_rows(single: dict[str, dict[str, Any]]) -> bool:
     return all(len(kinds) > 1 for kinds in is_text)
 
 
+def _unnested(record: dict[str, Any], depth: int = _DEPTH) -> dict[str, Any]:
+    """Return a record whose nested records are values of their own, as `_flat` names them."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, dict) and value and "bytes" not in value and depth:
+            flat |= {f"{name}.{key}": inner for key, inner in _unnested(value, depth - 1).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
 def _holds(value: Any, kind: type) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(isinstance(entry, kind) for entry in value)
 
 
-def _column(values: list[Any]) -> pa.ChunkedArray:
-    """Return a column; of numbers and texts, it holds the text, as a column of a text file."""
+def _column(name: str, values: list[Any]) -> pa.ChunkedArray:
+    """Return a column; of numbers and texts, or numbers beyond 64 bits, it holds the text, as a column of a text file."""
     try:
         return pa.chunked_array([pa.array(values)])
-    except pa.ArrowException:
+    except (pa.ArrowException, OverflowError) as error:
         if not all(isinstance(value, _SCALARS) for value in values):
+            if isinstance(error, OverflowError) and not any(isinstance(value, dict) for value in values):
+                raise pa.ArrowInvalid(f"{name!r} holds lists with a whole number beyond 64 bits") from None
             raise
         return as_cells(pa.chunked_array([[None if value is None else str(value) for value in values]], pa.string()))
 

@@ -9,15 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from aekit.data.readers import tables
-from aekit.data.readers._sound_files import (
-    MISSING_SOUNDFILE,
-    SOUND_ENDINGS as SOUND_ENDINGS,
-    read_sound,
-    resample_sound,
-)
-from aekit.data.readers._spreadsheets import SHEET_ENDINGS
+from aekit.data.readers._sound_files import MISSING_SOUNDFILE, read_sound, resample_sound
 from aekit.data.readers._time_axis import TIME_COLUMNS as TIME_COLUMNS, find_time_axis
-from aekit.data.readers.delimited import TEXT_ENDINGS
+from aekit.data.readers.endings import SHEET_ENDINGS, SOUND_ENDINGS, TEXT_ENDINGS
 from aekit.data.readers.numpy_files import read_npy
 from aekit.data.readers.series import Missing, fill_gaps
 from aekit.data.readers.table_columns import read_columns

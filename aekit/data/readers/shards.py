@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from aekit.data.readers.endings import IMAGE_ENDINGS
 from aekit.data.readers.folders import holds_no_other, list_files, natural_key
-from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.tables import split_named
 from aekit.errors import DataError
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, decide_types, to_texts
+from aekit.data.readers._code_columns import find_codes, with_texts
 from aekit.data.readers._column_roles import (
     find_roles,
     find_row_names,
@@ -25,11 +26,11 @@ from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numb
 from aekit.data.readers._feature_columns import (
     Categories as Categories,
     choose_columns,
-    find_columns,
     quote_names,
     row_names_left_out,
-    unknown_categories,
 )
+from aekit.data.readers._known_columns import find_known_columns, unknown_categories
+from aekit.data.readers._label_names import similar_classes
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import to_seconds
@@ -115,14 +116,13 @@ def read_columns(
     excluded = roles.label_like | {name for name in names if name.lower() in exclude}
     candidates = [name for name in names if name not in excluded and name not in roles.named]
     if like is not None and like.columns:
-        columns = find_columns(like.columns, chosen, candidates, table, where)
+        columns = find_known_columns(like.columns, chosen, candidates, table, where)
         losses += unknown_categories(written, columns)
     else:
         ignored = sorted(excluded - roles.named)
         notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
-        training = (
-            table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
-        )
+        trained = None if splits is None or not (splits == "train").any() else pa.array(splits == "train")
+        training = table if trained is None else table.filter(trained)
         # An encoder of an array that takes as many columns was trained on all of them.
         if chosen is None and (like is None or len(candidates) != like.size):
             row_names = find_row_names(table, candidates) | find_row_names(training, candidates)
@@ -130,6 +130,13 @@ def read_columns(
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
             losses += row_names_left_out({name: kind for name, kind in row_names.items() if name not in roles.index})
+        if like is None:
+            codes = find_codes(marked, table, chosen or candidates, rows_are_samples)
+            losses += codes.lines(chosen)
+            if chosen is None:
+                table = with_texts(marked, table, codes.texts)
+                training = table if trained is None else table.filter(trained)
+                candidates = [name for name in candidates if name not in codes.dates]
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
         if missing == "auto":
@@ -170,6 +177,7 @@ def read_columns(
         notes += constant_columns(columns, features)
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
+    losses += similar_classes(labels) if labels is not None else []
     id_list, id_lines = tables.to_ids(written[roles.ids], roles.ids) if roles.ids else (roles.index_ids, [])
     losses += id_lines
     further = further_columns(written, table, {column.name for column in columns}, (label, roles.ids, roles.split))

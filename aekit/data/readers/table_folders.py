@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from aekit.data.readers import tables
 from aekit.data.readers._text_form import AUTO, TextFormat
+from aekit.data.readers.endings import SURELY_TABLES
 from aekit.data.readers.folders import holds_no_other, list_files
 
 _OTHERS = ("hidden", "without an ending", ".txt", ".md", ".json", ".yaml", ".yml", ".html", ".pdf")
 """Endings of files that may describe a table."""
-_ENDINGS = tuple(ending for ending in tables.SURELY_TABLES if ending != ".parquet")
+_ENDINGS = tuple(ending for ending in SURELY_TABLES if ending != ".parquet")
 """Endings of tables that are opened where they are all that a folder holds; Parquet files may hold images."""
 _ORDER = ("train", "validation", "test")
 
@@ -73,14 +74,14 @@ def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
 
 def tables_in(folder: Path) -> list[Path]:
     """Return the files of a folder, not of those below, that are surely tables."""
-    paths = (path for path in folder.iterdir() if path.name.lower().endswith(tables.SURELY_TABLES))
+    paths = (path for path in folder.iterdir() if path.name.lower().endswith(SURELY_TABLES))
     return sorted(path for path in paths if not path.name.startswith("~$"))  # locks of an open workbook
 
 
 def advise_on_tables(folder: Path) -> str:
     """Return what to do with a folder that holds tables but nothing that can be opened; "" without tables."""
     paths = tables_in(folder)
-    if not paths and not any(path.name.lower().endswith(tables.SURELY_TABLES) for path, _ in list_files(folder, ())):
+    if not paths and not any(path.name.lower().endswith(SURELY_TABLES) for path, _ in list_files(folder, ())):
         return ""
     one = paths[0] if paths else folder
     choice = f"open one table, such as {one}" if paths else "open one table"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aekit.data.readers._arff_files import ARFF_ENDINGS, arff_names, read_arff
+from aekit.data.readers._arff_files import arff_names, read_arff
 from aekit.data.readers._cell_types import (
     is_empty as is_empty,
     is_numeric as is_numeric,
@@ -24,26 +24,21 @@ from aekit.data.readers._cell_types import (
 from aekit.data.readers._data_frames import objects_as_text, with_arrow_types
 from aekit.data.readers._label_names import LABEL_COLUMNS as LABEL_COLUMNS
 from aekit.data.readers._parquet_files import parquet_columns, read_parquet
-from aekit.data.readers._spreadsheets import SHEET_ENDINGS, is_spreadsheet, read_first_rows, read_sheet
-from aekit.data.readers._statistics_files import STATISTICS_ENDINGS, read_statistics, statistics_names
+from aekit.data.readers._spreadsheets import is_spreadsheet, read_first_rows, read_sheet
+from aekit.data.readers._statistics_files import read_statistics, statistics_names
 from aekit.data.readers._text_form import AUTO, TextFormat, find_form
 from aekit.data.readers._times import is_time as is_time
-from aekit.data.readers.delimited import LABEL, TEXT_ENDINGS, delimited_names, parse_delimited, read_delimited
+from aekit.data.readers.delimited import LABEL, delimited_names, parse_delimited, read_delimited
+from aekit.data.readers.endings import ARFF_ENDINGS, STATISTICS_ENDINGS
 from aekit.errors import DataError
 
-SURELY_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", *SHEET_ENDINGS)
-"""Endings of files in a folder that are surely tables: a .txt beside them may be a remark."""
 _DESCRIBED = (*ARFF_ENDINGS, *STATISTICS_ENDINGS)
 """Endings of files that say what their columns hold."""
-TABLE_ENDINGS = (
-    *dict.fromkeys((*SURELY_TABLES, *TEXT_ENDINGS, *(f"{ending}.gz" for ending in TEXT_ENDINGS))),
-    *_DESCRIBED,
-)
 PATH_COLUMNS = ("path", "file", "filename", "image")
 """Names of a column of paths, which makes a table a list of files."""
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+_SPLITS |= dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "validation")
 _HEADERLESS, _REMARKS = b"aekit.headerless", b"aekit.remarks"
 
 

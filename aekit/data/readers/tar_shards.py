@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from aekit.data.contents import Contents
 from aekit.data.readers._json_members import JsonFields
 from aekit.data.readers._tar_index import DAMAGED, LABEL_ENDINGS, NUMBER, TarIndex, index_tar
-from aekit.data.readers.image_headers import IMAGE_ENDINGS
+from aekit.data.readers.endings import IMAGE_ENDINGS
 from aekit.data.readers.numpy_files import array_of
 from aekit.data.readers.shards import Shards
 from aekit.data.reading import reading

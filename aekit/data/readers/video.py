@@ -20,7 +20,6 @@ from aekit.data.reading import check_mapped, hash_content, reading
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError, importing
 
-VIDEO_ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 ANIMATED = (".apng", ".gif", ".webp")
 ARRAYS = (".npy", ".npz")
 ANIMATED_FORMATS = ("PNG", "GIF", "WEBP")

@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers.image_headers import IMAGE_ENDINGS
+from aekit.data.readers.endings import IMAGE_ENDINGS
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from aekit.data.opening import open_data
 from aekit.data.readers import tables
+from aekit.data.readers.endings import IMAGE_ENDINGS, TABLE_ENDINGS
 from aekit.data.readers.folders import list_files
-from aekit.data.readers.image_headers import IMAGE_ENDINGS, BadImage
+from aekit.data.readers.image_headers import BadImage
 from aekit.data.readers.image_lists import list_images
 from aekit.data.readers.images import read_full_size
 from aekit.data.source import Source
@@ -98,7 +99,7 @@ def image_files(source: Source) -> list[Path]:
 
 def _column(clean: Any, data: Any) -> list[Path] | None:
     """Return the files in a column of a list of images, if `clean` names one."""
-    is_table = isinstance(data, (str, os.PathLike)) and os.fspath(data).lower().endswith(tables.TABLE_ENDINGS)
+    is_table = isinstance(data, (str, os.PathLike)) and os.fspath(data).lower().endswith(TABLE_ENDINGS)
     if not is_table or not isinstance(clean, str) or os.path.exists(clean) or ":" in clean:
         return None
     names = tables.column_names(Path(data))

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from aekit.plugin import (
+    ARRAY_ENDINGS,
     LABEL_COLUMNS,
     TABLE_ENDINGS,
     TIME_COLUMNS,
@@ -44,7 +45,6 @@ from aekit.plugin import (
     to_labels,
 )
 
-_ARRAY_ENDINGS = (".npy", ".npz", ".gz", "-ubyte", ".idx")
 _X = Field(description="array in an .npz, or columns of a table; auto: by common names")
 _Y = Field(description="labels in an .npz or a table; auto: by common names; none: no labels")
 _LABELS = Field(description="file of labels, relative to the data; auto: in the same file, or next to an IDX file")
@@ -142,7 +142,7 @@ def _table(path: Path, form: TextFormat) -> pa.Table | None:
     if parts:
         return read_parts(parts, form)
     name = path.name.lower()
-    is_array = path.is_dir() or (name.endswith(_ARRAY_ENDINGS) and not name.endswith(TABLE_ENDINGS))
+    is_array = path.is_dir() or (name.endswith(ARRAY_ENDINGS) and not name.endswith(TABLE_ENDINGS))
     return None if is_array else read_table(path, form)  # a table may have any ending where the source is named
 
 

@@ -58,6 +58,7 @@ class Clips(Source):
 
     slow = True
     segment_starts: np.ndarray
+    endings = VIDEO_ENDINGS
     looks_for = f"videos: {', '.join(VIDEO_ENDINGS)}"
 
     def __init__(

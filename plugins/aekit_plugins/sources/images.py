@@ -45,7 +45,7 @@ class Images(Source):
         DataError: there are no images, or the list is unusable. Single bad images are skipped with a reason.
     """
 
-    slow = True
+    slow, endings = True, IMAGE_ENDINGS
     looks_for = "images: .png, .jpg, .tif and other endings"
 
     def __init__(

@@ -79,6 +79,7 @@ class Recordings(Source):
     """
 
     segment_starts: np.ndarray
+    endings = SOUND_ENDINGS
     looks_for = f"sound in {', '.join(SOUND_ENDINGS)}; tables with a row per step as recordings:PATH"
 
     def __init__(
