@@ -114,6 +114,13 @@ def aekit_register_backbones() -> list[Entry]:
             ("series", "default-series"),
         ),
         Entry(
+            "patches",
+            f"{at}.patches:Patches",
+            "compares the patches of images with patches of the training images (Coates, Ng and Lee); not trained",
+            API,
+            ("image",),
+        ),
+        Entry(
             "timm", f"{at}.timm_backbone:Timm", "applies any network of timm, with pretrained weights", API, ("image",)
         ),
     ]
