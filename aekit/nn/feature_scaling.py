@@ -1,4 +1,4 @@
-"""Features of several modules side by side, on scales that suit neighbors: standardized, or along whitened directions."""
+"""Features of several modules side by side, on scales that suit neighbors: standardized, or partly whitened."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from aekit.nn.pca import leading_directions
 MIN_DEVIATION = 0.01
 """Least deviation of levels and scales over the training samples, in units of the scaled input: archives often hold samples that
 were standardized one by one, and rounding must not become a feature."""
-RANK = 1e-9
+RANK = 1e-6
 """Variances up to this fraction of the largest are rounding errors of a direction in which no sample varies."""
+DETERMINED = 2
+"""Samples for each component."""
 ROUNDING = 1e-7
 """Deviations up to this fraction of the mean are rounding errors of a feature that does not vary."""
 
@@ -97,11 +99,12 @@ class Standardization(nn.Module):
 
 
 class PartialWhitening(nn.Module):
-    """Map features (B, F) to their K leading principal components, each divided by a power of its deviation.
+    """Map features (B, F) to their leading principal components, each divided by a power of its deviation, and rotated at random.
 
     Power 0 keeps distances, in which few directions of large variance outweigh all others; 1 is whitening, in which directions of
-    noise weigh as much as any. The mean variance of a component is 1 over the samples of `fit`. Of fewer than K + 1 samples, the
-    components that they do not determine are 0.
+    noise weigh as much as any. The rotation keeps distances too. Without it, whoever standardizes the dimensions of an embedding,
+    as linear models do, would whiten it wholly. There are K dimensions, of a mean variance of 1 over the samples of `fit`, and K
+    components, but at most one for every two samples: new samples would vary more along further ones than those of `fit`.
 
     Args:
         features: F.
@@ -124,17 +127,18 @@ class PartialWhitening(nn.Module):
         Raises:
             ValueError: the features are not finite.
         """
-        mean = features.mean(0)
-        leading = leading_directions(features - mean, self.directions.shape[1])
+        mean, width = features.mean(0), self.directions.shape[1]
+        leading = leading_directions(features - mean, min(width, max(1, len(features) // DETERMINED)))
         if leading is None:
             raise ValueError("features of the training samples are not finite")
-        variances, directions = leading[0].flip(0), leading[1].flip(1)
+        variances, directions = leading
         used = variances > RANK * variances.max()
         scale = torch.where(used, variances, 1) ** (-self.power / 2) * used
-        spread = (variances * scale.square()).sum() / used.sum().clamp(min=1)
+        total = (variances * scale.square()).sum()
+        scale = scale * (width / torch.where(total > 0, total, width)).sqrt()
+        rotation = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(0)))[0]
         self.mean.copy_(mean)
-        self.directions.zero_()
-        self.directions[:, : len(variances)] = directions * (scale / torch.where(spread > 0, spread, 1).sqrt())
+        self.directions.copy_((directions * scale) @ rotation[: len(scale)].to(scale))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean.to(x.dtype)) @ self.directions.to(x.dtype)

@@ -15,6 +15,8 @@ from aekit.plugin import Field, ModuleBackbone, Preprocess, Samples, SampleSpec
 
 PATCH = 6
 """Side of the patches by default; at most half of the shorter side of the images."""
+SIDE = 32
+"""Shorter side that larger images are averaged down to, or up to twice as much: patches then show parts rather than pixels."""
 MAX_SAMPLES = 4096
 """Most images that patches and the statistics of features come from."""
 PATCHES = 50_000
@@ -49,6 +51,10 @@ class Patches(ModuleBackbone):
                 ge=1, description="side of a patch in pixels; by default 6, at most half of the image's shorter side"
             ),
         ] = None,
+        reduction: Annotated[
+            int | None,
+            Field(ge=1, description="factor to average images down by; by default as far as both sides keep 32 pixels"),
+        ] = None,
         stride: Annotated[
             int | None,
             Field(ge=1, description="pixels from a patch to the next; by default such that an image has about 1,000"),
@@ -66,23 +72,24 @@ class Patches(ModuleBackbone):
         ] = 512,
         whitening: Annotated[
             float, Field(ge=0, le=1, description="power of its deviation that a component is divided by")
-        ] = 0.75,
+        ] = 0.65,
     ) -> None:
         if not spec.is_image:
             raise ValueError(f"expected images (C, H, W), found {spec.kind}")
-        channels, height, width = spec.shape
-        if patch is not None and patch > min(height, width):
-            raise ValueError(
-                f"patch = {patch}: larger than the images, {height} x {width} pixels; expected at most "
-                f"{min(height, width)}"
-            )
-        rows, columns = (min(PATCH, max(1, side // 2)) if patch is None else patch for side in (height, width))
+        channels, *sides = spec.shape
+        factor = max(1, min(sides) // SIDE) if reduction is None else reduction
+        size = (sides[0] // factor, sides[1] // factor)
+        if min(size) < (patch or 1):
+            given = f"patch = {patch}" if factor == 1 else f"patch = {patch or 1}, reduction = {factor}"
+            raise ValueError(f"{given}: the images have {sides[0]} x {sides[1]} pixels; expected at least the patch")
+        rows, columns = (min(PATCH, max(1, side // 2)) if patch is None else patch for side in size)
         similarities = PatchFeatures(
-            channels, (height, width), (rows, columns), atoms, grid=grid, threshold=threshold, stride=stride
+            channels, size, (rows, columns), atoms, grid=grid, threshold=threshold, stride=stride
         )
-        cells = GridMeans((height, width), grid)
+        cells = GridMeans(size, grid)
         count = 2 * channels * cells.cells if levels else 0
         layers: list[nn.Module] = [
+            nn.AvgPool2d(factor) if factor > 1 else nn.Identity(),
             Joined([similarities, Levels(cells)] if levels else [similarities]),
             Standardization.with_levels(similarities.width, count, levels),
         ]
@@ -92,21 +99,21 @@ class Patches(ModuleBackbone):
         super().__init__(nn.Sequential(*layers), spec)
         self._seed = int(torch.randint(2**31, ()))
         self.note = (
-            f"{atoms:,} patches of {rows} x {columns} pixels of the training images, not trained; "
-            "dense layers decode the features"
+            f"{atoms:,} patches of {rows} x {columns} pixels of the training images"
+            f"{f', averaged down to {size[0]} x {size[1]}' if factor > 1 else ''}, not trained; dense layers decode the features"
         )
 
     def start(self, samples: Samples, preprocess: Preprocess) -> None:
-        features, standardization, *whitening = self.stages[0].children()
+        reduce, features, standardization, *whitening = self.stages[0].children()
         similarities: PatchFeatures = features.parts[0]  # type: ignore[assignment]
         generator, count = torch.Generator().manual_seed(self._seed), -(-PATCHES // min(len(samples), MAX_SAMPLES))
         with torch.no_grad():
-            drawn = [similarities.draw(x, count, generator) for x in _chunks(samples, preprocess)]
+            drawn = [similarities.draw(reduce(x), count, generator) for x in _chunks(samples, preprocess)]
             similarities.fit(torch.cat(drawn), generator)
-            rows = torch.cat([features(x) for x in _chunks(samples, preprocess)])
-            standardization.fit(rows)
+            rows = torch.cat([features(reduce(x)) for x in _chunks(samples, preprocess)])
+            standardization.fit(rows)  # type: ignore[operator]
             for last in whitening:
-                last.fit(standardization(rows))
+                last.fit(standardization(rows))  # type: ignore[operator]
 
 
 def _chunks(samples: Samples, preprocess: Preprocess) -> Iterator[Tensor]:
