@@ -42,7 +42,7 @@ def baseline_subjects(
     source, positions, encoder = provenance
     if "random" in kinds and _is_untrained(encoder):
         kinds = [kind for kind in kinds if kind != "random"]
-        notes.append("random weights are not a baseline here: the encoder's own are random, and were not trained")
+        notes.append("random weights are not a baseline here: the encoder was not trained")
     features = baseline_features(
         source,
         positions[rows],

@@ -132,7 +132,8 @@ class PartialWhitening(nn.Module):
         if leading is None:
             raise ValueError("features of the training samples are not finite")
         variances, directions = leading
-        used = variances > RANK * variances.max()
+        rounding = ROUNDING**2 * features.double().square().mean(0).sum()
+        used = variances > torch.maximum(RANK * variances.max(), rounding)
         scale = torch.where(used, variances, 1) ** (-self.power / 2) * used
         total = (variances * scale.square()).sum()
         scale = scale * (width / torch.where(total > 0, total, width)).sqrt()

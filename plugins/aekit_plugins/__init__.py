@@ -114,8 +114,8 @@ def aekit_register_backbones() -> list[Entry]:
             ("series", "default-series"),
         ),
         Entry(
-            "patches",
-            f"{at}.patches:Patches",
+            "patch-dictionary",
+            f"{at}.patch_dictionary:PatchDictionary",
             "compares the patches of images with patches of the training images (Coates, Ng and Lee); not trained",
             API,
             ("image",),

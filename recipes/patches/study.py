@@ -2,7 +2,7 @@
 
     pip install 'aekit[images]'
     python recipes/patches/study.py -o study                    # resumes; prints a table at the end
-    python recipes/patches/study.py -o study --sets digits --recipes patches
+    python recipes/patches/study.py -o study --sets digits --recipes "patch dictionary"
     python recipes/patches/study.py -o study --only-print
 
 Each encoder is trained on the training part of a set without labels, and evaluated once on its test part.
@@ -23,7 +23,7 @@ import aekit
 from aekit.training.defaults import AUTOENCODER_WEIGHT
 
 RECIPES: dict[str, list[str]] = {
-    "patches": ["--backbone", "patches"],
+    "patch dictionary": ["--backbone", "patch-dictionary"],
     "autoencoder and simclr": ["--variant", "plain", "--pretext", "simclr"],
     "simclr, features": ["--pretext", "simclr", "--dim", "0"],
 }
@@ -55,6 +55,7 @@ def fit(name: str, recipe: str, seed: int, folder: Path) -> None:
     if took.exists():
         return
     options = [*RECIPES[recipe], "--seed", str(seed), "--set", f"evaluate.evaluators={json.dumps(EVALUATORS)}"]
+    options += ["--set", "evaluate.pretrained=none"]
     if "plain" in options:
         weight = AUTOENCODER_WEIGHT / aekit.open_data(data).spec.size
         options += ["--set", f"objective.weights.autoencoder={weight:.2g}"]

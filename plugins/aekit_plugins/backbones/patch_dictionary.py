@@ -25,7 +25,7 @@ CHUNK = 64
 """Images whose features are computed at a time."""
 
 
-class Patches(ModuleBackbone):
+class PatchDictionary(ModuleBackbone):
     """Compare all patches of an image with patches of the training images, average over a grid, and whiten in part.
 
     Patches are normalized and whitened, and a few hundred random ones are the atoms that all others are compared with. Nothing is
