@@ -116,9 +116,9 @@ def aekit_register_backbones() -> list[Entry]:
         Entry(
             "patch-dictionary",
             f"{at}.patch_dictionary:PatchDictionary",
-            "compares the patches of images with patches of the training images (Coates, Ng and Lee); not trained",
+            "compares patches of images with patches of the training images (Coates, Ng and Lee); not trained",
             API,
-            ("image",),
+            ("image", "default-image"),
         ),
         Entry(
             "timm", f"{at}.timm_backbone:Timm", "applies any network of timm, with pretrained weights", API, ("image",)
