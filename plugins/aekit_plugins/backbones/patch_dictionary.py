@@ -80,8 +80,8 @@ class PatchDictionary(ModuleBackbone):
         factor = max(1, min(sides) // SIDE) if reduction is None else reduction
         size = (sides[0] // factor, sides[1] // factor)
         if min(size) < (patch or 1):
-            given = f"patch = {patch}" if factor == 1 else f"patch = {patch or 1}, reduction = {factor}"
-            raise ValueError(f"{given}: the images have {sides[0]} x {sides[1]} pixels; expected at least the patch")
+            options = f"patch = {patch}" if factor == 1 else f"patch = {patch or 1}, reduction = {factor}"
+            raise ValueError(f"{options}: the images have {sides[0]} x {sides[1]} pixels; expected at least the patch")
         rows, columns = (min(PATCH, max(1, side // 2)) if patch is None else patch for side in size)
         similarities = PatchFeatures(
             channels, size, (rows, columns), atoms, grid=grid, threshold=threshold, stride=stride
