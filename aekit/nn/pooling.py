@@ -57,4 +57,4 @@ class GridMeans(nn.Module):
         self.cells = counts[0] * counts[1]
 
     def forward(self, x: Tensor) -> Tensor:
-        return avg_pool2d(x, self.kernel, self.stride).flatten(2)  # type: ignore[arg-type]
+        return avg_pool2d(x, self.kernel, self.stride).flatten(2)

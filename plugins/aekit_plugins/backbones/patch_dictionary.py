@@ -105,7 +105,7 @@ class PatchDictionary(ModuleBackbone):
 
     def start(self, samples: Samples, preprocess: Preprocess) -> None:
         reduce, features, standardization, *whitening = self.stages[0].children()
-        similarities: PatchFeatures = features.parts[0]  # type: ignore[assignment]
+        similarities = next(part for part in features.modules() if isinstance(part, PatchFeatures))
         generator, count = torch.Generator().manual_seed(self._seed), -(-PATCHES // min(len(samples), MAX_SAMPLES))
         with torch.no_grad():
             drawn = [similarities.draw(reduce(x), count, generator) for x in _chunks(samples, preprocess)]
