@@ -30,6 +30,7 @@ class Backbone(nn.Module):
         tokens_dim: W, width of the tokens.
         trains: whether training changes it; if not, its features are the embedding by default, and `aekit.tune` tries them as
             they are.
+        initial: what its weights are before any training, in words.
         reach: distance in pixels beyond which nothing changes an entry of the decoded features; 0: unknown.
     """
 
@@ -38,6 +39,7 @@ class Backbone(nn.Module):
     features_dim: int
     features_shape: tuple[int, ...]
     trains: ClassVar[bool] = True
+    initial: ClassVar[str] = "random weights"
     tied: bool = False
     note: str = ""
     patch: tuple[int, ...] | None = None

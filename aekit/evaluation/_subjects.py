@@ -52,9 +52,7 @@ def baseline_subjects(
     positions, progress, free_cores = provenance.rows[context.rows], context.progress, context.queue.free_cores
     if "random" in kinds and _is_untrained(encoder):
         kinds = [kind for kind in kinds if kind != "random"]
-        context.notes.append(
-            "random weights are not a baseline here: the encoder's own are random, and were not trained"
-        )
+        context.notes.append("random weights are not a baseline here: the encoder was not trained")
     yield from baseline_features(
         source,
         positions,

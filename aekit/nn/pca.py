@@ -20,6 +20,8 @@ MAX_SAMPLES = 20_000
 """Most samples to fit on."""
 ITERATIONS, OVERSAMPLING = 5, 10
 """Passes of the subspace iteration, and its additional directions."""
+LEADING_SAMPLES, LEADING_PASSES = 4096, 2
+"""Most rows in which leading directions are found, and the passes over them."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +107,28 @@ def _mean_and_variance(samples: Samples, preprocess: Preprocess) -> tuple[Tensor
 def _centered(samples: Samples, preprocess: Preprocess, mean: Tensor) -> Iterator[Tensor]:
     for raw in samples.chunks(size=256, max_samples=MAX_SAMPLES):
         yield preprocess(raw).flatten(1).double() - mean
+
+
+def leading_directions(rows: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
+    """Return the (K,) variances along K leading principal directions of (N, D) rows, ascending, and the (D, K) directions.
+
+    They are found in at most 4,096 rows by subspace iteration (Halko, Martinsson and Tropp, Finding structure with
+    randomness, 2011). K is at most `count` and the number of these rows.
+
+    Returns:
+        None if factoring fails.
+    """
+    sample = rows[:: -(-len(rows) // LEADING_SAMPLES)]
+    count = min(count, *sample.shape)
+    start = torch.randn(rows.shape[1], count, generator=torch.Generator().manual_seed(0))
+    try:
+        directions = start.to(rows)
+        for _ in range(LEADING_PASSES):
+            directions = torch.linalg.qr(sample.T @ (sample @ directions))[0]
+        projected = (sample @ directions).double()
+        values, vectors = torch.linalg.eigh(projected.T @ projected / len(sample))
+    except torch.linalg.LinAlgError:
+        return None
+    if not (values.isfinite().all() and vectors.isfinite().all()):
+        return None
+    return values.clamp(min=0), directions @ vectors.to(directions.dtype)

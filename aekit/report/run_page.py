@@ -142,7 +142,7 @@ def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
         weights = (
             f"the weights of {results['weights']['from']}, not trained further"
             if "weights" in results
-            else "random weights"
+            else encoder.backbone.initial
         )
         return f"{recipe['encoder']['backbone']}, {encoder.dim} dimensions, with {weights}"
     how = " + ".join(describe_objective(objective))

@@ -110,13 +110,14 @@ def _as_pretrained(recipe: Recipe, say: Say) -> Recipe:
 def _with_untrained_backbone(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
     """Take the backbone that is better untrained than a trained network on this kind of samples, if the recipe asks for none.
 
-    For series this is better on labeled sets (recipes/series-defaults).
+    On labeled sets of series and images this is better (recipes/series-defaults, recipes/patches).
     """
     plugin = _default_plugin("backbone", f"default-{spec.kind}")
     if plugin is None or _describes_training(recipe):
         return recipe
+    labeled = "labeled series" if spec.is_series else f"labeled {spec.kind}s"
     say(
-        f"backbone: {plugin.name}, untrained, as on labeled {spec.kind} this is better than trained networks; "
+        f"backbone: {plugin.name}, untrained, as on {labeled} this is better than trained networks; "
         "variants=['plain'] (--variant plain) trains an autoencoder, which reconstructs samples too"
     )
     return recipe.with_encoder(backbone=plugin.name)

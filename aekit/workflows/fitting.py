@@ -281,7 +281,7 @@ class _Run:
         origin, backbone = self.recipe.encoder.weights, objective.encoder.backbone
         if not origin and backbone.trains:
             raise RecipeError(["train.epochs = 0: nothing to train; set it, layerwise.epochs or encoder.weights"])
-        kept = f"the weights of {origin}" if origin else "its random weights"
+        kept = f"the weights of {origin}" if origin else backbone.initial
         self.progress.say(f"no training: the encoder keeps {kept}")
         objective.start(samples)
         self._write_recipe(resume, source, samples)

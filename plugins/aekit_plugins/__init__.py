@@ -124,6 +124,13 @@ def aekit_register_backbones() -> list[Entry]:
             ("series", "default-series"),
         ),
         Entry(
+            "patch-dictionary",
+            f"{at}.patch_dictionary:PatchDictionary",
+            "compares patches of images with patches of the training images (Coates, Ng and Lee); not trained",
+            API,
+            ("image", "default-image"),
+        ),
+        Entry(
             "timm", f"{at}.timm_backbone:Timm", "applies any network of timm, with pretrained weights", API, ("image",)
         ),
     ]

@@ -16,6 +16,7 @@ from aekit.evaluation.linear import _design_matrix as design, _regressions as re
 from aekit.evaluation.linear._lbfgs import MEMORY, _direction, _Memory, minimize
 from aekit.evaluation.linear.draws import fit_draws
 from aekit.evaluation.linear.probe import LogisticPath, fit_logistic
+from aekit.nn.pca import leading_directions
 
 Data = tuple[np.ndarray, np.ndarray]
 CPU = torch.device("cpu")
@@ -258,7 +259,7 @@ def test_coefficients_along_few_directions_are_those_of_the_projected_features()
     x, y = wide_problem(400, 60)
     features = design.design_of(x, CPU)[0][:, :-1]
     path = fit_logistic(x, y, [0.1], max_directions=12, device=CPU)
-    leading = regressions.leading_directions(features, 12)
+    leading = leading_directions(features, 12)
     assert leading is not None
     variances, axes = leading
     exact = np.linalg.svd(features.numpy(), full_matrices=False)[1][:12] ** 2 / len(x)

@@ -33,8 +33,13 @@ def resolve(
     return resolve_defaults(recipe, samples, preprocess, samples if targets else None, CPU, messages.append), messages
 
 
-def test_images_get_simclr_with_the_autoencoder() -> None:
-    recipe, messages = resolve("image")
+UNTRAINED: dict[Kind, str] = {"series": "random-convolutions", "image": "patch-dictionary"}
+"""Kind of samples -> backbone that is better untrained than trained networks."""
+TRAINED = {"encoder": {"backbone": "conv"}}
+
+
+def test_images_get_simclr_with_the_autoencoder_on_a_network_that_is_trained() -> None:
+    recipe, messages = resolve("image", **TRAINED)
     assert (recipe.objective.variants, recipe.objective.pretexts) == (["plain"], ["simclr"])
     size = int(np.prod(SHAPES["image"]))
     assert recipe.objective.weights["autoencoder"] == pytest.approx(AUTOENCODER_WEIGHT / size, rel=0.05)
@@ -45,19 +50,22 @@ def test_images_get_simclr_with_the_autoencoder() -> None:
     assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
 
 
+@pytest.mark.parametrize("kind", UNTRAINED)
 @pytest.mark.parametrize("count", [2, 100])
-def test_series_get_random_convolutions_which_are_not_trained(count: int) -> None:
-    recipe, messages = resolve("series", count=count)
-    assert (recipe.encoder.backbone, recipe.encoder.dim, recipe.train.epochs) == ("random-convolutions", 0, 0)
+def test_series_and_images_get_a_backbone_that_is_not_trained(kind: Kind, count: int) -> None:
+    recipe, messages = resolve(kind, count=count)
+    assert (recipe.encoder.backbone, recipe.encoder.dim, recipe.train.epochs) == (UNTRAINED[kind], 0, 0)
     assert (recipe.objective.variants, recipe.objective.pretexts) == ([], []) and not recipe.trains
     told = [line for line in messages if line.startswith("backbone:")]
     assert len(told) == 1 and "untrained" in told[0] and "variants=['plain'] (--variant plain)" in told[0]
-    again, _ = resolve("series", count=count, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    assert f"on labeled {'series' if kind == 'series' else 'images'} this is better" in told[0]
+    again, _ = resolve(kind, count=count, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
     assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
-    same, _ = resolve("series", train={"seed": 3, "device": "cpu"}, encoder={"scaling": "none"})
-    assert same.encoder.backbone == "random-convolutions" and same.train.seed == 3
+    same, _ = resolve(kind, train={"seed": 3, "device": "cpu"}, encoder={"scaling": "none"})
+    assert same.encoder.backbone == UNTRAINED[kind] and same.train.seed == 3
 
 
+@pytest.mark.parametrize("kind", UNTRAINED)
 @pytest.mark.parametrize(
     "sections",
     [
@@ -69,17 +77,18 @@ def test_series_get_random_convolutions_which_are_not_trained(count: int) -> Non
     ],
     ids=lambda sections: " ".join(f"{name} {value}" for name, value in sections.items()),
 )
-def test_series_get_a_trained_network_where_a_recipe_sets_anything_of_it(sections: dict[str, Any]) -> None:
-    recipe, _ = resolve("series", **sections)
+def test_they_get_a_trained_network_where_a_recipe_sets_anything_of_it(kind: Kind, sections: dict[str, Any]) -> None:
+    recipe, _ = resolve(kind, **sections)
     assert recipe.encoder.backbone == "conv" and recipe.trains
     assert (recipe.objective.variants, recipe.objective.pretexts) == (["plain"], ["simclr"])
 
 
-def test_series_with_targets_and_named_objectives_get_a_trained_network() -> None:
-    assert resolve("series", targets=True)[0].encoder.backbone == "conv"
+@pytest.mark.parametrize("kind", UNTRAINED)
+def test_targets_and_named_objectives_get_a_trained_network(kind: Kind) -> None:
+    assert resolve(kind, targets=True)[0].encoder.backbone == "conv"
     named = [{"variants": ["plain"]}, {"variants": []}, {"pretexts": ["masked"]}, {"pretexts": []}]
     for section in named:
-        assert resolve("series", objective=section)[0].encoder.backbone == "conv", section
+        assert resolve(kind, objective=section)[0].encoder.backbone == "conv", section
 
 
 def test_clips_get_only_an_autoencoder() -> None:
@@ -106,9 +115,9 @@ def test_explicit_objectives_and_those_that_need_an_autoencoder_stay_unchanged(s
 
 
 def test_few_samples_and_pairs_get_only_an_autoencoder() -> None:
-    assert not resolve("image", count=MIN_SAMPLES - 1)[0].objective.pretexts
+    assert not resolve("image", count=MIN_SAMPLES - 1, **TRAINED)[0].objective.pretexts
     assert not resolve("image", targets=True)[0].objective.pretexts
-    assert resolve("image", count=MIN_SAMPLES)[0].objective.pretexts
+    assert resolve("image", count=MIN_SAMPLES, **TRAINED)[0].objective.pretexts
 
 
 def test_an_explicit_weight_is_kept() -> None:
@@ -182,7 +191,7 @@ def test_a_dimension_that_is_set_is_kept() -> None:
         recipe, messages = resolve("vector", encoder={"dim": dim})
         assert recipe.encoder.dim == dim and recipe.options_of("encoder", "mlp").items() >= wide_options().items()
         assert recipe.objective.variants == ["denoising"] and not any(line.startswith("dim:") for line in messages)
-    assert resolve("image")[0].encoder.dim == 64
+    assert resolve("image", **TRAINED)[0].encoder.dim == 64
 
 
 @pytest.mark.parametrize(

@@ -383,14 +383,15 @@ def test_described_weights_compete(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_first_come_the_default_and_what_is_often_good_on_the_kind_of_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AEKIT_DATA", raising=False)
     space = Space(SampleSpec("image", (1, 28, 28), "uint8"), {}, {"mine": {}})
-    firsts = [space.first(number) or {} for number in range(6)]
+    firsts = [space.first(number) or {} for number in range(7)]
     assert [first["objective"] for first in firsts] == [
-        "default", "recipe mine", "pretext simclr", "pretext simclr", "variant random-affine", "pretext vicreg",
+        "default", "recipe mine", "untrained patch-dictionary",
+        "pretext simclr", "pretext simclr", "variant random-affine", "pretext vicreg",
     ]  # fmt: skip
-    assert [first.get("encoder.dim") for first in firsts[2:]] == ["0", "128", "128", "0"]
-    assert (space.first(6) or {})["objective"] == "variant plain"
-    assert [space.first(number) is None for number in range(7, 11)] == [True, True, True, False]
-    assert [space.varies(number) for number in (7, 8, 9)] == [True, True, False]
+    assert [first.get("encoder.dim") for first in firsts[3:]] == ["0", "128", "128", "0"]
+    assert (space.first(7) or {})["objective"] == "variant plain"
+    assert [space.first(number) is None for number in range(8, 12)] == [True, True, True, False]
+    assert [space.varies(number) for number in (8, 9, 10)] == [True, True, False]
     table = Space(SampleSpec("vector", (30,), "float32"), {}, {})
     firsts = [table.first(number) or {} for number in range(1, 5)]
     assert [first["objective"] for first in firsts] == [*["variant denoising"] * 2, *["variant plain"] * 2]

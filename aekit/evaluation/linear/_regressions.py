@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from aekit.nn.pca import leading_directions
+
 _LOGITS, _FEATURES = 2**18, 2**19
 """Logits and features in memory at a time: they stay in the cache."""
 _SAMPLE = 5000
 """Samples that the curvature is estimated from."""
 _MAX_FACTORED = 2048
 """Width of the features up to which their covariance is factored to precondition the search."""
-_LEADING, _LEADING_SAMPLE, _POWERS = 256, 4096, 2
-"""Principal directions of wider features that precondition it, the samples that they are found in, and the rounds of that."""
+_LEADING = 256
+"""Principal directions of wider features that precondition it."""
 
 _COUPLED, _MIN_COUPLED = 400, 8
 """Coefficients of all classes whose Hessian is factored, and the directions that must at least be among them."""
@@ -215,28 +217,3 @@ def principal_directions(design: Tensor) -> tuple[Tensor, Tensor | None]:
     directions[varying[:, None], varying] = vectors
     variances = torch.zeros_like(variances).index_copy(0, varying, values.clamp(min=0))
     return variances, directions.to(design.dtype)
-
-
-def leading_directions(rows: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
-    """Return the (K,) variances along K leading principal directions of (N, D) rows, and the (D, K) directions.
-
-    They are found in at most 4,096 rows by subspace iteration (Halko, Martinsson and Tropp, Finding structure with
-    randomness, 2011). K is at most `count` and the number of these rows.
-
-    Returns:
-        None if factoring fails.
-    """
-    sample = rows[:: -(-len(rows) // _LEADING_SAMPLE)]
-    count = min(count, *sample.shape)
-    start = torch.randn(rows.shape[1], count, generator=torch.Generator().manual_seed(0))
-    try:
-        directions = start.to(rows)
-        for _ in range(_POWERS):
-            directions = torch.linalg.qr(sample.T @ (sample @ directions))[0]
-        projected = (sample @ directions).double()
-        values, vectors = torch.linalg.eigh(projected.T @ projected / len(sample))
-    except torch.linalg.LinAlgError:
-        return None
-    if not (values.isfinite().all() and vectors.isfinite().all()):
-        return None
-    return values.clamp(min=0), directions @ vectors.to(directions.dtype)

@@ -15,11 +15,11 @@ from aekit.evaluation.linear._design_matrix import design_of, span_of
 from aekit.evaluation.linear._lbfgs import MEMORY, Minimum, minimize
 from aekit.evaluation.linear._regressions import (
     Regressions,
-    leading_directions,
     principal_directions,
     sigmoid_loss,
     softmax_loss,
 )
+from aekit.nn.pca import leading_directions
 
 SEARCH_TOLERANCE = 1e-6
 """Tolerance that suffices to choose a strength: accuracies differ from those of exact fits by up to 0.002."""

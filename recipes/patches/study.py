@@ -1,0 +1,104 @@
+"""Compare patches as a dictionary, which are not trained, with trained encoders on labeled sets of images.
+
+    pip install 'aekit[images]'
+    python recipes/patches/study.py -o study                    # resumes; prints a table at the end
+    python recipes/patches/study.py -o study --sets digits --recipes "patch dictionary"
+    python recipes/patches/study.py -o study --only-print
+
+Each encoder is trained on the training part of a set without labels, and evaluated once on its test part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from sets import PHOTOGRAPHS, SETS, write_set
+
+import aekit
+from aekit.training.defaults import AUTOENCODER_WEIGHT
+
+RECIPES: dict[str, list[str]] = {
+    "patch dictionary": ["--backbone", "patch-dictionary"],
+    "autoencoder and simclr": ["--variant", "plain", "--pretext", "simclr"],
+    "simclr, features": ["--pretext", "simclr", "--dim", "0"],
+}
+BASELINES = ("raw", "pca")
+EVALUATORS = ("probe", "knn")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="Folder of the data and of all runs.")
+    names = [*SETS, PHOTOGRAPHS]
+    parser.add_argument("--sets", nargs="+", choices=names, default=names)
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only-print", action="store_true", help="Print what there is.")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(exist_ok=True)
+    for seed in [] if arguments.only_print else arguments.seeds:
+        for recipe in arguments.recipes:
+            for name in arguments.sets:
+                fit(name, recipe, seed, arguments.out)
+    print_table(arguments.out, arguments.sets, arguments.recipes, arguments.seeds)
+
+
+def fit(name: str, recipe: str, seed: int, folder: Path) -> None:
+    """Run `aekit fit`, unless it has been run, and note its CPU seconds beside its folder."""
+    data, run = write_set(name, folder), run_folder(name, recipe, seed, folder)
+    took = Path(f"{run}.seconds")
+    if took.exists():
+        return
+    options = [*RECIPES[recipe], "--seed", str(seed), "--set", f"evaluate.evaluators={json.dumps(EVALUATORS)}"]
+    options += ["--set", "evaluate.pretrained=none"]
+    if "plain" in options:
+        weight = AUTOENCODER_WEIGHT / aekit.open_data(data).spec.size
+        options += ["--set", f"objective.weights.autoencoder={weight:.2g}"]
+    command = [sys.executable, "-m", "aekit", "fit", data, "-o", str(run), "--no-report", "-q", *options]
+    before = cpu_seconds()
+    subprocess.run(command, check=True)
+    took.write_text(f"{cpu_seconds() - before:.1f}")
+
+
+def run_folder(name: str, recipe: str, seed: int, folder: Path) -> Path:
+    return folder / f"{name}-{recipe.replace(',', '').replace(' ', '-')}-{seed}"
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of all processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def print_table(folder: Path, sets: list[str], recipes: list[str], seeds: list[int]) -> None:
+    """Print the test accuracies by probe and by neighbors, and the CPU seconds of the whole command."""
+    columns = ["data", "seed", "encoder", "dimensions", *EVALUATORS, "CPU seconds"]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for name in sets:
+        for seed in seeds:
+            for number, recipe in enumerate(recipes):
+                run = run_folder(name, recipe, seed, folder)
+                if not Path(f"{run}.seconds").exists():
+                    continue
+                results = json.loads((run / "results.json").read_text())
+                subjects = results["evaluation"]["results"]
+                if not number:
+                    for subject in subjects:
+                        if subject.startswith(BASELINES):
+                            print(f"| {name} | {seed} | {subject} | | {cells(subjects[subject])} | |")
+                seconds, dim = float(Path(f"{run}.seconds").read_text()), aekit.load(run).dim
+                print(f"| {name} | {seed} | {recipe} | {dim:,} | {cells(subjects['encoder'])} | {seconds:,.0f} |")
+
+
+def cells(results: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
+    values = (results[evaluator]["metrics"]["accuracy"] for evaluator in EVALUATORS)
+    return " | ".join(f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" for value in values)
+
+
+if __name__ == "__main__":
+    main()
