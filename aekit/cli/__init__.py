@@ -19,6 +19,7 @@ from aekit.errors import (
     LONGEST,
     AekitError,
     AekitWarning,
+    FileError,
     RecipeError,
     failure_of_the_machine,
     print_traceback,
@@ -199,8 +200,23 @@ def group() -> None:
     command = click.get_current_context().invoked_subcommand
     if started_by_torchrun() and command not in ("fit", "finetune"):
         raise RecipeError([f"torchrun: aekit {command} runs in a single process; call it without torchrun"])
-    if command not in WITHOUT_TORCH and not {"-h", "--help"} & set(sys.argv):
+    if {"-h", "--help"} & set(sys.argv):
+        return
+    _check_working_folder()
+    if command not in WITHOUT_TORCH:
         load_torch_libraries()
+
+
+def _check_working_folder() -> None:
+    """Refuse to run in a folder that was removed: paths cannot be resolved, and Intel's library ends the process.
+
+    Raises:
+        FileError: it was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise FileError("the current folder was removed; change to another one (cd)") from None
 
 
 def _print_warnings() -> None:

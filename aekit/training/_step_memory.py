@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -38,6 +37,10 @@ OPTIMIZER_COPIES = {"adamw": 2, "adam": 2, "sgd": 1, "lbfgs": 44}
 FITS, CERTAIN = 0.8, 1.1
 """Shares of the free memory up to which an estimate fits, and from which it does not: libraries take more for a while, and some of
 what a process has freed is used again."""
+LIBRARIES = 2**27
+"""Bytes that libraries take at the first step besides tensors, as measured; too few to refuse a training for."""
+FEWEST = 4
+"""Fewest samples of a measured step, where there are as many."""
 STEP_OF_SIZES = 8
 """Multiple of pixels that is suggested as a size."""
 
@@ -70,9 +73,7 @@ class StepMemory:
         return int(min((free - base) / rate for base, rate in self.moments if rate > 0))
 
 
-def check_step_memory(
-    state: State, batches: Batches, settings: Settings, size: tuple[str, int] | None = None
-) -> None:
+def check_step_memory(state: State, batches: Batches, settings: Settings, size: tuple[str, int] | None = None) -> None:
     """Refuse to train where a step takes more memory than there is, before the first step; warn where it nearly does.
 
     Nothing is changed by it: neither the objective, nor its random draws, nor the order of the samples.
@@ -94,7 +95,7 @@ def check_step_memory(
             return
         free //= batches.ranks.size if batches.ranks else 1
         needs = _needs(state, batches, settings, free)
-        if needs is None or needs.at(batches.local_size) <= FITS * free:
+        if needs is None or needs.at(batches.local_size) <= FITS * free - LIBRARIES:
             return
         message = _message(needs, batches, free, max(1, state.objective.min_batch()), size)
         if settings.compile or needs.at(batches.local_size) <= CERTAIN * free:
@@ -105,12 +106,14 @@ def check_step_memory(
 
 def _message(needs: StepMemory, batches: Batches, free: int, least: int, size: tuple[str, int] | None) -> str:
     ranks = batches.ranks.size if batches.ranks else 1
-    needed, most = needs.at(batches.local_size), needs.most_samples(int(FITS * free)) * ranks
+    needed, most = needs.at(batches.local_size), needs.most_samples(int(FITS * free) - LIBRARIES) * ranks
     step = "a training step" if ranks == 1 else f"the share of each of {ranks} processes in a training step"
     fits = [f"train.batch_size = {most} or less"] if most >= least else []
     if size is not None:
         name, now = size
-        left = (FITS * free - needs.at(0)) / max(1, needed - needs.at(0))  # memory grows as the area of an image
+        left = (FITS * free - LIBRARIES - needs.at(0)) / max(
+            1, needed - needs.at(0)
+        )  # memory grows as the area of an image
         smaller = int(now * math.sqrt(max(0.0, left))) // STEP_OF_SIZES * STEP_OF_SIZES
         fits += [f"{name} = {smaller} or less"] if smaller else []
     advice = " or ".join(fits) or "a smaller network"
@@ -128,25 +131,28 @@ def _needs(state: State, batches: Batches, settings: Settings, free: int) -> Ste
     if fixed + weights > CERTAIN * free:
         return StepMemory(fixed, [(weights, 0.0)])
     per_sample = _encoding_bytes(objective.encoder)
-    if fixed + 4 * weights + HEAVIEST * per_sample * batches.local_size <= FITS * free:
+    if fixed + 4 * weights + HEAVIEST * per_sample * batches.local_size <= FITS * free - LIBRARIES:
         return None
-    fewest = min(max(2, objective.min_batch()), batches.batch_size)
-    counts = (fewest, 2 * fewest) if 2 * fewest <= len(_local(batches.samples)) else (fewest, fewest)
+    most = min(batches.batch_size, len(_local(batches.samples)))
+    fewest = min(max(FEWEST, objective.min_batch()), max(1, most // 2))
+    counts = (fewest, min(2 * fewest, most))
     bf16 = uses_bf16(settings, objective.encoder.spec, objective.encoder.device) and not state.in_fp32
     try:
         traces = [_trace(_copy(objective), batches, count, bf16, weights) for count in counts]
     except Exception as error:  # objectives are code of others: what cannot be copied or takes no batch so small
         print_traceback(error)
         return None
-    return StepMemory(fixed, _moments(traces, counts))
+    return StepMemory(fixed, _moments(traces, counts, weights))
 
 
-def _moments(traces: Sequence[list[int]], counts: tuple[int, int]) -> list[tuple[float, float]]:
-    """Return what is held at each moment, for the network and for each sample, from two steps of so many samples."""
+def _moments(traces: Sequence[list[int]], counts: tuple[int, int], weights: int) -> list[tuple[float, float]]:
+    """Return what is held at each moment, for the network and for each sample, from two steps of so many samples.
+
+    Where they do other operations, as some samples are drawn for an augmentation, all but the gradients is taken for the samples'.
+    """
     (few, more), difference = traces, counts[1] - counts[0]
-    if len(few) != len(more) or not difference:  # the objective computes other things for other samples
-        peak = max(chain(few, more))
-        return [(0.0, peak / counts[1])]
+    if len(few) != len(more) or not difference:
+        return [(weights, (max(more) - weights) / counts[1])]
     rates = [max(0.0, (b - a) / difference) for a, b in zip(few, more)]
     return [(a - rate * counts[0], rate) for a, rate in zip(few, rates)]
 

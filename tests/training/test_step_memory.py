@@ -28,6 +28,7 @@ FP32 = {"train.precision": "fp32", "evaluate.evaluators": []}
 
 def limited(monkeypatch: pytest.MonkeyPatch, megabytes: float) -> None:
     monkeypatch.setattr(_step_memory, "spendable_memory", lambda: int(megabytes * MIB))
+    monkeypatch.setattr(_step_memory, "LIBRARIES", 0)
 
 
 @pytest.fixture
@@ -129,7 +130,8 @@ def test_nothing_is_changed_and_the_estimate_is_that_of_a_whole_step(
     digest = aekit.fit(data, **options, **OBJECTIVES[name]).digest
     drawn = torch.rand(2)
     (batches, needs), (whole,) = measured[-1], states
-    assert needs is not None and needs.at(batches.batch_size) == pytest.approx(whole, rel=0.1)
+    # Where samples are drawn for augmentations, what the network takes is counted for each sample.
+    assert needs is not None and 0.9 * whole < needs.at(batches.batch_size) < 1.5 * whole
 
     monkeypatch.setattr(phases, "check_step_memory", lambda *arguments: None)
     torch.manual_seed(5)
@@ -157,8 +159,8 @@ def test_the_largest_batch_is_that_of_the_moment_that_grows_most() -> None:
     needs = StepMemory(100, [(50.0, 1.0), (0.0, 10.0)])
     assert [needs.at(0), needs.at(5), needs.at(10)] == [150, 155, 200]
     assert needs.most_samples(200) == 10 and needs.most_samples(140) == 0
-    assert StepMemory(0, _step_memory._moments([[5, 9], [7, 9]], (2, 4))).at(10) == 13
-    assert StepMemory(0, _step_memory._moments([[5, 9], [7, 9, 12]], (2, 4))).at(8) == 24  # other operations
+    assert StepMemory(0, _step_memory._moments([[5, 9], [7, 9]], (2, 4), 1)).at(10) == 13
+    assert StepMemory(0, _step_memory._moments([[5, 9], [7, 9, 12]], (2, 4), 2)).at(8) == 22  # other operations
 
 
 def test_tensors_are_counted_until_they_are_freed() -> None:
