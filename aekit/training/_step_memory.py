@@ -35,8 +35,8 @@ HEAVIEST = 64
 OPTIMIZER_COPIES = {"adamw": 2, "adam": 2, "sgd": 1, "lbfgs": 44}
 """Optimizer -> numbers that it keeps for each trained weight; lbfgs: 20 pairs and the point, gradient and direction."""
 FITS, CERTAIN = 0.8, 1.1
-"""Shares of the free memory up to which an estimate fits, and from which it does not: libraries take more for a while, and some of
-what a process has freed is used again."""
+"""Shares of the free memory up to which an estimate fits, and from which it does not: libraries take more for a while, and some
+of what a process has freed is used again."""
 LIBRARIES = 2**27
 """Bytes that libraries take at the first step besides tensors, as measured; too few to refuse a training for."""
 FEWEST = 4
@@ -148,7 +148,7 @@ def _needs(state: State, batches: Batches, settings: Settings, free: int) -> Ste
 def _moments(traces: Sequence[list[int]], counts: tuple[int, int], weights: int) -> list[tuple[float, float]]:
     """Return what is held at each moment, for the network and for each sample, from two steps of so many samples.
 
-    Where they do other operations, as some samples are drawn for an augmentation, all but the gradients is taken for the samples'.
+    Where they do other operations, as samples are drawn for an augmentation, all but the gradients is taken for the samples'.
     """
     (few, more), difference = traces, counts[1] - counts[0]
     if len(few) != len(more) or not difference:
