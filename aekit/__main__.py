@@ -47,5 +47,16 @@ def main() -> None:
         raise
 
 
+def _ignore_modules_here() -> None:
+    """Stop looking for modules in the current folder, where ``python -m`` looks first, unless aekit itself lies there.
+
+    A file of the user such as ``random.py`` would take the place of Python's module of that name.
+    """
+    here = sys.path[0] if sys.path and not sys.flags.safe_path else ""
+    if here and os.path.dirname(os.path.dirname(os.path.abspath(__file__))) != here:
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    _ignore_modules_here()
     main()

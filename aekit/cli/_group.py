@@ -11,7 +11,7 @@ import click
 
 import aekit
 from aekit.cli._torch_libraries import load_torch_libraries
-from aekit.errors import AekitError, RecipeError
+from aekit.errors import AekitError, FileError, RecipeError
 from aekit.io.torchrun import started_by_torchrun
 
 SECTIONS = {
@@ -179,5 +179,20 @@ def group() -> None:
     command = click.get_current_context().invoked_subcommand
     if started_by_torchrun() and command not in ("fit", "finetune"):
         raise RecipeError([f"torchrun: aekit {command} runs in a single process; call it without torchrun"])
-    if command not in WITHOUT_TORCH and not {"-h", "--help"} & set(sys.argv):
+    if {"-h", "--help"} & set(sys.argv):
+        return
+    _check_working_folder()
+    if command not in WITHOUT_TORCH:
         load_torch_libraries()
+
+
+def _check_working_folder() -> None:
+    """Refuse to run in a folder that was removed: paths cannot be resolved, and Intel's library ends the process.
+
+    Raises:
+        FileError: it was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise FileError("the current folder was removed; change to another one (cd)") from None

@@ -19,7 +19,7 @@ from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
-from aekit.data.stream import read_ahead
+from aekit.data.stream import AHEAD, read_ahead
 from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import FORMAT, recorded_metadata
 from aekit.encoder.embedded_rows import Rows, concatenate_rows
@@ -27,7 +27,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.engines.engine import Engine, Work
 from aekit.encoder.engines.units import MessageError, Result
-from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
+from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision, check_batch_memory
 from aekit.encoder.input_range import check_width, warn_of_other_scale
 from aekit.encoder.parquet_store import Store
 from aekit.errors import DataError
@@ -237,7 +237,9 @@ class BatchEmbedder:
 
         Raises:
             DataError: a vector is not finite.
+            OutOfMemoryError: memory does not hold so many samples as `batch_size` says.
         """
+        check_batch_memory(min(self.batch, len(rows)), (AHEAD + 1) * self.source.spec.nbytes, "reading")
         if self._inference is None:
             self._inference = Inference(
                 self.encoder,

@@ -17,8 +17,9 @@ from torch.nn.functional import cosine_similarity
 
 from aekit.encoder._folding import faster_copy, observe
 from aekit.encoder._side_by_side import Copies, compute_side_by_side, is_copyable, threads_restored
-from aekit.errors import RecipeError, closest_name
+from aekit.errors import OutOfMemoryError, RecipeError, closest_name
 from aekit.io.device import multiplies_bf16
+from aekit.io.memory import VARIABLE, format_bytes, spendable_memory
 from aekit.progress import SILENT, Progress
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -40,6 +41,10 @@ SIDE_BY_SIDE_BYTES = 2 * 2**20
 """Largest output of a layer from which batches are computed side by side: below, Python's lock would be waited for."""
 MIN_SAMPLES = 64
 """Fewest samples for which preparing a faster copy pays."""
+FEW_BYTES = 8 * 2**20
+"""Bytes of fewer samples for which it pays too, as they are large; at once they could take more memory than there is."""
+HELD = 2
+"""Results of a layer that are held at a time: what it takes and what it returns."""
 PROBED = 4
 """Samples on which the copy is compared with the network."""
 COMPARED = 16
@@ -75,6 +80,7 @@ class Inference:
 
     Raises:
         RecipeError: there is no such precision.
+        OutOfMemoryError: a batch of `batch_size` samples takes more memory than a CPU has; raised by the first batch.
 
     Attributes:
         precision: ``fp32`` or ``bf16``; ``auto`` until the first batch.
@@ -133,7 +139,8 @@ class Inference:
 
     def _prepare(self, raw: Tensor) -> None:
         self._prepared = True
-        if self.samples >= MIN_SAMPLES and isinstance(self._network, nn.Module):
+        is_large = self.samples >= MIN_SAMPLES or raw.nbytes > FEW_BYTES
+        if is_large and isinstance(self._network, nn.Module):
             self._optimize(raw[:PROBED])
         self.batch_size = self.batch_size or MAX_BATCH
         if self.precision == "auto":
@@ -148,6 +155,8 @@ class Inference:
         if self.batch_size is None:
             most = ACTIVATION_BYTES if on_cpu else DEVICE_BYTES
             self.batch_size = max(1, min(MAX_BATCH, most // max(1, seen.largest)))
+        elif on_cpu:
+            check_batch_memory(min(self.batch_size, self.samples), HELD * seen.largest, "computing")
         self._network = faster_copy(self._network, seen, run, self.batch_size)
         is_large = self.batch_size * seen.largest >= SIDE_BY_SIDE_BYTES
         if on_cpu and is_large and not seen.draws and is_copyable(self._network):
@@ -185,6 +194,25 @@ def agreement(vectors: Tensor, reference: Tensor) -> tuple[float, float]:
     mean = reference.mean(0)
     cosines = (cosine_similarity(a, b).mean() for a, b in ((vectors, reference), (vectors - mean, reference - mean)))
     return tuple(map(float, cosines))  # type: ignore[return-value]
+
+
+def check_batch_memory(batch_size: int, per_sample: int, what: str) -> None:
+    """Refuse a batch size that a user has chosen and that main memory cannot hold, as Linux would end the process.
+
+    Args:
+        batch_size: number of samples.
+        per_sample: bytes of one of them.
+        what: what is done with a batch, for the message.
+
+    Raises:
+        OutOfMemoryError: it takes more than `aekit.io.memory.spendable_memory`.
+    """
+    if batch_size * per_sample <= FEW_BYTES or (free := spendable_memory()) is None:
+        return
+    if (needed := batch_size * per_sample) > free:
+        short = f"{what} a batch takes {format_bytes(needed)} of memory or more, and {format_bytes(free)} are free"
+        fits = f"expected {free // (2 * per_sample)} or less; set {VARIABLE}, such as 64GB, to allow more"
+        raise OutOfMemoryError(f"batch_size (--batch-size) = {batch_size}: {short}; {fits}")
 
 
 def _wait(device: torch.device) -> None:

@@ -55,12 +55,32 @@ def free_memory() -> int:
     return free
 
 
+def spendable_memory() -> int | None:
+    """Return the bytes that this process can still fill before Linux ends it, or those of ``AEKIT_MEMORY`` if they are more.
+
+    Returns:
+        bytes; None on other systems, which end no process for its memory.
+
+    Raises:
+        RecipeError: as `stated_bytes`.
+    """
+    free, stated, allowed_by_group = _meminfo(), stated_memory(), unused_memory()
+    if "MemAvailable" not in free:
+        return None
+    spendable = free["MemAvailable"] + free.get("SwapFree", 0)
+    return max(spendable if allowed_by_group is None else min(spendable, allowed_by_group), stated or 0)
+
+
+def _meminfo() -> dict[str, int]:
+    """Return what Linux says about the main memory, in bytes; nothing on other systems."""
+    path = Path("/proc/meminfo")
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")}
+
+
 def _unused_memory() -> int:
-    meminfo = Path("/proc/meminfo")  # counts the page cache as available, which sysconf's free pages do not
-    if meminfo.exists():
-        for line in meminfo.read_text("utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+    if (available := _meminfo().get("MemAvailable")) is not None:
+        return available  # it counts the page cache, which sysconf's free pages do not
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):  # not available on every platform

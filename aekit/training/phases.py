@@ -20,6 +20,7 @@ from aekit.io.manifests import explain_read_errors
 from aekit.io.processes import agreeing
 from aekit.objectives.base import Objective
 from aekit.progress import Progress
+from aekit.training._step_memory import check_step_memory
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import make_layers
 from aekit.training.checkpoint import State
@@ -52,6 +53,12 @@ class Phase:
     batches: Batches
     settings: Settings
     lowered_by: tuple[str, ...] = ("train.epochs",)
+
+    @property
+    def size(self) -> tuple[str, int] | None:
+        """Name of the setting for the size of images or frames, and their size; None if the source does not resize them."""
+        names = [name for name in self.lowered_by if name.startswith("data.")]
+        return (names[0], max(self.objective.encoder.spec.shape[-2:])) if names else None
 
     @property
     def steps(self) -> int:
@@ -225,6 +232,7 @@ def run_phase(
     per_step, ranks, stopped = phase.samples // phase.steps, phase.batches.ranks, False
     sharing = ranks if is_sharded(phase.objective) else None
     batches = precompute_features(phase.objective, phase.batches, phase.settings, phase.title, progress)
+    check_step_memory(state, batches, phase.settings, phase.size)
     try:
         with (
             explain_write_errors(checkpoint) if checkpoint else nullcontext(),

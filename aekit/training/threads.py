@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
+from aekit.training._operation_watcher import OperationWatcher
 
 FLOPS_PER_THREAD = 8e6
 """Operations of encoding a batch that each thread should have. With fewer, threads wait for each other longer than they save
@@ -70,10 +70,10 @@ COUNTED: Mapping[Any, Callable[[Sequence[Any], Tensor], int]] = {
 import takes a quarter of a second, as it imports Triton."""
 
 
-class _FlopCounter(TorchDispatchMode):
+class _FlopCounter(OperationWatcher):
     """Count the floating-point operations within the context, in `flops`."""
 
-    supports_higher_order_operators, flops = True, 0
+    flops = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         operation, kwargs = getattr(func, "overloadpacket", None), kwargs or {}

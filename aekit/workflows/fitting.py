@@ -20,7 +20,7 @@ from aekit.encoder.encoder import Encoder, check_programs
 from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import load
 from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import DataError, OutputError, RecipeError
+from aekit.errors import DataError, OutOfMemoryError, OutputError, RecipeError
 from aekit.evaluation.card_record import card_fields, evaluation_record
 from aekit.evaluation.run_results import read_results, write_results
 from aekit.io.atomic import explain_write_errors, folder_lock, write_text
@@ -145,7 +145,7 @@ def fit(
         decide(ranks, lambda: stack.enter_context(folder_lock(folder)))
         try:
             return _Run(recipe, raw, folder, progress, report=report, ranks=ranks).go(resume=resume)
-        except (RecipeError, DataError):
+        except (RecipeError, DataError, OutOfMemoryError):
             # Nothing was trained: remove the folder, so that the next attempt can use it.
             if not existed and not is_silent() and not (folder / "checkpoint" / "state.safetensors").exists():
                 shutil.rmtree(folder, ignore_errors=True)
