@@ -21,6 +21,7 @@ from aekit.data._checking import check_source
 from aekit.data._containers import unwrap
 from aekit.data._masked import unmasked
 from aekit.data._ownership import check_own
+from aekit.data._source_contract import source_problem
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data, place_of_data
 from aekit.data.axes import KindOption, Layout, infer_axes
 from aekit.data.contents import Contents, ImagesOnDemand
@@ -36,7 +37,7 @@ from aekit.data.readers.tables import to_table
 from aekit.data.reading import reason_of, refuse_special
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import SampleSpec
-from aekit.errors import AekitError, DataError, RecipeError
+from aekit.errors import AekitError, DataError, PluginError, RecipeError
 from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, prints_to_stderr, registry
 from aekit.registry.option_places import misplaced_options, with_places
 from aekit.registry.options import validate_options
@@ -328,6 +329,8 @@ def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, An
         raise plugin.failure(error) from error
     if not isinstance(source, Source):
         raise plugin.failure(TypeError(f"it returns {type(source).__name__}: expected a Source"))
+    if plugin.distribution != BUILT_IN and (problem := source_problem(source)):
+        raise PluginError(f"{plugin}: {problem}")
     if (
         os.path.isdir(where)
         and source.labels is not None

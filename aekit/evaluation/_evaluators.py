@@ -80,14 +80,11 @@ def run_evaluator(
         AekitError: the evaluator refuses the data, or its code fails; the line names the plugin.
     """
     try:
-        result = as_result(plugin.load()(features, values, split, **settings), plugin.name)
-        if not result.metrics:
-            raise TypeError("it returns a Result without metrics")
+        return as_result(plugin.load()(features, values, split, **settings), str(plugin), len(split.test))
     except AekitError:
         raise
-    except Exception as error:  # code of others: it costs its own column
+    except (Exception, SystemExit) as error:  # code of others: it costs its own column
         raise plugin.failure(error) from error
-    return result
 
 
 def _plugin_titles(plugins: list[Plugin]) -> dict[str, Plugin]:

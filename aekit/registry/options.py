@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin,
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from aekit.errors import RecipeError, closest_name
+from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.registry.discovery import Plugin
 
 __all__ = ["Field", "describe_options", "options_model", "validate_options", "validation_errors"]
@@ -28,10 +28,13 @@ def options_model(target: Callable[..., Any]) -> type[BaseModel]:
     """Build the validator of a plugin's options from its keyword-only parameters, shared ones included.
 
     Raises:
-        TypeError: a keyword-only parameter has no annotation.
+        TypeError: a keyword-only parameter has no annotation, or one that is not defined.
     """
     signature = inspect.signature(target)
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"an annotation of {target.__qualname__} cannot be read: {error}") from error
     fields: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD and get_origin(hints.get(name)) is Unpack:
@@ -86,8 +89,13 @@ def validate_options(plugin: Plugin, values: Mapping[str, Any], place: str = "")
 
     Raises:
         RecipeError: some are unknown or out of range; one line for each.
+        PluginError: the plugin cannot be imported, or its options have no annotations.
     """
-    model = options_model(plugin.load())
+    code = plugin.load()
+    try:
+        model = options_model(code)
+    except TypeError as error:
+        raise PluginError(f"{plugin}: {error}; annotate its options") from error
     problems = validation_errors(model, values, place or plugin.name, f"{plugin.distribution} {plugin.version}")
     if problems:
         raise RecipeError(problems)

@@ -35,7 +35,8 @@ class EvaluatorCase(Case):
         """Call it as `aekit evaluate` does."""
         inputs = self.embeddings if embeddings is None else embeddings
         named = self.labels if labels is None else labels
-        return self.code(inputs, named, self.split, **validate_options(self.plugin, self.options))
+        returned = self.code(inputs, named, self.split, **validate_options(self.plugin, self.options))
+        return as_result(returned, str(self.plugin), len(self.split.test))
 
 
 def evaluator_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[EvaluatorCase]:
