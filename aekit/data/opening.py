@@ -21,8 +21,8 @@ from aekit.data._checking import check_source
 from aekit.data._containers import unwrap
 from aekit.data._masked import unmasked
 from aekit.data._ownership import check_own
-from aekit.data._source_contract import source_problem
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data, place_of_data
+from aekit.data._source_contract import source_problem
 from aekit.data.axes import KindOption, Layout, infer_axes
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.locations import locate

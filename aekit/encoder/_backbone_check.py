@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from aekit.encoder.backbone import Backbone
 
 
-def check_attributes(backbone: Backbone, plugin: str) -> None:
+def check_attributes(backbone: Backbone, plugin: str, problem: str = "") -> None:
     """Check what a backbone has set when it is built.
 
     Args:
         backbone: the backbone.
         plugin: describes the plugin, for messages.
+        problem: what is wrong with its methods, or "".
 
     Raises:
-        PluginError: an attribute is missing, or has another type.
+        PluginError: a method does not take its arguments, or an attribute is missing, or has another type.
     """
+    if problem:
+        raise PluginError(f"{plugin}: {problem}")
     stages = getattr(backbone, "stages", None)
     if not isinstance(stages, nn.ModuleList) or not len(stages):
         raise PluginError(f"{plugin}: stages is {_shown(stages)}: expected an nn.ModuleList with one module or more")
@@ -48,7 +51,9 @@ def check_features(backbone: Backbone, spec: SampleSpec, plugin: str) -> None:
         raise PluginError(f"{plugin}: {error}") from error
     if shape != (backbone.features_dim,):
         width = f"(2, {', '.join(map(str, shape))})"
-        raise PluginError(f"{plugin}: forward returned {width}: expected (2, {backbone.features_dim}), its features_dim")
+        raise PluginError(
+            f"{plugin}: forward returned {width}: expected (2, {backbone.features_dim}), its features_dim"
+        )
 
 
 def through_stages(backbone: Backbone, x: Tensor) -> Tensor:

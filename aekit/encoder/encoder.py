@@ -35,6 +35,7 @@ from aekit.io.summaries import html_summary
 from aekit.io.weights import save_weights
 from aekit.registry.discovery import GROUP, SESSION, Plugin, registry
 from aekit.registry.options import validate_options
+from aekit.registry.signatures import signature_problem
 from aekit.version import __version__
 
 
@@ -300,7 +301,7 @@ def _build_backbone(spec: SampleSpec, architecture: dict[str, Any], plugin: Plug
     if not isinstance(trunk, Backbone):
         trunk = ModuleBackbone(trunk, spec)
     elif plugin.distribution != GROUP:
-        check_attributes(trunk, str(plugin))
+        check_attributes(trunk, str(plugin), signature_problem(type(trunk), Backbone))
     return BackboneWithDense(trunk, architecture["hidden"]) if architecture.get("hidden") else trunk
 
 

@@ -16,10 +16,10 @@ from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import PRECOMPUTED, check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
+from aekit.index._found import check_found, check_saved
 from aekit.index._index_manifest import FORMAT, IDS, MANIFEST, IndexManifest, Similarity
 from aekit.index._queries import scale_for_metric
 from aekit.index._recall import ExactSearch
-from aekit.index._found import check_found, check_saved
 from aekit.index.engine import Index
 from aekit.index.vector_index import VectorIndex, open_index
 from aekit.io.arrow import arrow_numbers

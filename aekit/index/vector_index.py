@@ -21,10 +21,10 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.identity import PRECOMPUTED, check_same_encoder, check_same_maker, read_description
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._filters import Condition, check_mask
+from aekit.index._found import check_found
 from aekit.index._hits import Hits
 from aekit.index._index_manifest import read_index_manifest, read_metadata
 from aekit.index._queries import as_embeddings, scale_for_metric
-from aekit.index._found import check_found
 from aekit.index.engine import Index
 from aekit.io.manifests import explain_read_errors
 from aekit.io.remote import local_path

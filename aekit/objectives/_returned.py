@@ -68,7 +68,9 @@ def check_loss(part: nn.Module, returned: Any) -> dict[str, Tensor]:
     """
     terms = check_scalars(part, "loss", returned)
     if "loss" not in terms:
-        raise PluginError(f"{_described(part)}: loss() returned {', '.join(map(repr, terms))}: expected 'loss' among them")
+        raise PluginError(
+            f"{_described(part)}: loss() returned {', '.join(map(repr, terms))}: expected 'loss' among them"
+        )
     if torch.is_grad_enabled() and not terms["loss"].requires_grad:
         problem = "loss() returned a 'loss' without a gradient: compute it from encoder.encode(), and do not detach it"
         raise PluginError(f"{_described(part)}: {problem}")

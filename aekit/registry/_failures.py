@@ -40,7 +40,7 @@ def package_of(target: str) -> Path | None:
 
 
 def innermost_frame(error: BaseException, target: str) -> tuple[int, bool] | None:
-    """Return how deep in the traceback of an error the code of a plugin's package is, and whether it is that of the plugin itself.
+    """Return how deep in the traceback of an error the code of a plugin's package is, and whether it is the plugin's own.
 
     Args:
         error: an error that was raised.

@@ -206,7 +206,9 @@ def discover(
                 module = point.load()
         except (Exception, SystemExit) as error:
             print_traceback(error)
-            result.problems.append(Problem(name, version, f"importing {point.value} failed with {describe_error(error)}"))
+            result.problems.append(
+                Problem(name, version, f"importing {point.value} failed with {describe_error(error)}")
+            )
             continue
         hooks = set(HOOK_OF.values())
         reasons = [*misspelled_hooks(manager, module, hooks), *unmarked_hooks(manager, module, hooks)]

@@ -18,6 +18,7 @@ from aekit.objectives.losses import LOSSES
 from aekit.objectives.weighted_sum import WeightedSum
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
+from aekit.registry.signatures import signature_problem
 from aekit.training.initial_weights import load_pretrained
 from aekit.training.low_rank_updates import add_low_rank_updates
 from aekit.training.recipe import LayerSettings, Recipe
@@ -127,6 +128,8 @@ def _made(plugin: Plugin, kind: type[Part], /, *args: Any, **options: Any) -> Pa
     if not isinstance(part, kind):
         expected = f"an aekit.plugin.{kind.__name__}"
         raise RecipeError([f"{plugin} returned {type(part).__name__}; expected {expected}"])
+    if problem := signature_problem(type(part), kind):
+        raise PluginError(f"{plugin}: {problem}")
     if isinstance(part, Pretext) and type(part).loss is Pretext.loss:
         raise PluginError(f"{plugin} defines no loss(x, generator)")
     return part
