@@ -219,9 +219,9 @@ def explained(error: BaseException) -> AekitError | None:
 
     If `DEBUG` asks for it, the traceback of an error that has a line is printed.
     """
-    if line := failure_of_the_machine(error):
+    if failure := failure_of_the_machine(error):
         print_traceback(error)
-        return line
+        return failure
     return next((line for explain in _explanations if (line := explain(error))), None)
 
 

@@ -29,11 +29,11 @@ def check_found(found: Any, count: int, k: int, manifest: Mapping[str, Any]) -> 
         PluginError: it is no pair of arrays (Q, k), rows are no integers, or scores are NaN or not best first.
     """
     if manifest["engine"]["distribution"] == GROUP:
-        return found  # type: ignore[no-any-return]
+        return found
     problem = _problem(found, count, k, manifest["metric"] == "l2")
     if problem:
         raise PluginError(f"{_described(manifest)}: {problem}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def check_saved(settings: Any, path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def check_saved(settings: Any, path: Path, manifest: Mapping[str, Any]) -> dict[
         plain = False
     if not plain:
         raise PluginError(f"{name}: save() returned {printable(repr(settings))}: expected a dict of plain settings")
-    return settings  # type: ignore[no-any-return]
+    return settings
 
 
 def _described(manifest: Mapping[str, Any]) -> str:

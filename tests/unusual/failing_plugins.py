@@ -34,13 +34,22 @@ VARIANTS = {
         "def corrupt(self, x, generator): x * 2",
         "variant 'theirs' of others 1.4: corrupt() returned NoneType: expected a tensor (60, 8)",
     ),
-    "returns-a-pair": ("def augment(self, x, generator): return x, None", "augment() returned tuple: expected a tensor"),
+    "returns-a-pair": (
+        "def augment(self, x, generator): return x, None",
+        "augment() returned tuple: expected a tensor",
+    ),
     "crops": (
         "def corrupt(self, x, generator): return x[:, 1:]",
         "corrupt() returned torch.float32 of shape (60, 7): expected torch.float32 of shape (60, 8), as its input",
     ),
-    "widens": ("def corrupt(self, x, generator): return x.double()", "corrupt() returned torch.float64 of shape (60, 8)"),
-    "weights-one": ("def loss_weights(self, clean, corrupted): return clean[0]", "loss_weights() returned torch.float32"),
+    "widens": (
+        "def corrupt(self, x, generator): return x.double()",
+        "corrupt() returned torch.float64 of shape (60, 8)",
+    ),
+    "weights-one": (
+        "def loss_weights(self, clean, corrupted): return clean[0]",
+        "loss_weights() returned torch.float32",
+    ),
     "penalty-tensor": (
         "def penalty(self, step): return step.code.mean()",
         "variant 'theirs' of others 1.4: penalty() returned Tensor: expected a dict of scalars",
@@ -153,7 +162,10 @@ SOURCE = """
 """
 SOURCES = {
     "ids-numbers": ("def change(self): self.ids = list(range(40))", "ids[0] is 0: expected text, such as '0'"),
-    "no-ids": ("def change(self): del self.ids", "source 'theirs' of others 1.4: ids is missing: expected a list of texts"),
+    "no-ids": (
+        "def change(self): del self.ids",
+        "source 'theirs' of others 1.4: ids is missing: expected a list of texts",
+    ),
     "no-spec": ("def change(self): del self.spec", "spec is missing: expected an aekit.plugin.SampleSpec"),
     "spec-kind": (
         "def change(self): self.spec = SampleSpec('vectors', (3,), 'float32')",
@@ -168,7 +180,10 @@ SOURCES = {
         "def change(self): self.splits = np.array(['train', 'val'] * 20)",
         "splits has 'val': expected train, validation, test",
     ),
-    "reads-rows-alone": ("def out(self, rows, ok): return rows", "read() returned ndarray: expected samples and a mask"),
+    "reads-rows-alone": (
+        "def out(self, rows, ok): return rows",
+        "read() returned ndarray: expected samples and a mask",
+    ),
     "reads-lists": (
         "def out(self, rows, ok): return rows.tolist(), ok",
         "read() returned samples as list: expected an array (40, 3)",
