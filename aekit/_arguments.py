@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from aekit._torch_state import usual_torch_state
-from aekit.errors import AekitError, FileError, closest_name, failure_of_the_machine, printable
+from aekit.errors import AekitError, FileError, closest_name, explained, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,7 +25,7 @@ class ArgumentError(AekitError, TypeError):
 
 
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
-    """Make a public function check its arguments, and report failures of files and memory in one line.
+    """Make a public function check its arguments, and report failures of files, of memory and of plugins in one line.
 
     It refuses unknown keyword arguments, with the nearest valid name; missing arguments, and arguments that must be named; and
     paths, texts, numbers and truth values of another type. Functions that take any keyword arguments check them themselves. The
@@ -63,7 +63,7 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
         except AekitError:
             raise
         except Exception as error:
-            refusal = failure_of_the_machine(error)
+            refusal = explained(error)
             nameless = isinstance(error, OSError) and error.filename is None  # of a stream or a connection
             if refusal and not (nameless and isinstance(refusal, FileError)):
                 raise refusal from error

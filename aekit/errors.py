@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 INTERRUPTED = 130
@@ -204,6 +204,25 @@ def importing(need: str, remedy: str, kind: type[AekitError] = DataError) -> Ite
         print_traceback(error)
         reason = f"{need}, which is installed and cannot be imported ({first_line(error)})"
         raise out_of_memory(error) or kind(reason) from None
+
+
+_explanations: list[Callable[[BaseException], AekitError | None]] = []
+
+
+def explain_with(explain: Callable[[BaseException], AekitError | None]) -> None:
+    """Let `explained` ask a function of a later layer too, which returns the line for an error, or None."""
+    _explanations.append(explain)
+
+
+def explained(error: BaseException) -> AekitError | None:
+    """Return the line for an error of the machine, or of a plugin of another distribution; None for a bug of aekit.
+
+    If `DEBUG` asks for it, the traceback of an error that has a line is printed.
+    """
+    if failure := failure_of_the_machine(error):
+        print_traceback(error)
+        return failure
+    return next((line for explain in _explanations if (line := explain(error))), None)
 
 
 def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError | None:

@@ -24,6 +24,7 @@ CHECK_GROUPS = {
     "objectives": "Variants, pretext tasks, backbones",
     "state": "Variants, pretext tasks, backbones",
     "ranks": "Variants, pretext tasks, backbones",
+    "pretexts": "Pretext tasks",
     "backbones": "Backbones",
     "sources": "Sources",
     "evaluators": "Evaluators",

@@ -110,6 +110,21 @@ class Task(Pretext):
         return {"loss": (told - x.flatten(1).mean(1)).square().mean()}
 
 
+class CorruptsWithoutGenerator(Variant):
+    def corrupt(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return 0.9 * x
+
+
+class PreprocessesTwice(Task):
+    def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"loss": (self.head(self.encoder(x))[:, 0] - x.flatten(1).mean(1)).square().mean()}
+
+
+class TransformsOneSample(Task):
+    def transform(self, x: Tensor) -> Tensor:
+        return x[0]
+
+
 class LossOfOneNumberInAList(Task):
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return {"loss": super().loss(x, generator)["loss"][None]}

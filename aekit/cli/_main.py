@@ -16,7 +16,7 @@ from aekit.errors import (
     LONGEST,
     AekitError,
     AekitWarning,
-    failure_of_the_machine,
+    explained,
     print_traceback,
     printable,
 )
@@ -89,8 +89,7 @@ def _report(error: BaseException, stop: Stop) -> int:
     elif isinstance(error, AekitError):
         for line in [] if tell_starter(str(error)) else str(error).splitlines():
             click.echo(f"error: {line}", err=True)
-    elif failure := failure_of_the_machine(error):
-        print_traceback(error)
+    elif failure := explained(error):
         click.echo(f"error: {failure}", err=True)
     elif isinstance(error, SystemError) and (free := free_memory()) < LITTLE_MEMORY:
         print_traceback(error)

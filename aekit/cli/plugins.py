@@ -72,7 +72,7 @@ def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
     if len(kind_and_name) > 2:
         raise click.UsageError(f"{len(kind_and_name)} arguments; expected KIND NAME, or NAME")
     plugin = find(kind_and_name[-1], kind_and_name[0] if len(kind_and_name) == 2 else None)
-    options = [] if plugin.kind == "command" else describe_options(plugin.load())
+    options = [] if plugin.kind == "command" else describe_options(plugin)
     if as_json:
         facts = {**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags, "options": options}
         click.echo(json.dumps(facts, indent=2))

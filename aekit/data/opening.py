@@ -21,6 +21,7 @@ from aekit.data._containers import unwrap
 from aekit.data._masked import unmasked
 from aekit.data._ownership import check_own
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data, place_of_data
+from aekit.data._source_contract import source_problem
 from aekit.data.contents import Contents
 from aekit.data.in_memory import from_array, from_table, open_contents
 from aekit.data.locations import locate
@@ -29,7 +30,7 @@ from aekit.data.readers.tables import to_table
 from aekit.data.reading import reason_of, refuse_special, refuse_stand_in
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
-from aekit.errors import AekitError, DataError, RecipeError
+from aekit.errors import AekitError, DataError, PluginError, RecipeError
 from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, prints_to_stderr, registry
 from aekit.registry.option_places import misplaced_options, with_places
 from aekit.registry.options import validate_options
@@ -230,6 +231,8 @@ def _open(
         raise plugin.failure(error) from error
     if not isinstance(source, Source):
         raise plugin.failure(TypeError(f"it returns {type(source).__name__}: expected a Source"))
+    if plugin.distribution != BUILT_IN and (problem := source_problem(source)):
+        raise PluginError(f"{plugin}: {problem}")
     lines = [left_out]
     if os.path.isdir(where) and source.labels is not None:
         lines.append(classes_without_files(Path(where), source.labels))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -11,15 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.data._source_contract import read_problem
 from aekit.data._source_summary import first_rows, source_lines
 from aekit.data.labels import to_label_array
 from aekit.data.metadata import Metadata
 from aekit.data.reading import check_mapped, release_mapped
 from aekit.data.spec import Column, Kind, SampleSpec
-from aekit.errors import LONGEST, AekitError, DataError, printable
+from aekit.errors import LONGEST, AekitError, DataError, PluginError, printable
 from aekit.io.summaries import html_summary
 from aekit.progress import Progress, warn
-from aekit.registry.discovery import GROUP, registry
+from aekit.registry.discovery import GROUP, Plugin, registry
 
 
 class Source:
@@ -50,13 +52,16 @@ class Source:
     metadata: Metadata | None = None
     segment_starts: np.ndarray | None = None
     blocks: np.ndarray | None = None
-    skipped: dict[str, str]
     slow: bool = False
     origin: dict[str, Any] | None = None
     _skips_reported: int = 0
     notes: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
     takes_arrays: ClassVar[bool] = False
+
+    @cached_property
+    def skipped(self) -> dict[str, str]:
+        return {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -268,14 +273,17 @@ def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tup
         DataError: a sample cannot be used, and `strict` is set.
     """
     try:
-        rows, ok = source.read(indices)
+        returned = source.read(indices)
     except AekitError:
         raise
     except Exception as error:
-        plugin = registry().get("source", source.origin["source"]) if source.origin else None
-        if plugin is None or plugin.distribution == GROUP:
+        plugin = _plugin_of_others(source)
+        if plugin is None:
             raise
         raise plugin.failure(error) from error
+    if (plugin := _plugin_of_others(source)) and (problem := read_problem(source.spec, len(indices), returned)):
+        raise PluginError(f"{plugin}: {problem}")
+    rows, ok = returned
     if rows.dtype.kind == "f":
         finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
         for position in np.flatnonzero(ok & ~finite):
@@ -286,6 +294,12 @@ def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tup
     if strict and not ok.all():
         _stop_at(source, int(indices[np.flatnonzero(~ok)[0]]))
     return rows, ok
+
+
+def _plugin_of_others(source: Source) -> Plugin | None:
+    """Return the plugin of another distribution, or of the session, that opened a source; None if it is aekit's."""
+    plugins = registry().named("source", source.origin["source"]) if source.origin else []
+    return plugins[0] if len(plugins) == 1 and plugins[0].distribution != GROUP else None
 
 
 def _stop_at(source: Source, row: int) -> NoReturn:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.data.samples import Samples
 from aekit.data.spec import SampleSpec
+from aekit.encoder._backbone_check import features_shape, through_stages
 from aekit.encoder.preprocessing import Preprocess
 
 
@@ -156,7 +156,7 @@ class ModuleBackbone(Backbone):
     def __init__(self, network: nn.Module, spec: SampleSpec) -> None:
         super().__init__()
         self.stages = nn.ModuleList(_stages(network))
-        self.features_shape = _features_shape(self, spec)
+        self.features_shape = features_shape(self, spec, through_stages)
         self.features_dim, self.sample_shape = math.prod(self.features_shape), spec.shape
         self.note = f"{type(network).__name__}, of {len(self.stages)} stages; dense layers decode its features"
 
@@ -187,29 +187,6 @@ def _stages(network: nn.Module) -> list[nn.Module]:
 
 def _has_weights(layer: nn.Module) -> bool:
     return any(parameter.ndim > 1 for parameter in layer.parameters())
-
-
-def _features_shape(backbone: Backbone, spec: SampleSpec) -> tuple[int, ...]:
-    """Return the shape of the features of one sample, before flattening, found by running the network on two samples."""
-    training, x = backbone.training, torch.zeros(2, *spec.shape)
-    device = next((tensor.device for tensor in backbone.state_dict().values()), x.device)
-    backbone.eval()
-    try:
-        with torch.no_grad():
-            features: Any = x.to(device)
-            for stage in backbone.stages:
-                features = stage(features)
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise ValueError(
-            f"on a batch of shape {tuple(x.shape)} it raised {type(error).__name__}: {lines[0]}"
-        ) from error
-    finally:
-        backbone.train(training)
-    if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != 2:
-        what = f"a tensor of shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
-        raise ValueError(f"for a batch of 2 samples it returned {what}; expected features (2, F)")
-    return tuple(features.shape[1:])
 
 
 class BackboneWithDense(Backbone):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from aekit.data.locations import portable_record
 from aekit.data.spec import SampleSpec
+from aekit.encoder._backbone_check import check_attributes, check_features
 from aekit.encoder._digest import check_values, compute_digest
 from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, TiedLayer
 from aekit.encoder.embedding import embed_samples
@@ -27,13 +28,14 @@ from aekit.encoder.input_range import check_batch, check_width
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import reset_weights, save_programs
-from aekit.errors import AekitError, OutputError, RecipeError
+from aekit.errors import OutputError, PluginError, RecipeError
 from aekit.io.atomic import atomic_folder, copy_encoder, write_text
 from aekit.io.manifests import write_manifest
 from aekit.io.summaries import html_summary
 from aekit.io.weights import save_weights
-from aekit.registry.discovery import SESSION, Plugin, registry
+from aekit.registry.discovery import GROUP, SESSION, Plugin, registry
 from aekit.registry.options import validate_options
+from aekit.registry.signatures import signature_problem
 from aekit.version import __version__
 
 
@@ -279,15 +281,10 @@ def build_encoder(
         try:
             backbone = _build_backbone(spec, architecture, plugins[0])
             backbone.prepare(preprocess)
+            if plugins[0].distribution != GROUP and not isinstance(backbone, ModuleBackbone):
+                check_features(backbone, spec, str(plugins[0]))
         except ValueError as error:
             raise RecipeError([f"backbone {plugins[0].name!r} cannot take {spec}: {error}"]) from error
-        except Exception as error:
-            if isinstance(error, AekitError) or plugins[0].distribution != SESSION:
-                raise
-            line = (str(error).strip().splitlines() or [""])[0]
-            raise RecipeError(
-                [f"backbone {plugins[0].name!r} of this session cannot be built: {type(error).__name__}: {line}"]
-            ) from error
         if head is None:
             head = _build_head(architecture, plugins, backbone)
     return Encoder(spec, preprocess, backbone, head, architecture, plugins)
@@ -303,11 +300,13 @@ def required_plugins(architecture: dict[str, Any]) -> list[Plugin]:
 
 def _build_backbone(spec: SampleSpec, architecture: dict[str, Any], plugin: Plugin) -> Backbone:
     options = _options(plugin, architecture["backbone"]["options"], "encoder.backbone")
-    trunk: Any = plugin.load()(spec, **options)
+    trunk: Any = plugin.made(spec, **options)
+    if not isinstance(trunk, nn.Module):
+        raise ValueError(f"it returned {type(trunk).__name__}; expected an nn.Module")
     if not isinstance(trunk, Backbone):
-        if not isinstance(trunk, nn.Module):
-            raise ValueError(f"it returned {type(trunk).__name__}; expected an nn.Module")
         trunk = ModuleBackbone(trunk, spec)
+    elif plugin.distribution != GROUP:
+        check_attributes(trunk, str(plugin), signature_problem(type(trunk), Backbone))
     return BackboneWithDense(trunk, architecture["hidden"]) if architecture.get("hidden") else trunk
 
 
@@ -317,11 +316,13 @@ def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], backbon
         return nn.Linear(backbone.features_dim, dim) if dim else nn.Identity()
     options = _options(plugins[1], architecture["head"]["options"], f"variant {plugins[1].name}")
     try:
-        head = plugins[1].load()(**options).head(tuple(backbone.features_shape), dim or backbone.features_dim)
+        head = plugins[1].made(**options).head(tuple(backbone.features_shape), dim or backbone.features_dim)
     except ValueError as error:
         raise RecipeError([f"variant {plugins[1].name!r}: {error}"]) from error
     if head is None:
         raise RecipeError([f"variant {plugins[1].name!r} should provide the head of the encoder, but returned None"])
+    if not isinstance(head, nn.Module):
+        raise PluginError(f"{plugins[1]}: head() returned {type(head).__name__}: expected an nn.Module")
     return head
 
 

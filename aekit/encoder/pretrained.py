@@ -20,7 +20,7 @@ from aekit.encoder.loading import load
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import RecipeError
 from aekit.registry.discovery import Plugin, registry
-from aekit.registry.options import options_model
+from aekit.registry.options import model_of_plugin
 
 NONE, AUTO = "none", "auto"
 VARIABLE = "AEKIT_PRETRAINED"
@@ -112,7 +112,7 @@ def short_name(network: Encoder) -> str:
 def _from_backbone(plugin: Plugin, model: str, spec: SampleSpec, preprocess: Preprocess, size: int | None) -> Encoder:
     """Build a backbone with pretrained weights. Samples that it resizes are resized whole, as they are no larger scenes."""
     model, _, file = model.partition("@")
-    known = options_model(plugin.load()).model_fields
+    known = model_of_plugin(plugin).model_fields
     if "model" not in known:
         raise RecipeError([f"backbone {plugin.name!r} has no pretrained networks; expected {_EXPECTED}"])
     options: dict[str, Any] = {"model": model} | {

@@ -12,7 +12,7 @@ from aekit.evaluation.groups import expand_groups
 from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets
 from aekit.evaluation.results import Result, Split, as_result
 from aekit.registry.discovery import Plugin, registry
-from aekit.registry.options import options_model, validate_options
+from aekit.registry.options import model_of_plugin, validate_options
 from aekit.registry.session import plugin_names
 
 
@@ -53,14 +53,14 @@ def select_evaluators(
             skipped.append(title)
             continue
         try:
-            function = plugin.load()
+            model = model_of_plugin(plugin)
         except PluginError as error:
             if requested is not None and title in requested:
                 raise
             notes.append(f"skipped {title}: {error}")
             continue
         settings = dict(options.get(title, {}))
-        if "seed" in options_model(function).model_fields:
+        if "seed" in model.model_fields:
             settings.setdefault("seed", seed)
         selected[title] = (plugin, validate_options(plugin, settings, f"evaluate.{title}"), uses_labels)
     if skipped:
@@ -80,14 +80,11 @@ def run_evaluator(
         AekitError: the evaluator refuses the data, or its code fails; the line names the plugin.
     """
     try:
-        result = as_result(plugin.load()(features, values, split, **settings), plugin.name)
-        if not result.metrics:
-            raise TypeError("it returns a Result without metrics")
+        return as_result(plugin.load()(features, values, split, **settings), str(plugin), len(split.test))
     except AekitError:
         raise
-    except Exception as error:  # code of others: it costs its own column
+    except (Exception, SystemExit) as error:  # code of others: it costs its own column
         raise plugin.failure(error) from error
-    return result
 
 
 def _plugin_titles(plugins: list[Plugin]) -> dict[str, Plugin]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aekit.errors import PluginError
+from aekit.errors import PluginError, printable
 
 
 @dataclass(frozen=True)
@@ -81,24 +82,48 @@ class Result:
     notes: Sequence[str] = ()
 
 
-def as_result(returned: Any, evaluator: str) -> Result:
+def as_result(returned: Any, evaluator: str, tested: int | None = None) -> Result:
     """Return the `Result` of an evaluator, which may also return a number, or a mapping from names to numbers.
 
+    Args:
+        returned: what the evaluator returned.
+        evaluator: describes it, for messages.
+        tested: N3, number of test samples; None: the lengths of arrays are not checked.
+
     Raises:
-        PluginError: it returned something else.
+        PluginError: it returned something else, a metric is no finite number, or an array has another length.
     """
-    if isinstance(returned, Result):
-        return returned
-    values = returned if isinstance(returned, Mapping) else {"value": returned}
-    metrics = {
-        str(name): value if isinstance(value, Metric) else Metric(float(value))
-        for name, value in values.items()
-        if isinstance(value, (Metric, numbers.Real, np.number))
-    }
-    if not metrics or len(metrics) < len(values):
-        kind = type(returned).__name__
-        raise PluginError(f"evaluator {evaluator!r} returned {kind}: expected a Result, a number, or numbers by name")
-    return Result(metrics)
+    if not isinstance(returned, Result):
+        values = returned if isinstance(returned, Mapping) else {"value": returned}
+        if not values or not all(isinstance(value, (Metric, *_NUMBERS)) for value in values.values()):
+            kind = type(returned).__name__
+            raise PluginError(f"{evaluator} returned {kind}: expected a Result, a number, or numbers by name")
+        returned = Result({str(n): v if isinstance(v, Metric) else Metric(float(v)) for n, v in values.items()})
+    if problem := _problem(returned, tested):
+        raise PluginError(f"{evaluator} returned {problem}")
+    return returned
+
+
+_NUMBERS = (numbers.Real, np.number)
+
+
+def _problem(result: Result, tested: int | None) -> str:
+    """Return what is wrong with a result, or ""."""
+    if not isinstance(result.metrics, Mapping) or not result.metrics:
+        return f"metrics as {type(result.metrics).__name__}: expected one metric or more by name"
+    for name, metric in result.metrics.items():
+        if not isinstance(metric, Metric):
+            return f"{name} as {type(metric).__name__}: expected a Metric"
+        for number in (metric.value, metric.low, metric.high):
+            if number is not None and not (isinstance(number, _NUMBERS) and math.isfinite(number)):
+                return f"{name} = {printable(repr(number))}: expected a finite number"
+    for name in ("scores", "predictions", "confidence"):
+        values = getattr(result, name)
+        if values is not None and tested is not None and np.shape(values)[:1] != (tested,):
+            return f"{name} of shape {np.shape(values)}: expected ({tested},), one of each test sample"
+    if isinstance(result.notes, str):
+        return f"notes = {printable(repr(result.notes))}: expected a list of texts"
+    return ""
 
 
 @dataclass(frozen=True)

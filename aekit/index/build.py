@@ -16,6 +16,7 @@ from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import PRECOMPUTED, check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
+from aekit.index._found import check_found, check_saved
 from aekit.index._index_manifest import FORMAT, IDS, MANIFEST, IndexManifest, Similarity
 from aekit.index._queries import scale_for_metric
 from aekit.index._recall import ExactSearch
@@ -163,7 +164,7 @@ def _build(
     progress: Progress,
     folder: Path | None = None,
 ) -> VectorIndex:
-    engine: Index = plugin.load()(**settings)
+    engine: Index = plugin.made(**settings)
     with progress.task("index", len(embeddings), "vectors") as task:
 
         def batches() -> Iterator[np.ndarray]:
@@ -259,7 +260,8 @@ def _measure(index: VectorIndex, embeddings: Embeddings, progress: Progress) -> 
         exact.update(vectors, row_of[start : start + len(vectors)])
 
     def recall(which: slice) -> float:
-        return exact.recall(index.engine.search(queries[which], k + 1)[1], which)
+        found = index.engine.search(queries[which], k + 1)
+        return exact.recall(check_found(found, len(queries[which]), k + 1, index.manifest)[1], which)
 
     tuning, measuring = (slice(0, None, 2), slice(1, None, 2)) if len(queries) > 2 else (slice(None), slice(None))
     index.engine.tune(lambda: recall(tuning))
@@ -287,7 +289,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     name = f"index.{index.manifest['engine']['name']}"
     ids = folder / IDS
     with atomic_file(folder / name) as new_index, atomic_file(ids) as new_ids:
-        index.manifest["settings"] = index.engine.save(new_index)
+        index.manifest["settings"] = check_saved(index.engine.save(new_index), new_index, index.manifest)
         pq.write_table(index.metadata, new_ids, compression="none")
         sums = {name: file_sha256(new_index), ids.name: file_sha256(new_ids)}
     # If killed before the next line, the checksums of the old manifest do not match, and the next run rebuilds.

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from aekit.errors import PluginError
 from aekit.index._index_manifest import Similarity as Similarity
 
 BatchFactory = Callable[[], Iterator[np.ndarray]]
@@ -60,6 +61,9 @@ class Index(ABC):
             queries: (Q, D) float32.
             k: number of neighbors.
             rows: (R,) int64, at least one, in ascending order.
+
+        Raises:
+            PluginError: a search returns a row twice for one query, so that searching deeper would never end.
         """
         scores = np.zeros((len(queries), k), np.float32)
         nearest = np.full((len(queries), k), -1, np.int64)
@@ -71,6 +75,7 @@ class Index(ABC):
             together = max(1, MOST_HITS // depth)
             for part in np.split(pending, range(together, len(pending), together)):
                 part_scores, part_rows = self.search(queries[part], depth)
+                _check_distinct(part_rows, type(self).__name__)
                 among = np.isin(part_rows, rows)
                 order = np.argsort(~among, axis=1, kind="stable")[:, :k]
                 scores[part] = np.take_along_axis(part_scores, order, 1)
@@ -113,3 +118,9 @@ class Index(ABC):
 
     def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (tuning is optional)
         """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
+
+
+def _check_distinct(rows: np.ndarray, engine: str) -> None:
+    ordered = np.sort(rows, axis=1)
+    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
+        raise PluginError(f"{engine}.search() returned a row twice for one query; expected row -1 where none is left")

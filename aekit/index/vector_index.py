@@ -21,6 +21,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.identity import PRECOMPUTED, check_same_encoder, check_same_maker, read_description
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._filters import Condition, check_mask
+from aekit.index._found import check_found
 from aekit.index._hits import Hits
 from aekit.index._index_manifest import read_index_manifest, read_metadata
 from aekit.index._queries import as_embeddings, scale_for_metric
@@ -210,9 +211,11 @@ class VectorIndex:
         count = len(self)
         with self._explained():
             if among is None:
-                scores, rows = self.engine.search(vectors, min(k, count))
+                found = self.engine.search(vectors, min(k, count))
+                scores, rows = check_found(found, len(vectors), min(k, count), self.manifest)
             elif len(among):
-                scores, rows = self.engine.search_among(vectors, min(k, len(among)), among)
+                found = self.engine.search_among(vectors, min(k, len(among)), among)
+                scores, rows = check_found(found, len(vectors), min(k, len(among)), self.manifest)
             else:
                 scores, rows = np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
             if rows.size and not -1 <= rows.item(rows.argmin()) <= rows.item(rows.argmax()) < count:
@@ -329,7 +332,7 @@ def open_index(folder: str | Path) -> VectorIndex:
     if manifest.get("origin"):
         manifest["origin"] = resolved_origin(manifest["origin"], folder)
     plugin = registry().require(manifest["engine"], required_by=str(folder))
-    engine: Index = plugin.load()()
+    engine: Index = plugin.made()
     with explain_read_errors(folder / manifest["file"], "rebuild the index"):
         engine.load(folder / manifest["file"], manifest["settings"])
     if (kept := engine.kept_digest()) is not None:

@@ -21,6 +21,7 @@ from aekit.io.manifest_models import Count, Sha256, TensorsManifest
 from aekit.io.manifests import TensorsFormat, explain_read_errors
 from aekit.io.remote import local_path
 from aekit.io.weights import load_weights, save_weights
+from aekit.objectives._returned import check_code, check_samples, check_scalar, check_scalars
 from aekit.objectives.base import Batch, Objective, Step, Variant
 from aekit.objectives.losses import LOSSES
 
@@ -111,6 +112,7 @@ class Autoencoder(Objective):
         clean, corrupted = self._clean_and_corrupted(batch, generator)
         features = encoder.backbone(corrupted)
         code, extras = sample_code(encoder.head, features, generator)
+        check_code(encoder.head, code, encoder.dim)
         output = self.decoder(code).float()
         weights, draws = self._loss_weights(clean, corrupted), len(code) // len(clean)
         errors = self.likelihood(
@@ -129,13 +131,19 @@ class Autoencoder(Objective):
             progress=self.progress,
             activate=self.likelihood.activate,
         )
-        losses = [loss for _, variant in self._named if (loss := variant.reconstruction_loss(step)) is not None]
+        losses = [
+            check_scalar(variant, "reconstruction_loss", loss)
+            for _, variant in self._named
+            if (loss := variant.reconstruction_loss(step)) is not None
+        ]
         terms = {"reconstruction": losses[0] if losses else errors.mean()}
         for name, variant in self._named:
-            terms |= {f"{name}/{term}": value for term, value in variant.penalty(step).items()}
+            penalties = check_scalars(variant, "penalty", variant.penalty(step))
+            terms |= {f"{name}/{term}": value for term, value in penalties.items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
         for name, variant in self._named:
-            terms |= {f"{name}/{metric}": value for metric, value in variant.metrics(step).items()}
+            metrics = check_scalars(variant, "metrics", variant.metrics(step))
+            terms |= {f"{name}/{metric}": value for metric, value in metrics.items()}
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
     def _clean_and_corrupted(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -143,10 +151,10 @@ class Autoencoder(Objective):
         x, target = batch.prepare(self.trained_part.preprocess)
         with torch.autocast(x.device.type, enabled=False):  # coordinates and samples need full precision
             for _, variant in self._named:
-                x = variant.augment(x, generator)
+                x = check_samples(variant, "augment", variant.augment(x, generator), x)
             clean = x if target is None else target
             for _, variant in self._named:
-                x = variant.corrupt(x, generator)
+                x = check_samples(variant, "corrupt", variant.corrupt(x, generator), x)
         return clean, x
 
     def visualize(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
@@ -161,7 +169,11 @@ class Autoencoder(Objective):
         return {"autoencoder": rows | {"reconstruction": restored, "error": (restored - clean).abs()}}
 
     def _loss_weights(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
-        weights = [w for _, variant in self._named if (w := variant.loss_weights(clean, corrupted)) is not None]
+        weights = [
+            check_samples(variant, "loss_weights", w, clean)
+            for _, variant in self._named
+            if (w := variant.loss_weights(clean, corrupted)) is not None
+        ]
         return torch.stack(weights).prod(0) if weights else None
 
     @torch.no_grad()

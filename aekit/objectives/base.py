@@ -17,6 +17,7 @@ from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import FrozenTrunk
 from aekit.encoder.preprocessing import Preprocess
+from aekit.objectives._returned import check_loss
 from aekit.progress import SILENT, Progress
 from aekit.registry.discovery import Plugin
 
@@ -216,7 +217,7 @@ class Pretext(nn.Module):
         return {}
 
     # Optionally: transform(x: Tensor) -> Tensor, if the trained task is itself an application; and
-    # hide(x, generator) -> (visible, hidden), with hidden a bool mask over x, if the task predicts what it hides.
+    # mask_input(x, generator) -> (visible, hidden), with hidden a bool mask over x, if the task predicts what it hides.
 
 
 class Objective(nn.Module):
@@ -326,7 +327,7 @@ class PretextObjective(Objective):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         self.pretext.positions = batch.positions
-        return self.pretext.loss(self.encoder.preprocess(batch.raw), generator)
+        return check_loss(self.pretext, self.pretext.loss(self.encoder.preprocess(batch.raw), generator))
 
     def after_step(self) -> None:
         self.pretext.after_step()

@@ -8,82 +8,25 @@ the same name silently replaces the first.
 from __future__ import annotations
 
 import os
-import sys
-import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint
-from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from aekit.errors import PluginError, closest_name, print_traceback
+from aekit.errors import AekitError, PluginError, closest_name, explain_with, print_traceback, printable
 from aekit.registry import hookspecs
 from aekit.registry._distributions import GROUP as GROUP, entry_points_of, installed_copies
+from aekit.registry._failures import describe_error, error_place as error_place, innermost_frame
+from aekit.registry._hook_modules import entry_problem, is_marked, misspelled_hooks, unmarked_hooks
+from aekit.registry._plugin import SESSION as SESSION, Plugin as Plugin, prints_to_stderr as prints_to_stderr
 from aekit.registry.hookspecs import API_VERSION, Entry
 
-SESSION = "<session>"
-"""Distribution of plugins that are objects of the running session."""
 KINDS = ("variant", "pretext", "backbone", "source", "index", "evaluator", "command")
 _DISABLED = "is disabled (--no-plugin, AEKIT_DISABLE_PLUGINS or AEKIT_NO_PLUGIN_AUTOLOAD)"
 HOOK_OF = {kind: f"aekit_register_{kind}s" for kind in KINDS} | {"index": "aekit_register_indexes"}
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """A registered plugin and the distribution it came with."""
-
-    kind: str
-    entry: Entry
-    distribution: str
-    version: str
-
-    @property
-    def listed(self) -> bool:
-        """Whether lists and defaults include it."""
-        return True
-
-    @property
-    def name(self) -> str:
-        return self.entry.name
-
-    @property
-    def qualified(self) -> str:
-        return f"{self.distribution}/{self.name}"
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the record of the plugin that saved artifacts keep."""
-        return {"kind": self.kind, "name": self.name, "distribution": self.distribution, "version": self.version}
-
-    def load(self) -> Any:
-        """Import and return the plugin's class or function.
-
-        Raises:
-            PluginError: the module or the attribute is missing, or importing it fails.
-        """
-        module, _, attribute = self.entry.target.partition(":")
-        try:
-            with prints_to_stderr():
-                code: Any = import_module(module)
-                for part in attribute.split("."):
-                    code = getattr(code, part)
-        except (Exception, SystemExit) as error:
-            print_traceback(error)
-            raise PluginError(
-                f"{self.kind} {self.name!r} of {self.distribution} {self.version} is broken: "
-                f"importing {self.entry.target} failed with {_describe(error)}"
-            ) from error
-        return code
-
-    def failure(self, error: BaseException) -> PluginError:
-        """Describe in one line an error that its code raised, with the file and the line; ``--debug`` prints the traceback."""
-        print_traceback(error)
-        name = f"{self.kind} {self.name!r} of {self.distribution} {self.version}"
-        return PluginError(f"{name} failed with {_describe(error)}{error_place(error, self.entry.target)}")
 
 
 @dataclass(frozen=True)
@@ -263,23 +206,30 @@ def discover(
                 module = point.load()
         except (Exception, SystemExit) as error:
             print_traceback(error)
-            result.problems.append(Problem(name, version, f"importing {point.value} failed with {_describe(error)}"))
+            result.problems.append(
+                Problem(name, version, f"importing {point.value} failed with {describe_error(error)}")
+            )
             continue
-        for reason in _misspelled(manager, module):
-            result.problems.append(Problem(name, version, reason))
+        hooks = set(HOOK_OF.values())
+        reasons = [*misspelled_hooks(manager, module, hooks), *unmarked_hooks(manager, module, hooks)]
+        if not reasons and not any(is_marked(manager, module, hook) for hook in hooks):
+            reasons = [f"{point.value} has no hook, such as {HOOK_OF['variant']}, and registers nothing"]
+        result.problems += [Problem(name, version, reason) for reason in reasons]
         for kind in KINDS:
-            hook = getattr(module, HOOK_OF[kind], None)
-            if hook is None or manager.parse_hookimpl_opts(module, HOOK_OF[kind]) is None:
+            if not is_marked(manager, module, HOOK_OF[kind]):
                 continue
             try:
                 with prints_to_stderr():
-                    entries = list(hook())
+                    returned: Any = getattr(module, HOOK_OF[kind])()
+                if not isinstance(returned, Iterable):
+                    raise TypeError(f"expected a list of aekit.plugin.Entry objects, got {type(returned).__name__}")
+                entries = list(returned)
                 stray = [entry for entry in entries if not isinstance(entry, Entry)]
                 if stray:
                     raise TypeError(f"expected aekit.plugin.Entry objects, got {stray[0]!r}")
             except (Exception, SystemExit) as error:
                 print_traceback(error)
-                result.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
+                result.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {describe_error(error)}"))
                 continue
             for entry in entries:
                 _admit(result, Plugin(kind, entry, name, version))
@@ -288,7 +238,14 @@ def discover(
 
 def _admit(result: Registry, plugin: Plugin) -> None:
     entry = plugin.entry
-    if plugin.name in result.disabled or plugin.qualified in result.disabled:
+    if problem := entry_problem(entry):
+        reason = f"{HOOK_OF[plugin.kind]}: entry {printable(repr(entry.name))}: {problem}"
+        names = (f"{plugin.kind}:{entry.name}",)
+        result.problems.append(Problem(plugin.distribution, plugin.version, reason, names))
+    elif any((plugin.kind, plugin.qualified) == (other.kind, other.qualified) for other in result.plugins):
+        reason = f"{HOOK_OF[plugin.kind]}: registers {entry.name!r} twice; the first is used"
+        result.problems.append(Problem(plugin.distribution, plugin.version, reason))
+    elif plugin.name in result.disabled or plugin.qualified in result.disabled:
         result.hidden.append(plugin)
     elif entry.api != API_VERSION:
         reason = (
@@ -301,42 +258,28 @@ def _admit(result: Registry, plugin: Plugin) -> None:
         result.plugins.append(plugin)
 
 
-def _misspelled(manager: pluggy.PluginManager, module: Any) -> list[str]:
-    """Describe functions that look like hooks but have no hook's name, and would be silently ignored."""
-    known = set(HOOK_OF.values())
-    return [
-        f"{name} is not a hook{closest_name(name, known)}"
-        for name in sorted(vars(module))
-        if name not in known
-        and callable(getattr(module, name))
-        and (name.startswith("aekit_") or _is_marked(manager, module, name))
-    ]
+def plugin_of(code: type) -> Plugin | None:
+    """Return the plugin whose class this is, or None."""
+    target = f"{code.__module__}:{code.__qualname__}"
+    return next((p for p in registry().plugins if p.entry.target == target or getattr(p, "code", None) is code), None)
 
 
-def _is_marked(manager: pluggy.PluginManager, module: Any, name: str) -> bool:
-    return manager.parse_hookimpl_opts(module, name) is not None
+def failing_plugin(error: BaseException) -> Plugin | None:
+    """Return the plugin of another distribution whose code an error came through last, by its traceback; None if none did."""
+    deepest: tuple[int, bool] = (-1, False)
+    failing = None
+    for plugin in registry().plugins:
+        if plugin.distribution in (GROUP, SESSION):
+            continue
+        depth = innermost_frame(error, plugin.entry.target)
+        if depth is not None and depth > deepest:
+            deepest, failing = depth, plugin
+    return failing
 
 
-def _describe(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+def _failure_of_a_plugin(error: BaseException) -> AekitError | None:
+    plugin = failing_plugin(error)
+    return plugin.failure(error) if plugin else None
 
 
-def error_place(error: BaseException, target: str) -> str:
-    """Return ``" (FILE, line N)"``: the innermost line of the plugin's package, or of any code if there is none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return ""
-    module = sys.modules.get(target.partition(":")[0])
-    path = Path(getattr(module, "__file__", None) or ".")
-    package = path.parent if module and module.__package__ else path
-    own_frames = [frame for frame in frames if Path(frame.filename) == path or package in Path(frame.filename).parents]
-    frame = (own_frames or frames)[-1]
-    return f" ({frame.filename}, line {frame.lineno})"
-
-
-@contextmanager
-def prints_to_stderr() -> Iterator[None]:
-    """Send what plugins print to standard error, as standard output is for results."""
-    with redirect_stdout(sys.stderr):
-        yield
+explain_with(_failure_of_a_plugin)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from aekit.errors import AekitError
 from aekit.registry.discovery import Plugin, registry
-from aekit.registry.options import options_model
+from aekit.registry.options import model_of_plugin
 
 KINDS_OF_SECTIONS = {"data": ("source",), "encoder": ("backbone",), "objective": ("variant", "pretext")}
 """Section of a recipe -> kinds of the plugins whose tables of options are in it."""
@@ -42,7 +42,7 @@ def with_places(line: str, section: str, plugin: Plugin) -> str:
     """Complete the names of a plugin's options in a line: ``y = 'a'`` becomes ``data.arrays.y = 'a'``."""
 
     def complete(match: re.Match[str]) -> str:
-        known = match["name"] in options_model(plugin.load()).model_fields
+        known = match["name"] in model_of_plugin(plugin).model_fields
         return f"{section}.{plugin.name}.{match[0]}" if known else match[0]
 
     return _ASSIGNMENT.sub(complete, line)
@@ -55,6 +55,6 @@ _ASSIGNMENT = re.compile(rf"{_QUOTED}|(?<![\w.])(?P<name>[a-z_]+) = (?=\S)")
 
 def _has_option(plugin: Plugin, option: str) -> bool:
     try:
-        return option in options_model(plugin.load()).model_fields
+        return option in model_of_plugin(plugin).model_fields
     except (AekitError, TypeError, NameError):  # a broken plugin says so where it is used
         return False

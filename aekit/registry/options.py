@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin,
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from aekit.errors import RecipeError, closest_name
+from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.registry.discovery import Plugin
 
-__all__ = ["Field", "describe_options", "options_model", "validate_options", "validation_errors"]
+__all__ = ["Field", "describe_options", "model_of_plugin", "options_model", "validate_options", "validation_errors"]
 
 
 @cache
@@ -28,10 +28,13 @@ def options_model(target: Callable[..., Any]) -> type[BaseModel]:
     """Build the validator of a plugin's options from its keyword-only parameters, shared ones included.
 
     Raises:
-        TypeError: a keyword-only parameter has no annotation.
+        TypeError: a keyword-only parameter has no annotation, or one that is not defined.
     """
     signature = inspect.signature(target)
-    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"an annotation of {target.__qualname__} cannot be read: {error}") from error
     fields: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD and get_origin(hints.get(name)) is Unpack:
@@ -43,6 +46,19 @@ def options_model(target: Callable[..., Any]) -> type[BaseModel]:
         fields[name] = (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
     config = ConfigDict(extra="forbid", validate_default=True, arbitrary_types_allowed=True)
     return create_model(f"{target.__qualname__}Options", __config__=config, **fields)
+
+
+def model_of_plugin(plugin: Plugin) -> type[BaseModel]:
+    """Return the validator of the options of a plugin, as `options_model`.
+
+    Raises:
+        PluginError: the plugin cannot be imported, or its options have no annotations that can be read.
+    """
+    code = plugin.load()
+    try:
+        return options_model(code)
+    except TypeError as error:
+        raise PluginError(f"{plugin}: {error}; annotate its options") from error
 
 
 def _shared_options(options: type) -> dict[str, Any]:
@@ -86,18 +102,24 @@ def validate_options(plugin: Plugin, values: Mapping[str, Any], place: str = "")
 
     Raises:
         RecipeError: some are unknown or out of range; one line for each.
+        PluginError: the plugin cannot be imported, or its options have no annotations.
     """
-    model = options_model(plugin.load())
+    model = model_of_plugin(plugin)
     problems = validation_errors(model, values, place or plugin.name, f"{plugin.distribution} {plugin.version}")
     if problems:
         raise RecipeError(problems)
     return model.model_validate(dict(values)).model_dump()
 
 
-def describe_options(target: Callable[..., Any]) -> list[dict[str, str]]:
-    """Describe each option by its type, range, default and description, as text."""
+def describe_options(target: Callable[..., Any] | Plugin) -> list[dict[str, str]]:
+    """Describe each option of a plugin, or of its code, by its type, range, default and description, as text.
+
+    Raises:
+        PluginError: the options of a plugin cannot be read.
+    """
+    model = model_of_plugin(target) if isinstance(target, Plugin) else options_model(target)
     rows = []
-    for name, info in options_model(target).model_fields.items():
+    for name, info in model.model_fields.items():
         rows.append(
             {
                 "option": name,

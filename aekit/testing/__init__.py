@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from aekit.testing import backbones, entries, evaluators, indexes, objectives, ranks, sources, state
+from aekit.testing import backbones, entries, evaluators, indexes, objectives, pretexts, ranks, sources, state
 from aekit.testing.evaluators import evaluator_cases
 from aekit.testing.indexes import index_cases
 from aekit.testing.kit import CaseMaker, Check, CheckOutcome, ConformanceRun, Report
@@ -25,7 +25,7 @@ __all__ = ["CHECKS", "Check", "CheckOutcome", "Report", "check", "checks_for", "
 
 CHECKS: tuple[Check, ...] = tuple(
     check
-    for module in (entries, objectives, state, ranks, backbones, sources, evaluators, indexes)
+    for module in (entries, objectives, pretexts, state, ranks, backbones, sources, evaluators, indexes)
     for check in vars(module).values()
     if isinstance(check, Check)
 )

@@ -15,6 +15,7 @@ import tomli_w
 
 from aekit.registry.discovery import KINDS, entry_points
 from aekit.registry.options import describe_options, options_model, validate_options
+from aekit.registry.signatures import signature_problem
 from aekit.testing.kit import Case, check
 
 CONFIGURED = tuple(kind for kind in KINDS if kind != "command")
@@ -89,11 +90,13 @@ def contract(case: Case) -> None:
 
 @check(*_OVERRIDABLE, bare=True)
 def overrides(case: Case) -> None:
-    """no method of its class is a misspelled method of the contract, which nothing would call"""
+    """methods of the contract take the arguments of the contract, and no method is a misspelled one, which nothing would call"""
     module, _, name = _OVERRIDABLE[case.plugin.kind].partition(":")
     base = getattr(import_module(module), name)
     if not inspect.isclass(case.code) or not issubclass(case.code, base):
         return
+    problem = signature_problem(case.code, base)
+    assert not problem, problem
     known = [method for method in dir(base) if not method.startswith("_") and callable(getattr(base, method))]
     for parent in case.code.__mro__:
         if parent.__module__.partition(".")[0] in ("aekit", "torch", "builtins"):

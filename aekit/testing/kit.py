@@ -197,7 +197,7 @@ class ConformanceRun:
             except ValueError as error:
                 return error_line(error)
             except (Exception, SystemExit) as error:
-                return f"{error_line(error)}{error_place(error, self.plugin.entry.target)}"
+                return error_with_place(error, self.plugin)
         return cases or "the kit has no case for it"
 
     def run(self, one: Check) -> CheckOutcome:
@@ -235,19 +235,26 @@ def _outcome(one: Check, cases: Sequence[Case]) -> CheckOutcome:
                 skipped.append(str(why))
             except (Exception, SystemExit) as error:
                 where = f"{case.label}: " if case.label else ""
-                # An assertion of the kit is about what the code returned; another error has a line of its own.
-                place = "" if isinstance(error, AssertionError) else error_place(error, case.plugin.entry.target)
-                reason = f"{error_line(error)}{place}"
+                reason = error_with_place(error, case.plugin)
                 return CheckOutcome(one, "failed", f"{where}{reason}", reason)
     if len(skipped) == len(cases):
         return CheckOutcome(one, "skipped", "; ".join(dict.fromkeys(skipped)))
     return CheckOutcome(one, "passed")
 
 
+def error_with_place(error: BaseException, plugin: Plugin) -> str:
+    """Format an error as one line, with the line of the plugin's code that it came from.
+
+    An assertion of the kit is about what the code returned, and a line of aekit says where the fault is.
+    """
+    told = isinstance(error, (AssertionError, PluginError))
+    return f"{error_line(error)}{'' if told else error_place(error, plugin.entry.target)}"
+
+
 def error_line(error: BaseException) -> str:
-    """Format an error as one line; errors other than assertions begin with their type."""
+    """Format an error as one line; errors other than assertions, and lines that name the plugin, begin with their type."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    if isinstance(error, AssertionError):
+    if isinstance(error, (AssertionError, PluginError)):
         return text or "assertion failed"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -10,14 +10,15 @@ from aekit.encoder.backbone import Decoder
 from aekit.encoder.encoder import Encoder, build_encoder, temporary_seed
 from aekit.encoder.freezing import freeze, trained_part
 from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import AekitError, RecipeError
+from aekit.errors import PluginError, RecipeError
 from aekit.objectives.autoencoder import Autoencoder
 from aekit.objectives.base import Objective, Pretext, PretextObjective, Untrained, Variant
 from aekit.objectives.layerwise import LayerwiseObjective
 from aekit.objectives.losses import LOSSES
 from aekit.objectives.weighted_sum import WeightedSum
-from aekit.registry.discovery import SESSION, Plugin, registry
+from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
+from aekit.registry.signatures import signature_problem
 from aekit.training.initial_weights import load_pretrained
 from aekit.training.low_rank_updates import add_low_rank_updates
 from aekit.training.recipe import LayerSettings, Recipe
@@ -116,24 +117,21 @@ def make_variants(
 
 
 def _made(plugin: Plugin, kind: type[Part], /, *args: Any, **options: Any) -> Part:
-    """Call the code of a plugin. Code of the session, which no kit has tested, gets its errors told in one line.
+    """Call the code of a plugin.
 
     Raises:
         RecipeError: code of the session raises, or gives something else.
+        PluginError: code of another distribution raises, or the part cannot be used.
         ValueError: as the plugin.
     """
-    try:
-        part = plugin.load()(*args, **options)
-    except Exception as error:
-        if isinstance(error, (ValueError, AekitError)) or plugin.distribution != SESSION:
-            raise
-        line = (str(error).strip().splitlines() or [""])[0]
-        raise RecipeError(
-            [f"{plugin.kind} {plugin.name!r} of this session cannot be built: {type(error).__name__}: {line}"]
-        ) from error
+    part = plugin.made(*args, **options)
     if not isinstance(part, kind):
         expected = f"an aekit.plugin.{kind.__name__}"
-        raise RecipeError([f"{plugin.kind} {plugin.name!r} returned {type(part).__name__}; expected {expected}"])
+        raise RecipeError([f"{plugin} returned {type(part).__name__}; expected {expected}"])
+    if problem := signature_problem(type(part), kind):
+        raise PluginError(f"{plugin}: {problem}")
+    if isinstance(part, Pretext) and type(part).loss is Pretext.loss:
+        raise PluginError(f"{plugin} defines no loss(x, generator)")
     return part
 
 

@@ -87,7 +87,8 @@ def _needs_of(variants: Sequence[str]) -> dict[str, Any]:
     """Return the recipe settings that the named variants require: dotted name -> value."""
     needs: dict[str, Any] = {}
     for name in variants:
-        needs |= registry().get("variant", name, required_by="objective.variants").load().requires
+        code = registry().get("variant", name, required_by="objective.variants").load()
+        needs |= getattr(code, "requires", {})  # what is no variant is refused where it is built
     return needs
 
 

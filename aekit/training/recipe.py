@@ -34,7 +34,7 @@ from aekit.evaluation.groups import expand_groups
 from aekit.objectives.losses import LOSSES
 from aekit.registry.discovery import registry
 from aekit.registry.option_places import misplaced_options
-from aekit.registry.options import options_model, validate_options, validation_errors
+from aekit.registry.options import model_of_plugin, options_model, validate_options, validation_errors
 from aekit.registry.overrides import apply_overrides, read_toml, without_none
 from aekit.training._data_section import DataSection as DataSection
 from aekit.training._sections import (
@@ -237,7 +237,7 @@ def _check_options(kind: str, name: str, named_in: str, options: Mapping[str, An
     try:
         plugin = registry().get(kind, name, required_by=named_in)
         return validation_errors(
-            options_model(plugin.load()), options, place, f"{plugin.distribution} {plugin.version}"
+            model_of_plugin(plugin), options, place, f"{plugin.distribution} {plugin.version}"
         )
     except PluginError as error:
         return [str(error)]

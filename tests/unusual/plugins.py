@@ -74,7 +74,7 @@ def fine():
 
 
 @contextmanager
-def _installed(
+def installed(
     folder: Path, *entries: str, kind: str = "evaluators", code: str = "", name: str = "others", top: str = ""
 ) -> Iterator[None]:
     """Install a distribution whose hooks register `entries` of the module ``NAME_code``."""
@@ -89,7 +89,7 @@ def _installed(
             sys.modules.pop(module, None)
 
 
-def _entry(name: str, attribute: str, module: str = "others_code", tags: str = "()") -> str:
+def entry(name: str, attribute: str, module: str = "others_code", tags: str = "()") -> str:
     return f"Entry('{name}', '{module}:{attribute}', 'a plugin', 2, {tags})"
 
 
@@ -105,7 +105,7 @@ def _vectors() -> tuple[np.ndarray, np.ndarray]:
     "evaluator 'raises' of others 1.4 failed with ZeroDivisionError",
 )
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("raises", "raises"), code=EVALUATORS):
+    with installed(folder, entry("raises", "raises"), code=EVALUATORS):
         evaluation = aekit.evaluate(*_vectors(), evaluators=["raises", "knn"])
     assert list(evaluation.results["encoder"]) == ["knn"]
     (line,) = [note for note in evaluation.notes if "raises" in note]
@@ -118,13 +118,13 @@ def _(folder: Path, listener: Listener) -> None:
     "evaluator 'raises' of others 1.4 failed with ZeroDivisionError: division by zero",
 )
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("raises", "raises"), code=EVALUATORS):
+    with installed(folder, entry("raises", "raises"), code=EVALUATORS):
         aekit.evaluate(*_vectors(), evaluators=["raises"])
 
 
 @AREA.changed("an evaluator that returns text", "returned str: expected a Result, a number, or numbers by name")
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("text", "returns_text"), code=EVALUATORS):
+    with installed(folder, entry("text", "returns_text"), code=EVALUATORS):
         evaluation = aekit.evaluate(*_vectors(), evaluators=["text", "knn"])
     assert list(evaluation.results["encoder"]) == ["knn"]
     listener.lines += evaluation.notes
@@ -134,14 +134,14 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     np.save("x.npy", _vectors()[0])
     aekit.fit("x.npy", dim=2, epochs=1, variants=["plain"]).embed("x.npy", out="z")
-    with _installed(folder, _entry("prints", "prints"), code=EVALUATORS):
+    with installed(folder, entry("prints", "prints"), code=EVALUATORS):
         text = listener.command("evaluate", "z", "--evaluator", "prints", "--no-baselines", "--json", "-q")
     assert json.loads(text)["results"]["encoder"]["prints"]["metrics"]["accuracy"]["value"] == 0.5
 
 
 @AREA.changed("a failure of a plugin with --debug", "Traceback (most recent call last)")
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("broken", "broken"), kind="commands", code=COMMANDS):
+    with installed(folder, entry("broken", "broken"), kind="commands", code=COMMANDS):
         errors = io.StringIO()
         try:
             with redirect_stderr(errors), pytest.raises(PluginError):
@@ -158,13 +158,13 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.refused("a source that raises", "source 'theirs' of others 1.4 failed with KeyError: 'header'")
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("theirs", "Raises"), kind="sources", code=SOURCES):
+    with installed(folder, entry("theirs", "Raises"), kind="sources", code=SOURCES):
         aekit.open_data("theirs:x")
 
 
 @AREA.refused("a source that returns an array", "it returns ndarray: expected a Source")
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("theirs", "returns_an_array"), kind="sources", code=SOURCES):
+    with installed(folder, entry("theirs", "returns_an_array"), kind="sources", code=SOURCES):
         aekit.open_data("theirs:x")
 
 
@@ -172,14 +172,14 @@ def _(folder: Path, listener: Listener) -> None:
     "a source that raises while reading", "source 'theirs' of others 1.4 failed with IndexError: no such block"
 )
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("theirs", "FailsToRead"), kind="sources", code=SOURCES):
+    with installed(folder, entry("theirs", "FailsToRead"), kind="sources", code=SOURCES):
         aekit.fit("theirs:x", dim=2, epochs=1)
 
 
 @AREA.right("a source of others for .npy files: the built-in one reads them")
 def _(folder: Path, listener: Listener) -> None:
     np.save("x.npy", _vectors()[0])
-    with _installed(folder, _entry("theirs", "Greedy", tags="('.npy',)"), kind="sources", code=SOURCES):
+    with installed(folder, entry("theirs", "Greedy", tags="('.npy',)"), kind="sources", code=SOURCES):
         source = aekit.open_data("x.npy")
         assert source.origin and source.origin["source"] == "arrays" and len(source) == 60
         assert len(aekit.open_data(f"theirs:{folder / 'x.npy'}")) == 2
@@ -190,13 +190,13 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.refused("a command that raises", "command 'broken' of others 1.4 failed with RuntimeError: no such device")
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("broken", "broken"), kind="commands", code=COMMANDS):
+    with installed(folder, entry("broken", "broken"), kind="commands", code=COMMANDS):
         listener.command("broken")
 
 
 @AREA.right("a command of others")
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("greet", "fine"), kind="commands", code=COMMANDS):
+    with installed(folder, entry("greet", "fine"), kind="commands", code=COMMANDS):
         assert listener.command("greet") == "hello\n"
 
 
@@ -204,17 +204,17 @@ def _(folder: Path, listener: Listener) -> None:
     "a command with the name of a built-in one", "command 'fit' is shadowed by the built-in command of that name"
 )
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("fit", "fine"), kind="commands", code=COMMANDS):
+    with installed(folder, entry("fit", "fine"), kind="commands", code=COMMANDS):
         listener.command("plugins")
         assert "Train an encoder" in listener.command("fit", "--help")
 
 
 @AREA.refused("a command that two distributions register", "command 'greet' is registered by 2 distributions; write")
 def _(folder: Path, listener: Listener) -> None:
-    other = _entry("greet", "fine", "more_code")
+    other = entry("greet", "fine", "more_code")
     with (
-        _installed(folder / "one", _entry("greet", "fine"), kind="commands", code=COMMANDS),
-        _installed(folder / "two", other, kind="commands", code=COMMANDS, name="more"),
+        installed(folder / "one", entry("greet", "fine"), kind="commands", code=COMMANDS),
+        installed(folder / "two", other, kind="commands", code=COMMANDS, name="more"),
     ):
         listener.command("greet")
 
@@ -224,7 +224,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.right("a distribution that prints when it is imported: JSON stays JSON")
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("prints", "prints"), code=EVALUATORS, top="print('welcome')\n"):
+    with installed(folder, entry("prints", "prints"), code=EVALUATORS, top="print('welcome')\n"):
         listed = json.loads(listener.command("plugins", "--json"))
     assert any(plugin["name"] == "prints" for plugin in listed["plugins"])
 
@@ -233,14 +233,14 @@ def _(folder: Path, listener: Listener) -> None:
     "a distribution that cannot be imported", "others 1.4: importing others_hooks failed with ZeroDivisionError"
 )
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("prints", "prints"), code=EVALUATORS, top="1 / 0\n"):
+    with installed(folder, entry("prints", "prints"), code=EVALUATORS, top="1 / 0\n"):
         assert "knn" in listener.command("plugins")
 
 
 @AREA.changed("two versions of one distribution", "installed in several versions; 1.4 in")
 def _(folder: Path, listener: Listener) -> None:
     install(folder / "old", "others", "0.9", module="others_hooks")
-    with seen(folder / "old"), _installed(folder, _entry("prints", "prints"), code=EVALUATORS):
+    with seen(folder / "old"), installed(folder, entry("prints", "prints"), code=EVALUATORS):
         listed = listener.command("plugins", "--kind", "evaluator")
         assert "others 1.4" in listed and "others 0.9" not in listed
         (problem,) = registry().problems
