@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -11,9 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from aekit.data._arrays import stack_rows
 from aekit.data._foreign_arrays import is_of_module, unwrap_foreign
@@ -35,6 +34,7 @@ from aekit.data.readers.records import has_paths_alone, has_samples, read_record
 from aekit.data.readers.saved_datasets import dataset_to_table, join_splits
 from aekit.data.readers.tables import join_parts, split_named, to_splits, to_table
 from aekit.errors import DataError
+from aekit.io.tensors import is_tensor
 
 
 def unwrap(data: Any) -> Contents | None:
@@ -61,10 +61,11 @@ def unwrap(data: Any) -> Contents | None:
         return _hugging_face(data)
     if is_of_module(data, "pandas", "Series"):
         return _series(data)
-    if isinstance(data, DataLoader):
-        return read_loader(data)
-    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        return read_dataset(data)
+    if (torch_data := sys.modules.get("torch.utils.data")) is not None:
+        if isinstance(data, torch_data.DataLoader):
+            return read_loader(data)
+        if isinstance(data, torch_data.Dataset) and not isinstance(data, torch_data.IterableDataset):
+            return read_dataset(data)
     if isinstance(data, Mapping):
         return _mapping(data)
     if isinstance(data, tuple) and _is_pair(data):
@@ -90,7 +91,7 @@ def unwrap(data: Any) -> Contents | None:
         return _mapping(data.to_dict("list"))
     if hasattr(data, "__arrow_c_stream__"):  # opened as a table first
         return None
-    if isinstance(data, (str, np.ndarray, torch.Tensor)):
+    if isinstance(data, (str, np.ndarray)) or is_tensor(data):
         return None
     if hasattr(data, "collect") and hasattr(data, "collect_schema"):
         raise DataError(f"data of type {type(data).__name__}: pass the table itself, data.collect()")
@@ -205,8 +206,8 @@ def _paths(paths: list[str]) -> Contents:
 
 
 def _is_sparse(data: Any) -> bool:
-    if isinstance(data, torch.Tensor):
-        return data.layout != torch.strided
+    if is_tensor(data):
+        return str(data.layout) != "torch.strided"
     return hasattr(data, "toarray") and hasattr(data, "nnz")
 
 
