@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from aekit.errors import DataError
+from aekit.io.tensors import without_tensor
 
 
 def stack_rows(rows: Sequence[Any], what: str = "row {} of the list") -> np.ndarray:
@@ -33,14 +33,6 @@ def stack_rows(rows: Sequence[Any], what: str = "row {} of the list") -> np.ndar
     if stacked.dtype == object:
         raise DataError(f"{what.format(0)} is of type {type(rows[0]).__name__}; expected arrays of numbers")
     return stacked
-
-
-def without_tensor(value: Any) -> Any:
-    """Return a torch tensor as an array, and anything else as it is."""
-    if not isinstance(value, torch.Tensor):
-        return value
-    value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def unmask(array: np.ndarray) -> tuple[np.ndarray, list[str]]:

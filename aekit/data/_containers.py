@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from aekit.data._arrays import stack_rows
 from aekit.data._foreign_arrays import is_of_module, unwrap_foreign
@@ -35,6 +34,7 @@ from aekit.data.readers.records import has_paths_alone, has_samples, read_record
 from aekit.data.readers.saved_datasets import dataset_to_table, join_splits
 from aekit.data.readers.tables import join_parts, split_named, to_splits, to_table
 from aekit.errors import DataError
+from aekit.io.tensors import is_tensor
 
 
 def unwrap(data: Any) -> Contents | None:
@@ -70,9 +70,14 @@ def _has_images(frame: Any) -> bool:
     return len(frame) > 0 and any(isinstance(frame.iloc[0, place], Image.Image) for place in places)
 
 
+def _is_of_torch(data: Any, name: str) -> bool:
+    """Return whether an object is of a class of ``torch.utils.data``; without importing torch, as `is_tensor`."""
+    return isinstance(data, getattr(sys.modules.get("torch.utils.data"), name, ()))
+
+
 def _is_sparse(data: Any) -> bool:
-    if isinstance(data, torch.Tensor):
-        return data.layout != torch.strided
+    if is_tensor(data):
+        return str(data.layout) != "torch.strided"
     return hasattr(data, "toarray") and hasattr(data, "nnz")
 
 
@@ -254,8 +259,8 @@ _CASES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Contents | None]], ..
     (_is_sparse, _sparse),
     (lambda data: is_of_module(data, "datasets"), _hugging_face),
     (lambda data: is_of_module(data, "pandas", "Series"), _series),
-    (_of_type(DataLoader), read_loader),
-    (lambda data: isinstance(data, Dataset) and not isinstance(data, IterableDataset), read_dataset),
+    (lambda data: _is_of_torch(data, "DataLoader"), read_loader),
+    (lambda data: _is_of_torch(data, "Dataset") and not _is_of_torch(data, "IterableDataset"), read_dataset),
     (_of_type(Mapping), _mapping),
     (lambda data: isinstance(data, tuple) and _is_pair(data), lambda pair: _pair(*pair)),
     (_of_type(list, tuple), read_list),
@@ -270,7 +275,7 @@ _CASES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Contents | None]], ..
         lambda frame: _mapping(frame.to_dict("list")),
     ),
     (_has("__arrow_c_stream__"), _leave),
-    (_of_type(str, np.ndarray, torch.Tensor), _leave),
+    (lambda data: isinstance(data, (str, np.ndarray)) or is_tensor(data), _leave),
     (_has("collect", "collect_schema"), _advise("pass the table itself, data.collect()")),
     (_has("__array__"), lambda data: Contents(to_numpy(data, "the data"))),
     (_has("to_table"), _advise("pass the table itself, data.to_table()")),

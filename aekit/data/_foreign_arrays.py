@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 import numpy as np
-import torch
 
 from aekit.data.contents import Contents
 from aekit.data.readers.records import to_array
 from aekit.errors import DataError
+from aekit.io.tensors import is_tensor
 
 
 def is_of_module(data: Any, module: str, name: str = "") -> bool:
@@ -39,7 +39,7 @@ def unwrap_foreign(data: Any) -> Contents | None:
         return Contents(to_array(data.to_frame().to_arrow().column(0), "the Series"), place="the Series")
     if is_of_module(data, "dask") and not hasattr(data, "__array__"):
         raise DataError(f"data of type {type(data).__name__}: pass its value, data.compute()")
-    if isinstance(data, torch.Tensor) and data.is_nested:
+    if is_tensor(data) and data.is_nested:
         raise DataError("a nested tensor: its rows differ in shape; pass data.to_padded_tensor(0.0)")
     return Contents(np.asarray(data), place="the matrix") if isinstance(data, np.matrix) else None
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 
-from aekit.data._arrays import stack_rows, without_tensor
+from aekit.data._arrays import stack_rows
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.labels import to_label_array
 from aekit.data.readers.numpy_files import LABEL_NAMES
 from aekit.errors import DataError
+from aekit.io.tensors import is_tensor, without_tensor
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
 
 MATERIALIZED_BYTES = 2**32
 """Most bytes of samples that are collected from an iterable, which may never end."""
@@ -39,7 +41,9 @@ _LABEL_KEYS = (*LABEL_NAMES, "class", "category")
 
 def read_loader(loader: DataLoader[Any]) -> Contents:
     """Read a DataLoader: its data set in order if it reads all of it sample by sample, else its batches."""
-    sampler, collates = loader.sampler, loader.collate_fn is not torch.utils.data.default_collate
+    from torch.utils.data import IterableDataset, RandomSampler, SequentialSampler, default_collate
+
+    sampler, collates = loader.sampler, loader.collate_fn is not default_collate
     whole = isinstance(sampler, (SequentialSampler, RandomSampler)) and len(sampler) == len(loader.dataset)  # type: ignore[arg-type]
     if isinstance(loader.dataset, IterableDataset) or collates or not whole:
         batched = loader.batch_size is not None or loader.batch_sampler is not None
@@ -206,7 +210,7 @@ def _sample_of(item: Any, row: int, name: str) -> tuple[Any, Any, str]:
         return item[0], None, ""
     label = _scalar(item[1])
     if label is None and item[1] is not None:
-        if isinstance(item, list) and not isinstance(item[0], torch.Tensor):
+        if isinstance(item, list) and not is_tensor(item[0]):
             return item, None, ""  # nested lists of numbers
         return item[0], None, "the second entry"
     return item[0], label, "the third entry" if len(item) > 2 else ""
@@ -225,7 +229,7 @@ def _scalar(value: Any) -> Any:
     """Return a label as a number or a string, or None if it is neither."""
     if isinstance(value, (str, int, float, np.generic)):
         return value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim < 2 and np.size(without_tensor(value)) == 1:
+    if (is_tensor(value) or isinstance(value, np.ndarray)) and value.ndim < 2 and np.size(without_tensor(value)) == 1:
         return value.item() if value.ndim == 0 else value.reshape(-1)[0].item()
     return None
 

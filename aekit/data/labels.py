@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aekit.errors import DataError
+from aekit.io.tensors import without_tensor
 from aekit.progress import warn
 
 _EXACT = 2**53
@@ -27,10 +28,7 @@ def to_label_array(values: Any) -> np.ndarray:
     Raises:
         DataError: the entries differ in shape.
     """
-    if hasattr(values, "detach"):
-        from aekit.data._arrays import without_tensor  # imports torch, which has been imported by whoever has a tensor
-
-        values = without_tensor(values)
+    values = without_tensor(values)
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), values.data.astype(object)
         values[mask] = None

@@ -13,6 +13,7 @@ from aekit.data.readers._record_types import is_text as is_text_type
 from aekit.data.readers._times import to_calendar
 from aekit.data.readers.tables import to_table
 from aekit.errors import LONGEST, DataError, closest_name, printable
+from aekit.io.arrow import arrow_texts
 from aekit.progress import SILENT, Progress
 
 MetadataChoice = Literal["auto", "none"] | Sequence[str] | None
@@ -154,7 +155,7 @@ def to_plain(column: pa.ChunkedArray) -> Plain:
         elif words := [word for word in typed.strays if word not in PLACEHOLDERS]:
             change = f"{words[0]!r}{' and other words' if len(words) > 1 else ''} among its numbers are missing values"
         if types.is_string(values.type):
-            values = pc.if_else(pc.is_in(values, pa.array(["", *NO_LABEL])), None, values)
+            values = pc.if_else(pc.is_in(values, arrow_texts(["", *NO_LABEL])), None, values)
     kind = values.type
     if values.null_count == len(values):
         return Plain(values, "all values are missing")

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, unmask
@@ -31,6 +30,7 @@ from aekit.data.reading import reason_of, refuse_special, refuse_stand_in
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, PluginError, RecipeError
+from aekit.io.tensors import without_tensor
 from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, prints_to_stderr, registry
 from aekit.registry.option_places import misplaced_options, with_places
 from aekit.registry.options import validate_options
@@ -78,9 +78,7 @@ def open_data(
         return _open_contents(contents, options or {}, like)
     if isinstance(data, (list, tuple)):
         data = stack_rows(data)
-    if isinstance(data, torch.Tensor):
-        data = data.detach().cpu()
-        data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
+    data = without_tensor(data)
     if hasattr(data, "__arrow_c_stream__"):
         table = to_table(data)
         if (contents := unwrap(table)) is not None:

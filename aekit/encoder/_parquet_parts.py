@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from aekit.encoder.embedded_rows import column_values
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError, IdentityError
+from aekit.io.arrow import arrow_values
 from aekit.io.manifest_models import Checksums, Count, Dim, Manifest, OriginRecord, Sha256
 from aekit.io.manifests import check_files, explain_read_errors, path_inside, read_entries, read_manifest
 from aekit.progress import warn
@@ -189,7 +189,7 @@ def read_part(folder: Path, name: str, manifest: Mapping[str, Any], columns: Seq
             raise ValueError("lacks values")
         if (
             "vector" in table.column_names
-            and not np.isfinite(column_values(table["vector"].combine_chunks().flatten())).all()
+            and not np.isfinite(arrow_values(table["vector"].combine_chunks().flatten())).all()
         ):
             raise ValueError("has vectors that are not finite")
         return table

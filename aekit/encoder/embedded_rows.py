@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from aekit.encoder.inference import Precision
 from aekit.errors import DataError
-from aekit.io.arrow import arrow_numbers, arrow_texts
+from aekit.io.arrow import arrow_numbers, arrow_texts, arrow_values
+
+if TYPE_CHECKING:
+    from aekit.encoder.inference import Precision
 
 OWN_COLUMNS = ("id", "vector", "label", "split", "hash")
 """Columns of a part besides its metadata, in their order."""
@@ -65,9 +67,9 @@ def from_table(table: pa.Table) -> Rows:
     """Return the rows of a part."""
     vectors = table["vector"].combine_chunks()
     dim = table.schema.field("vector").type.list_size
-    flat = column_values(vectors.flatten())
+    flat = arrow_values(vectors.flatten())
     column = {
-        name: column_values(table[name].combine_chunks()) for name in ("label", "split") if name in table.column_names
+        name: arrow_values(table[name].combine_chunks()) for name in ("label", "split") if name in table.column_names
     }
     labels, splits = column.get("label"), column.get("split")
     return Rows(
@@ -78,18 +80,6 @@ def from_table(table: pa.Table) -> Rows:
         table["hash"].to_pylist(),
         metadata_of(table),
     )
-
-
-def column_values(column: pa.Array) -> np.ndarray:
-    """Return the (N,) values of a column, strings as objects.
-
-    Arrow's own conversion imports pandas where it is installed, which takes a quarter of a second.
-    """
-    if not column.null_count and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        return np.from_dlpack(column)
-    if pa.types.is_string(column.type):
-        return np.array(column.to_pylist(), object)
-    return column.to_numpy(zero_copy_only=False)
 
 
 def metadata_of(table: pa.Table) -> pa.Table | None:

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from aekit._arguments import checked_arguments
 from aekit.data.labels import ids_in_index, to_label_array
@@ -21,17 +20,20 @@ from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder import embedded_rows
-from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import Parts, read_embeddings_manifest
 from aekit.encoder.embedded_rows import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.identity import PRECOMPUTED, check_same_maker, read_description
-from aekit.encoder.inference import Precision
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
 from aekit.errors import DataError, closest_name
 from aekit.io.remote import local_copy, local_path
 from aekit.io.remote_urls import is_remote
 from aekit.io.summaries import data_frame, html_summary
+from aekit.io.tensors import without_tensor
 from aekit.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from aekit.encoder._embedder import Embedder
+    from aekit.encoder.inference import Precision
 
 SEARCHED_IDS = 10_000  # most ids among which the nearest to an unknown one is looked for
 
@@ -319,8 +321,7 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
         return embeddings
     if isinstance(embeddings, (str, Path)):
         return _open_path(embeddings, progress)
-    if isinstance(embeddings, torch.Tensor):
-        embeddings = embeddings.detach().float().cpu()
+    embeddings = without_tensor(embeddings)
     if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
         return Embeddings.from_array(embeddings, ids=ids_in_index(embeddings))
     raise DataError(f"embeddings of type {type(embeddings).__name__}: expected a path, Embeddings or an array (N, D)")

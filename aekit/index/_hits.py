@@ -45,8 +45,9 @@ class Hits(tuple[Any, ...]):
             metadata: a row for each vector of the index: id, and label, split and further columns where present.
             named: whether the ids of the queries are unpacked too.
         """
-        hits = cls(([list(queries)] if named else []) + [scores, rows])
-        hits.queries, hits.scores, hits.rows, hits._metadata = list(queries), scores, rows, metadata
+        names = list(queries)
+        hits = cls((names, scores, rows) if named else (scores, rows))
+        hits.queries, hits.scores, hits.rows, hits._metadata = names, scores, rows, metadata
         return hits
 
     def __getnewargs__(self) -> tuple[tuple[Any, ...]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
 
 SPARE = 40
 """Neighbors kept beyond the k nearest, to recognize ties with the last."""
+_SCORES = 2**22
+"""Scores in memory at a time: 32 MiB."""
 
 
 class ExactSearch:
@@ -26,32 +27,53 @@ class ExactSearch:
     ) -> None:
         # In double precision, so that the engine's scores differ by float32's rounding alone.
         self.queries, self.query_rows, self.k, self.metric = queries.astype(np.float64), query_rows[:, None], k, metric
+        self.vectors = queries
         self.tolerance = 1e-6 * float(np.square(self.queries).sum(1).mean())
         self.scores = np.empty((len(queries), 0))
         self.rows = np.empty((len(queries), 0), np.int64)
 
     def update(self, vectors: np.ndarray, rows: np.ndarray) -> None:
         """Update the neighbors with vectors (B, D) of rows (B,)."""
-        wide = vectors.astype(np.float64)
+        step = max(1, _SCORES // len(self.queries))
+        for start in range(0, len(rows), step):
+            self._update(vectors[start : start + step], rows[start : start + step])
+
+    def _update(self, vectors: np.ndarray, rows: np.ndarray) -> None:
+        kept, wide = self.k + SPARE, vectors.astype(np.float64)
         scores = self.queries @ wide.T
         if self.metric == "l2":
             scores = 2 * scores - np.square(wide).sum(1) - np.square(self.queries).sum(1, keepdims=True)
         scores[rows == self.query_rows] = -np.inf
-        nearest = torch.from_numpy(scores).topk(min(self.k + SPARE, len(rows)), dim=1)  # sorts no others
-        scores = np.concatenate([self.scores, nearest.values.numpy()], 1)
-        numbers = np.concatenate([self.rows, rows[nearest.indices.numpy()]], 1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, : self.k + SPARE]
+        if self.scores.shape[1] == kept:
+            scores, found = self._closer(scores, rows)
+        elif len(rows) > kept:
+            nearest = np.argpartition(scores, len(rows) - kept, axis=1)[:, len(rows) - kept :]
+            scores, found = np.take_along_axis(scores, nearest, 1), rows[nearest]
+        else:
+            found = np.broadcast_to(rows, scores.shape)
+        scores = np.concatenate([self.scores, scores], 1)
+        numbers = np.concatenate([self.rows, found], 1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :kept]
         self.scores, self.rows = np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
 
-    def recall(self, results: np.ndarray, which: slice = slice(None)) -> float:
+    def _closer(self, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is nearer to each query than all that is kept, of scores (Q, B): (Q, M) scores, -inf as padding, and rows."""
+        query, column = np.nonzero(scores > self.scores[:, -1:])
+        counts = np.bincount(query, minlength=len(scores))
+        place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+        closer = np.full((len(scores), counts.max()), -np.inf)
+        found = np.zeros(closer.shape, np.int64)
+        closer[query, place], found[query, place] = scores[query, column], rows[column]
+        return closer, found
+
+    def recall(self, results: np.ndarray) -> float:
         """Return the fraction of the k nearest neighbors that a search found, in 0..1; a tie with the last one counts as a hit.
 
         Args:
             results: (Q, k + 1) rows, best first; the query's own row, or else the last, does not count.
-            which: the queries that they belong to.
         """
-        near = self.scores[which] >= self.scores[which, self.k - 1 : self.k] - self.tolerance
+        near = self.scores >= self.scores[:, self.k - 1 : self.k] - self.tolerance
         hits = 0
-        for query, result, exact, is_near in zip(self.query_rows[which, 0], results, self.rows[which], near):
+        for query, result, exact, is_near in zip(self.query_rows[:, 0], results, self.rows, near):
             hits += min(self.k, len(set(result[result != query][: self.k].tolist()) & set(exact[is_near].tolist())))
         return hits / (self.k * len(results))

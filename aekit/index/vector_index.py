@@ -209,7 +209,7 @@ class VectorIndex:
     def _nearest(self, vectors: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index, and of those in `among` (R,)."""
         count = len(self)
-        with self._explained():
+        try:  # a context manager takes longer than all other lines here
             if among is None:
                 found = self.engine.search(vectors, min(k, count))
                 scores, rows = check_found(found, len(vectors), min(k, count), self.manifest)
@@ -222,6 +222,9 @@ class VectorIndex:
                 raise ValueError(f"it finds rows {rows.min()} to {rows.max()} of {count}")
             if among is not None and not np.isin(rows[rows >= 0], among).all():
                 raise ValueError("it finds rows that the condition leaves out")
+        except Exception:
+            with self._explained():
+                raise
         missing = 0 if among is None else int((rows < 0).any(1).sum())
         if missing:
             warn(f"where: fewer than {rows.shape[1]} neighbors are found for {missing} queries")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import aekit
 
@@ -36,8 +37,10 @@ print(torch.ones(3, 3).matmul(torch.ones(3)).sum().item(), torch.linalg.solve(2 
 """
 
 
-def printed(program: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120)
+def printed(program: str, *arguments: str, folder: Path | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120, cwd=folder
+    )
     assert not done.returncode, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -48,6 +51,53 @@ def printed(program: str, *arguments: str) -> str:
 )
 def test_only_commands_that_import_torch_load_its_libraries(arguments: tuple[str, ...], loaded: bool) -> None:
     assert printed(LOADED, *arguments) == f"{loaded} False"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with data of several formats, none of which needs torch to be read."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "vectors.npy", rng.normal(size=(60, 6)).astype(np.float32))
+    rows = [f"{number},{size:.3f},{weight:.3f}" for number, (size, weight) in enumerate(rng.normal(size=(60, 2)))]
+    (tmp_path / "table.csv").write_text("\n".join(["id,size,weight", *rows]) + "\n")
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    for number in range(3):
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / "a" / f"{number}.png")
+    return tmp_path
+
+
+WITHOUT_TORCH = (
+    ("--version",),
+    ("fit", "--help"),
+    ("plugins",),
+    ("data", "vectors.npy"),
+    ("data", "table.csv"),
+    ("data", "images"),
+    ("data", "images", "--set", "data.images.size=4"),
+    ("data", "no-such-file"),
+    ("index", "vectors.npy", "-o", "index"),
+    ("compare", "no-such-run", "another"),
+    ("copy", "no-such-run", "another"),
+)
+"""Commands that import neither torch nor its libraries: they describe, copy and compare what is stored, or compute with FAISS."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
+@pytest.mark.parametrize("arguments", WITHOUT_TORCH, ids=" ".join)
+def test_commands_that_compute_no_network_do_not_import_torch(folder: Path, arguments: tuple[str, ...]) -> None:
+    assert printed(LOADED, *arguments, folder=folder) == "False False"
+
+
+def test_functions_that_compute_no_network_import_neither_torch_nor_pandas(folder: Path) -> None:
+    program = """
+import sys, numpy, aekit
+source = aekit.open_data("table.csv")
+aekit.build_index("vectors.npy", "index")
+scores, rows = aekit.open_index("index").search(numpy.load("vectors.npy")[3:4], k=1)
+print(len(source), rows.tolist(), [name for name in ("torch", "pandas") if name in sys.modules])
+"""
+    assert printed(program, folder=folder) == "60 [[3]] []"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")

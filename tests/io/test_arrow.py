@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from aekit.io.arrow import arrow_numbers, arrow_texts
+from aekit.io.arrow import arrow_numbers, arrow_texts, arrow_values
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float32", "float64", "float16"])
@@ -52,6 +52,36 @@ def test_texts_are_those_of_arrow(values: Any) -> None:
 def test_text_that_cannot_be_encoded_is_refused() -> None:
     with pytest.raises(UnicodeEncodeError):
         arrow_texts(["\udc80"])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([3, 1, 2], pa.int32()),
+        pa.array([0.5, None, 2.0], pa.float32()),
+        pa.array([0.5, 1.5, 2.0])[1:],
+        pa.array([None, 7]),
+        pa.array([True, False]),
+        pa.chunked_array([[1, 2], [], [3]]),
+        pa.chunked_array([[1.0, None], [2.0]]),
+        pa.chunked_array([], pa.float64()),
+        pa.array([1.5, 2.5], pa.float16()),
+    ],
+)
+def test_values_are_those_of_arrow(column: pa.Array | pa.ChunkedArray) -> None:
+    is_chunked = isinstance(column, pa.ChunkedArray)
+    expected = column.to_numpy() if is_chunked else column.to_numpy(zero_copy_only=False)
+    values = arrow_values(column)
+    assert values.dtype == expected.dtype
+    np.testing.assert_array_equal(values, expected)
+    if is_chunked:
+        values[:] = 0  # a copy, as that of Arrow
+        np.testing.assert_array_equal(arrow_values(column), expected)
+
+
+def test_texts_become_objects() -> None:
+    assert arrow_values(pa.array(["a", None])).tolist() == ["a", None]
+    assert arrow_values(pa.chunked_array([["a"], ["b"]])).dtype == object
 
 
 def test_embeddings_are_written_and_hits_are_read_without_pandas() -> None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from aekit.data.readers._missing_cells import MISSING as MISSING, NO_LABEL as NO_LABEL, PLACEHOLDERS as PLACEHOLDERS
 from aekit.data.readers._record_types import is_text as is_text_type
+from aekit.io.arrow import arrow_texts, arrow_values
 
 STRAY_SHARE = 0.05
 """Largest share of other words in a column of numbers; one is always allowed."""
@@ -109,7 +110,7 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
         return _to_numbers(values, {})  # the usual case, first
     except pa.ArrowInvalid:
         pass
-    known = pc.fill_null(pc.invert(pc.is_in(values, pa.array(MISSING))), False)
+    known = pc.fill_null(pc.invert(pc.is_in(values, arrow_texts(MISSING))), False)
     cells = pc.if_else(known, values, None)
     if cells.null_count == len(cells):
         return Typed(pa.chunked_array([pa.nulls(len(cells))]), {})
@@ -118,11 +119,11 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
     except pa.ArrowInvalid:
         pass
     lower = pc.utf8_lower(cells)
-    if pc.all(pc.is_in(lower.drop_null(), pa.array(["true", "false"]))).as_py():
+    if pc.all(pc.is_in(lower.drop_null(), arrow_texts(["true", "false"]))).as_py():
         return Typed(pc.equal(lower, "true"), {})
     numeric = pc.match_substring_regex(cells, _NUMBER)
     words = pc.filter(cells, pc.and_(pc.is_valid(cells), pc.invert(pc.fill_null(numeric, True))))
-    strays = pc.filter(words, pc.invert(pc.is_in(words, pa.array(PLACEHOLDERS))))
+    strays = pc.filter(words, pc.invert(pc.is_in(words, arrow_texts(PLACEHOLDERS))))
     count, total = int(pc.sum(numeric).as_py() or 0), len(cells) - cells.null_count
     if not count or (len(strays) and (count < 3 or len(strays) > max(1, STRAY_SHARE * total))):
         return Typed(values, {})
@@ -185,8 +186,8 @@ def to_floats(column: pa.ChunkedArray) -> np.ndarray:
     typed = to_typed(column).column
     dtype = pa.float32() if pa.types.is_float32(typed.type) or pa.types.is_float16(typed.type) else pa.float64()
     if pa.types.is_integer(typed.type) or pa.types.is_decimal(typed.type):
-        return pc.cast(typed, dtype, safe=False).to_numpy()
-    return typed.cast(dtype).to_numpy()
+        return arrow_values(pc.cast(typed, dtype, safe=False))
+    return arrow_values(typed.cast(dtype))
 
 
 def to_strings(column: pa.ChunkedArray) -> np.ndarray:
@@ -213,7 +214,7 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
     if not integers:
         return to_floats(typed.column)
     try:
-        return typed.column.cast(pa.int64()).to_numpy()
+        return arrow_values(typed.column.cast(pa.int64()))
     except pa.ArrowInvalid:  # fractions of decimals
         return to_floats(typed.column)
 
@@ -221,7 +222,7 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
 def _to_numbers(cells: pa.ChunkedArray, strays: dict[str, int]) -> Typed:
     """Convert texts of numbers to integers if all are, else to floats; raises `pa.ArrowInvalid` if one is not a number."""
     floats = cells.cast(pa.float64())
-    numbers = floats.to_numpy()
+    numbers = arrow_values(floats)
     if np.isnan(numbers).any() and floats.null_count < len(floats):
         floats = pa.chunked_array([pa.array(numbers, from_pandas=True)])  # null where the text is nan
     fractions = numbers != np.floor(numbers)
@@ -245,7 +246,7 @@ def _is_rounded(column: pa.ChunkedArray) -> bool:
     extremes = pc.min_max(column).as_py()
     if max(abs(extremes["min"]), abs(extremes["max"])) <= EXACT:
         return False
-    values = column.drop_null().to_numpy()
+    values = arrow_values(column.drop_null())
     large = np.unique(values[(values > EXACT) | (values < -EXACT if values.dtype.kind == "i" else False)])
     return any(int(float(value)) != value for value in large.tolist())
 

@@ -17,6 +17,7 @@ from aekit.data.readers._label_names import is_likely_label
 from aekit.data.readers._times import is_time
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
+from aekit.io.arrow import arrow_values
 
 FEW = 20
 """Maximum number of categories of a text column that becomes features by default."""
@@ -125,7 +126,7 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
         values = as_written(table[name])
         if not pa.types.is_integer(values.type) or values.null_count or len(values) < 2:
             continue
-        numbers = values.to_numpy()
+        numbers = arrow_values(values)
         first, last = int(numbers.min()), int(numbers.max())
         if _FOLD_NAME.fullmatch(name.strip()) and 1 < len(np.unique(numbers)) <= FEW:
             row_names[name] = "folds"

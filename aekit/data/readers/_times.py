@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from aekit.data.readers._cell_types import MISSING, PLACEHOLDERS, is_text, to_floats, to_typed
 from aekit.errors import DataError
+from aekit.io.arrow import arrow_texts
 
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -50,7 +51,7 @@ def is_time(column: pa.ChunkedArray) -> bool:
         return False
     text = typed.cast(pa.string())
     known = text.drop_null()
-    known = known.filter(pc.invert(pc.is_in(known, pa.array([*MISSING, *PLACEHOLDERS]))))
+    known = known.filter(pc.invert(pc.is_in(known, arrow_texts([*MISSING, *PLACEHOLDERS]))))
     return bool(len(known)) and bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
 
 

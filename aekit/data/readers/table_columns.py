@@ -36,6 +36,7 @@ from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import to_seconds
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
+from aekit.io.arrow import arrow_texts, arrow_values
 
 Missing = Literal["auto", "skip", "median"]
 
@@ -195,8 +196,8 @@ def _too_large(where: str, name: str) -> DataError:
 def _entries(column: pa.ChunkedArray, described: Column, where: str) -> np.ndarray:
     """Return the entries of a column: (N,) numbers, NaN where one is missing, or (N, categories) of 0 and 1."""
     if described.categories is not None:
-        positions = pc.index_in(to_texts(column), value_set=pa.array(described.categories, pa.string()))
-        return (positions.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64)
+        positions = pc.index_in(to_texts(column), value_set=arrow_texts(described.categories))
+        return (arrow_values(positions.fill_null(-1))[:, None] == np.arange(described.size)).astype(np.float64)
     if described.time:
         return to_seconds(column, f"{where}: column {described.name!r}")
     if not tables.is_numeric(column):

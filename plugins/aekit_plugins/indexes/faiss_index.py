@@ -80,6 +80,8 @@ class Faiss(Index):
         self.effort: dict[str, int] = {}
         self.mapped: Path | None = None
         self.index: Any = None
+        self.count, self.dim = 0, 0
+        self._search_pointers: Any = None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         faiss, note = _faiss()
@@ -116,6 +118,7 @@ class Faiss(Index):
         if self.mapped:  # FAISS aborts the process when vectors are added to a mapped index
             self._read(self.mapped, 0)
         self.index.add(np.ascontiguousarray(vectors, np.float32))
+        self._note_size()
 
     def tune(self, recall: Callable[[], float]) -> None:
         for effort in self._efforts():
@@ -125,13 +128,23 @@ class Faiss(Index):
                 return
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        few = min(k, self.index.ntotal)  # FAISS never returns from an NSG that is asked for more
-        scores, rows = self.index.search(queries, few)
+        few = min(k, self.count)  # FAISS never returns from an NSG that is asked for more
+        scores, rows = self._search_one(queries, few) if len(queries) == 1 else self.index.search(queries, few)
         if few == k:
             return scores, rows
         worst = np.inf if self.index.metric_type == _faiss()[0].METRIC_L2 else -np.inf
         missing = ((0, 0), (0, k - few))
         return np.pad(scores, missing, constant_values=worst), np.pad(rows, missing, constant_values=-1)
+
+    def _search_one(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Search for a query (1, D) without FAISS's wrapper, which takes an eighth of the time to look at its arguments."""
+        is_plain = query.shape == (1, self.dim) and query.dtype == np.float32 and query.flags.c_contiguous
+        if not is_plain or k < 1 or self._search_pointers is None:
+            return self.index.search(query, k)
+        scores, rows = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
+        pointer = _faiss()[0].swig_ptr
+        self._search_pointers(1, pointer(query), k, pointer(scores), pointer(rows))
+        return scores, rows
 
     def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         faiss, _ = _faiss()
@@ -211,6 +224,12 @@ class Faiss(Index):
             raise IdentityError(f"{path}: FAISS cannot read it: {str(error).strip().rpartition(': ')[2]}") from None
         check_faiss_index(faiss, index, path, mapped=bool(flags))
         self.index, self.mapped = index, path if flags else None
+        self._note_size()
+
+    def _note_size(self) -> None:
+        """Note what each search needs; FAISS takes a third of a microsecond to answer, a search of one query ten."""
+        self.count, self.dim = self.shape()
+        self._search_pointers = getattr(self.index, "search_c", None)
 
     def _efforts(self) -> Iterator[dict[str, int]]:
         """Yield search settings from the fastest on, in steps of at most a quarter."""

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import aekit
-from aekit.data.framing import Framing, crop_geometry
+from aekit.data.cropping import crop_geometry
+from aekit.data.framing import Framing
 from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder, build_encoder
 from aekit.encoder.preprocessing import Preprocess
