@@ -14,7 +14,7 @@ from PIL import Image
 
 from aekit.data._items import axes_of, is_label, read_iterable
 from aekit.data.contents import Contents, ImagesOnDemand
-from aekit.data.readers.image_headers import IMAGE_ENDINGS
+from aekit.data.readers.endings import IMAGE_ENDINGS
 from aekit.errors import DataError
 
 

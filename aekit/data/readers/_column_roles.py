@@ -40,7 +40,7 @@ class Roles(NamedTuple):
         split: name of the column of splits, or None.
         splits: (N,) splits of the rows, or None.
         label_like: names of columns that may be labels too.
-        index: names of the columns of the index; [] if it has no ids.
+        index_columns: names of the columns of the index; [] if it has no ids.
         index_ids: (N,) ids in the index, or None.
         notes: lines about choices.
         losses: lines about columns that are left out.
@@ -51,7 +51,7 @@ class Roles(NamedTuple):
     split: str | None
     splits: np.ndarray | None
     label_like: set[str]
-    index: list[str]
+    index_columns: list[str]
     index_ids: list[str] | None
     notes: list[str]
     losses: list[str]

@@ -92,7 +92,7 @@ def has_header_line(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tupl
 def _same_form(cell: str, below: Sequence[str]) -> bool:
     """Return whether a word is made like all of those below it, such as a date, ``A12`` or ``x/1.png``."""
     forms = {re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", other)) for other in [cell, *below]}
-    return len(below) > 1 and len(forms) == 1 and not re.fullmatch(r"a(?:[ _-]a)*", *forms)
+    return len(below) > 1 and len(forms) == 1 and not re.fullmatch(r"a(?:[ _-]a)*", forms.pop())
 
 
 def _counts(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -130,7 +130,7 @@ def read_columns(
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
-            losses += row_names_left_out({name: kind for name, kind in row_names.items() if name not in roles.index})
+            losses += row_names_left_out({name: kind for name, kind in row_names.items() if name not in roles.index_columns})
         if like is None:
             codes = find_codes(marked, table, chosen or candidates, rows_are_samples)
             losses += codes.lines(chosen)
@@ -212,8 +212,9 @@ def _stray_words(strays: dict[str, dict[str, int]]) -> list[str]:
         more = f" and {len(words) - 3} other words" if len(words) > 3 else ""
         verb = "is a missing value" if len(words) == 1 else "are missing values"
         lines.append(f"{', '.join(shown)}{more} among the numbers of {name!r} {verb}")
-    more = len(strays) - STRAY_LINES
-    return lines + ([f"words among the numbers of {more} more columns are missing values, too"] if more > 0 else [])
+    if (others := len(strays) - STRAY_LINES) > 0:
+        lines.append(f"words among the numbers of {others} more columns are missing values, too")
+    return lines
 
 
 def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where: str, *, refuse: bool) -> list[str]:
