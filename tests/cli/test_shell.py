@@ -17,8 +17,7 @@ import pytest
 from commands import Command
 
 import aekit
-from aekit import cli
-from aekit.cli import _signals, _streams
+from aekit.cli import _main, _signals, _streams
 from aekit.cli.options import print_json
 from aekit.errors import failure_of_the_machine
 from aekit.io.shell import command_line, quoted
@@ -325,10 +324,10 @@ def test_ignored_signals_stay_ignored() -> None:
 def test_an_interrupt_that_a_library_has_turned_into_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     stop = _signals.Stop()
     stop.requested = True
-    assert cli._report(ImportError("cannot import name"), stop) == 130
+    assert _main._report(ImportError("cannot import name"), stop) == 130
     assert capfd.readouterr().err == "\nstopped\n"
     with pytest.raises(ImportError):
-        cli._report(ImportError("cannot import name"), _signals.Stop())
+        _main._report(ImportError("cannot import name"), _signals.Stop())
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGHUP], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
