@@ -28,7 +28,6 @@ from aekit.data.readers._column_roles import (
 )
 from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
 from aekit.data.readers._known_columns import find_known_columns, unknown_categories
-from aekit.data.readers._label_names import similar_classes
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
@@ -194,7 +193,6 @@ def read_columns(
         notes += constant_columns(columns, features)
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
-    losses += similar_classes(labels) if labels is not None else []
     id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (index_ids, [])
     losses += id_lines
     further = further_columns(written, table, {column.name for column in columns}, (label, ids, split))
