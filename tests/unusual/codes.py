@@ -28,9 +28,7 @@ def with_column(folder: Path, name: str, cell: Callable[[int], object], **option
 def _(folder: Path, listener: Listener) -> None:
     assert with_column(folder, "zip", lambda i: f"{37 + 1613 * i % 99999:05d}").spec.names == ["h", "w", "d"]
     chosen = with_column(folder, "zip", lambda i: f"{37 + 1613 * i % 99999:05d}", x=["h", "zip"])
-    assert values(chosen)[0, 1] == 37 and chosen.losses == (
-        "codes are read as numbers, without leading zeros: 'zip' (00037)",
-    )
+    assert values(chosen)[0, 1] == 37 and any("codes are read as numbers" in line for line in chosen.losses)
 
 
 @AREA.changed("a few codes with leading zeros, which are categories", "'plz' (00037)")
@@ -46,7 +44,7 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     assert with_column(folder, "tel", lambda i: f"+49151{7919 * i:08d}").spec.names == ["h", "w", "d"]
     assert with_column(folder, "tel", lambda i: f"030 {100 + 7 * i} {200 + 11 * i}").spec.names == ["h", "w", "d"]
-    assert with_column(folder, "gain", lambda i: f"+{i}").spec.names[-1] == "gain", "a number with its sign"
+    assert with_column(folder, "gain", lambda i: f"+{i % 9}").spec.names[-1] == "gain", "a number with its sign"
 
 
 @AREA.changed("telephone numbers, ZIP codes, product codes and ids that repeat, without zeros", USED)
@@ -100,7 +98,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.right("new rows for an encoder that was trained on a column before it had leading zeros")
 def _(folder: Path, listener: Listener) -> None:
-    like = with_column(folder, "n", lambda i: 7 * i % 60).spec
+    like = with_column(folder, "n", lambda i: 7 * i % 50).spec
     assert values(with_column(folder, "n", lambda i: f"{i:03d}", like=like))[5, 3] == 5
 
 
@@ -119,6 +117,7 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     rows = [[f"'{NOISE[i, 0]}'", f"'{NOISE[i, 1]}'", f"'it''s, {'ab'[i % 2]}'"] for i in ROWS]
     source = opened(folder, text(rows, "'h','w','class'"))
+    listener.lines += source.notes
     assert np.array_equal(values(source), NOISE[:, :2]) and labels(source)[:2] == ["it's, a", "it's, b"]
     names = opened(folder, text([[NOISE[i, 0], f"O'Neil {i % 2}"] for i in ROWS], "h,class"))
     assert labels(names)[0] == "O'Neil 0" and not any("apostrophes" in line for line in names.notes)
@@ -127,7 +126,9 @@ def _(folder: Path, listener: Listener) -> None:
 @AREA.changed("quotes inside cells with a backslash, as MySQL writes them", "written with a backslash")
 def _(folder: Path, listener: Listener) -> None:
     rows = [[NOISE[i, 0], rf'"he said \"{"xy"[i % 2]}\", ok"'] for i in ROWS]
-    assert labels(opened(folder, text(rows, "h,class")))[0] == 'he said "x", ok'
+    source = opened(folder, text(rows, "h,class"))
+    listener.lines += source.notes
+    assert labels(source)[0] == 'he said "x", ok'
     paths = opened(folder, text([[NOISE[i, 0], rf'"C:\{"xy"[i % 2]}\"'] for i in ROWS], "h,class"))
     assert labels(paths)[0] == "C:\\x\\", "the end of a path"
 
