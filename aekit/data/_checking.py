@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aekit.data.readers._doubtful_numbers import doubtful_entries
+from aekit.data.readers._label_names import similar_classes
 from aekit.data.source import RowIds, Source, TextIds
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
@@ -35,6 +36,8 @@ def check_source(source: Source, text: str, like: SampleSpec | None, plugin: str
         raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
     if plugin and like is None and not source.spec.columns:
         source.losses = (*source.losses, *doubtful_entries(source))
+    if plugin and source.labels is not None:
+        source.losses = (*source.losses, *similar_classes(source.labels))
     for opened_by in registry().named("source", plugin)[:1]:
         source.notes = tuple(with_places(line, "data", opened_by) for line in source.notes)
         source.losses = tuple(with_places(line, "data", opened_by) for line in source.losses)

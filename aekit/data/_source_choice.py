@@ -108,6 +108,16 @@ _ADVICE = {
     **dict.fromkeys(
         (".edf", ".bdf", ".vhdr", ".fif", ".gdf", ".hea", ".lvm", ".tdms"), "save the signals as CSV, .npy or .wav"
     ),
+    **dict.fromkeys((".m4a", ".aac", ".amr", ".wma", ".caf", ".ape", ".mid"), "convert the sound to WAV or FLAC"),
+    **dict.fromkeys((".3gp", ".flv", ".mts", ".m2ts", ".insv", ".vob", ".rm", ".ts2"), "convert the video to MP4"),
+    **dict.fromkeys((".gsheet", ".gdoc", ".gslides"), "it is a shortcut of Google Drive: download the document itself"),
+    **dict.fromkeys((".part", ".crdownload", ".download", ".partial", ".tmp"), "it is a download that is not finished"),
+    **dict.fromkeys((".sql", ".dump", ".shp", ".geojson", ".kml", ".gpx", ".gpkg"), "save the table as Parquet or CSV"),
+    **dict.fromkeys((".nc", ".nc4", ".grib", ".grb", ".grb2", ".hdf"), "save its arrays as .npy, HDF5 or Zarr"),
+    **dict.fromkeys((".las", ".laz", ".ply", ".pcd", ".stl", ".obj"), "save its points as an array in .npy"),
+    **dict.fromkeys(
+        (".svs", ".czi", ".nd2", ".lif", ".ndpi", ".mrxs", ".vsi", ".oib", ".oif"), "save the images as TIFF"
+    ),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
     **dict.fromkeys((".nii", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"),
 }
@@ -167,7 +177,8 @@ def place_of_data(text: str, base: Path | None) -> tuple[str, str]:
         DataError: there is nothing at the URL, or it cannot be read.
     """
     if not is_remote(text):
-        path = os.path.abspath((base or Path()) / Path(os.path.expandvars(text)).expanduser())
+        # Unlike `Path.expanduser`, it leaves names such as ~$table.xlsx as they are.
+        path = os.path.abspath((base or Path()) / os.path.expanduser(os.path.expandvars(text)))
         return path, path
     folder, _, pattern = text.rpartition("/")
     names = [path.name for path in expand_range(Path(pattern))]

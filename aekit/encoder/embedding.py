@@ -28,7 +28,7 @@ from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.engines.engine import Engine, Work
 from aekit.encoder.engines.units import MessageError, Result
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision, check_batch_memory
-from aekit.encoder.input_range import check_width, warn_of_other_scale
+from aekit.encoder.input_range import warn_of_other_scale
 from aekit.encoder.parquet_store import Store
 from aekit.errors import DataError
 from aekit.io.arrow import arrow_numbers
@@ -63,7 +63,7 @@ def embed_samples(
     """Embed data with a loaded encoder, as `aekit.embed` does, which describes the arguments."""
     progress = open_progress(progress)
     chosen = choose_engine(engine, workers, address)
-    check_width(encoder.preprocess)
+    digest = encoder.digest  # first, as it refuses an encoder that was converted to another width
     source = open_data(data, options, like=encoder.spec)
     if chosen is not None:
         chosen.check(source)
@@ -80,7 +80,7 @@ def embed_samples(
     manifest = {
         "format": FORMAT,
         "aekit": __version__,
-        "digest": encoder.digest,
+        "digest": digest,
         "dim": encoder.dim,
         "origin": source.origin,
         "split": split,

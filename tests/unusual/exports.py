@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 from unusual.harness import Area, Listener
 
 import aekit
 from aekit.data.source import Source
+from aekit.errors import DataError
 
 AREA = Area(__name__)
 NOISE = np.random.default_rng(0).normal(size=(40, 3)).round(3)
@@ -465,3 +467,142 @@ def _(folder: Path, listener: Listener) -> None:
     source = aekit.open_data(folder, {"recordings": {"steps": 10}})
     read = source.read(np.arange(len(source)))
     assert read[1].all() and source.labels is not None and set(source.labels.tolist()) == {"yes", "no"}
+
+
+# Left by other programs
+
+
+def exported(folder: Path, rows: list[list[object]], header: str, name: str = "t.csv") -> Source:
+    content = "\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n"
+    (folder / name).write_text(content, "utf-8")
+    return aekit.open_data(folder / name)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+
+for _ending in ("csv", "npy", "parquet", "wav"):
+    AREA.refused_file(f"a pointer of Git LFS named as .{_ending}", "git lfs pull fetches it", f"x.{_ending}", POINTER)
+AREA.refused_file("the message of a server named as .csv", "XML, such as", "x.csv", "<?xml version='1.0'?><Error/>")
+AREA.refused_file("a shortcut of Google Drive", "download the document itself", "x.gsheet", "{}")
+AREA.refused_file("a download that is not finished", "it is a download that is not finished", "x.npz.part", b"PK")
+AREA.refused_file("sound of a telephone", "convert the sound to WAV or FLAC", "x.m4a", b"....ftypM4A ")
+AREA.refused_file(
+    "the annotations of COCO",
+    "open the folder of the images",
+    "x.json",
+    '{"images": [{"id": 1}], "annotations": [{"id": 1}]}',
+)
+AREA.refused_file("the lock of an open workbook", "not a readable workbook", "~$a.xlsx", b"name")
+
+
+@AREA.changed("images among which one is a pointer of Git LFS", "z.png: a pointer of Git LFS")
+def _(folder: Path, listener: Listener) -> None:
+    for number in range(3):
+        Image.new("L", (8, 8), 40 * number).save(folder / f"{number}.png")
+    (folder / "z.png").write_bytes(POINTER)
+    source = aekit.open_data(folder)
+    assert source.read(np.arange(4))[1].tolist() == [True, True, True, False]
+    source.warn_of_skipped()
+
+
+@AREA.changed("bytes of 0 that a logger leaves when its power fails", "bytes of 0 in the text are left out")
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "t.csv").write_bytes(b"a,b\n" + b"".join(b"%d,%d\n" % (i % 7, i % 5) for i in range(60)) + b"\0" * 500)
+    source = aekit.open_data(folder / "t.csv")
+    listener.lines += source.notes
+    assert len(source) == 60 and source.spec.names == ["a", "b"]
+
+
+@AREA.changed("errors of a spreadsheet in other languages, and words for no value", "'#NV' (row 0)")
+def _(folder: Path, listener: Listener) -> None:
+    words = ["#NV", "#WERT!", "#N/D", "#VALEUR!", "########", "no data", "(null)", "n/d"]
+    source = exported(folder, [[words[i // 5 % 8] if i % 5 == 0 else i % 7, i % 3] for i in range(60)], "a,b")
+    assert source.spec.names == ["a", "b"] and np.isnan(source.read(np.arange(60))[0]).sum() == 12
+
+
+@AREA.right("\\N, as databases write a missing value")
+def _(folder: Path, listener: Listener) -> None:
+    source = exported(folder, [["\\N" if i % 5 == 0 else i % 7, i % 3] for i in range(60)], "a,b")
+    assert source.spec.names == ["a", "b"] and np.isnan(source.read(np.arange(60))[0]).sum() == 12
+
+
+@AREA.changed("percent in some rows alone, and prices in two currencies", "numbers that are not converted, in 'p', 'c'")
+def _(folder: Path, listener: Listener) -> None:
+    rows: list[list[object]] = [
+        [f"{i % 9}%" if i % 2 else f"0.{i % 9}", f"${i % 8}.50" if i % 2 else f"€{i % 7}.20"] for i in range(60)
+    ]
+    listener.lines += exported(folder, rows, "p,c").notes
+
+
+@AREA.changed("rows of totals among the others", "3 rows called 'Total' (row 19)")
+def _(folder: Path, listener: Listener) -> None:
+    rows: list[list[object]] = [["Total" if i % 20 == 19 else f"r{i}", i % 7, i % 3] for i in range(60)]
+    listener.lines += exported(folder, rows, "region,a,b").notes
+
+
+@AREA.changed("a single -999", "'a' is -999 in 1 of 60 rows")
+def _(folder: Path, listener: Listener) -> None:
+    exported(folder, [[-999 if i == 7 else i % 7, i % 3] for i in range(60)], "a,b")
+
+
+@AREA.changed("classes that differ by a capital or a blank", "classes 'Cat' and 'cat' differ")
+def _(folder: Path, listener: Listener) -> None:
+    exported(folder, [[i % 7, ("cat", "Cat")[i % 2]] for i in range(60)], "a,label")
+    for name in ("cat", "cat "):
+        (folder / "images" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(folder / "images" / name / "0.png")
+    assert any("differ by blanks" in line for line in aekit.open_data(folder / "images").losses)
+
+
+@AREA.changed("lists of numbers in cells of text", "lists of numbers as text, which are not read: 'pixels'")
+def _(folder: Path, listener: Listener) -> None:
+    exported(folder, [[i % 7, " ".join(map(str, range(i, i + 9)))] for i in range(60)], "a,pixels")
+
+
+@AREA.changed("photographs and videos of a telephone in one folder", "2 other files are left out, which clips:")
+def _(folder: Path, listener: Listener) -> None:
+    for number in range(3):
+        Image.new("RGB", (8, 8), (40 * number, 9, 9)).save(folder / f"IMG_{number}.jpg")
+    for number in range(2):
+        (folder / f"IMG_{number}.MOV").write_bytes(b"\0\0\0\x14ftypqt  ")
+    assert aekit.open_data(folder).spec.kind == "image"
+
+
+@AREA.changed("classes in columns of 0 and 1 beside a list of images", "the labels are the columns 'MEL', 'NV', 'BCC'")
+def _(folder: Path, listener: Listener) -> None:
+    rows: list[list[object]] = []
+    for number in range(12):
+        Image.new("L", (8, 8), number).save(folder / f"{number}.png")
+        rows.append([f"{number}.png", *(float(number % 3 == one) for one in range(3))])
+    source = exported(folder, rows, "image,MEL,NV,BCC")
+    listener.lines += source.notes
+    assert source.labels is not None and source.labels.tolist()[:3] == ["MEL", "NV", "BCC"]
+    rows = [[row[0], *(int(number % (one + 2) == 0) for one in range(3))] for number, row in enumerate(rows)]
+    source = exported(folder, rows, "image,MEL,NV,BCC")
+    assert source.labels is None and any("several of them 1" in line for line in source.notes)
+
+
+@AREA.changed("options of the training that its embeddings lack", "trained with data.arrays.y = 'kind'; set it here")
+def _(folder: Path, listener: Listener) -> None:
+    rows: list[list[object]] = [[i % 7, i % 3, "uv"[i % 2]] for i in range(60)]
+    exported(folder, rows, "a,b,kind")
+    encoder = aekit.fit(folder / "t.csv", dim=2, epochs=1, overrides={"data.arrays.y": "kind"})
+    assert aekit.embed(encoder, folder / "t.csv", options={"arrays": {"y": "kind"}}).labels is not None
+    assert aekit.embed(encoder, folder / "t.csv").labels is None
+
+
+@AREA.refused(
+    "an encoder that was converted by half()", "the encoder's weights were converted to float16: expected float32"
+)
+def _(folder: Path, listener: Listener) -> None:
+    encoder = aekit.fit(np.random.default_rng(0).normal(size=(20, 4)), dim=2, epochs=1)
+    encoder.half()
+    with pytest.raises(DataError, match="expected float32"):
+        encoder.save(folder / "saved")
+    encoder.embed(np.zeros((3, 4)))
+
+
+@AREA.refused("an array without axes as the evaluators", "evaluators = ndarray object: expected a registered name")
+def _(folder: Path, listener: Listener) -> None:
+    vectors = np.random.default_rng(0).normal(size=(40, 4))
+    aekit.evaluate(vectors, np.arange(40) % 2, evaluators=np.array("knn"))

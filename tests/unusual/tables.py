@@ -96,7 +96,7 @@ AREA.refused_file(
 )
 
 
-@AREA.refused("a web page under the name of a CSV", "no numbers in ")
+@AREA.refused("a web page under the name of a CSV", "a web page, such as that of a failed download")
 def _(folder: Path, listener: Listener) -> None:
     opened(folder, "<!DOCTYPE html>\n<html>\n<head><title>404</title></head>\n<body>Not, found</body>\n</html>\n")
 

@@ -20,10 +20,14 @@ _LIKELY = re.compile(
 )
 
 
+_LOOKED_AT = 200_000
+"""Labels that are compared, of many."""
+
+
 def similar_classes(labels: np.ndarray) -> list[str]:
     """Return a line on the first classes among (N,) labels that differ by blanks or capitals alone."""
     first: dict[str, str] = {}
-    for name in np.unique(labels).tolist() if labels.dtype.kind == "U" else ():
+    for name in sorted(set(labels[:_LOOKED_AT].tolist())) if labels.dtype.kind == "U" else ():
         other = first.setdefault("".join(name.split()).casefold(), name)
         if other != name:
             return [f"classes {other!r} and {name!r} differ by blanks or capitals alone, and are two classes"]

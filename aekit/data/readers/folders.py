@@ -56,7 +56,7 @@ def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str
             tables = {entry.name.removesuffix(".parquet") for entry in names if entry.name.endswith(".parquet")}
             for entry in names:
                 ending = os.path.splitext(entry.name)[1].lower()
-                if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
+                if entry.name.startswith((".", "~$")) or entry.name.lower() in _SYSTEM:
                     yield Path(entry.path), HIDDEN
                 elif os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
                     if is_output(Path(entry.path)):

@@ -89,6 +89,11 @@ def _to_table(records: list[dict[str, Any]]) -> pa.Table:
 
 def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
     """Return the table in an object that is not a record: one with a list of records, or with columns; None for a record."""
+    if {"images", "annotations"} <= set(single) or {"shapes", "imagePath"} <= set(single):
+        kind = "COCO" if "images" in single else "LabelMe"
+        raise DataError(
+            f"{path}: annotations of images, as {kind} has them, not samples; open the folder of the images"
+        )
     lists = {name: value for name, value in single.items() if _holds(value, dict)}
     if len(lists) == 1:
         name, records = next(iter(lists.items()))

@@ -44,7 +44,11 @@ def find_labels_beside(path: Path) -> Path | None:
     name = _parse(Path(path.name))
     if name.role != "samples":
         return None
-    others = [other for other in sorted(path.parent.iterdir()) if other.suffix.lower() in NUMPY_ENDINGS]
+    others = [
+        other
+        for other in sorted(path.parent.iterdir())
+        if other.suffix.lower() in NUMPY_ENDINGS and other.name[0] != "."
+    ]
     labels = [other for other in others if _parse(Path(other.name)) == name._replace(role="labels")]
     return labels[0] if len(labels) == 1 else None
 

@@ -30,7 +30,6 @@ from aekit.data.readers._feature_columns import (
     row_names_left_out,
 )
 from aekit.data.readers._known_columns import find_known_columns, unknown_categories
-from aekit.data.readers._label_names import similar_classes
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import to_seconds
@@ -178,7 +177,6 @@ def read_columns(
         notes += constant_columns(columns, features)
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
-    losses += similar_classes(labels) if labels is not None else []
     id_list, id_lines = tables.to_ids(written[roles.ids], roles.ids) if roles.ids else (roles.index_ids, [])
     losses += id_lines
     further = further_columns(written, table, {column.name for column in columns}, (label, roles.ids, roles.split))
