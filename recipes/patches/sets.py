@@ -50,7 +50,7 @@ def mnist(name: str) -> Parts:
 
 
 def textures(train: int = 200, test: int = 100) -> Parts:
-    """Cut ten pictures of scikit-image into crops of random contrast: the left 60% for training, the right 35% for the test."""
+    """Cut ten images of scikit-image into crops of random contrast: the left 60% for training, the right 35% for the test."""
     generator = np.random.default_rng(0)
     parts: list[np.ndarray] = []
     for count, left, right in ((train, 0.0, 0.6), (test, 0.65, 1.0)):
