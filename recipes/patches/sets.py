@@ -50,14 +50,14 @@ def mnist(name: str) -> Parts:
 
 
 def textures(train: int = 200, test: int = 100) -> Parts:
-    """Cut ten pictures of scikit-image into crops of random contrast: the left 60% for training, the right 35% for the test."""
+    """Cut ten images of scikit-image into crops of random contrast: the left 60% for training, the right 35% for the test."""
     generator = np.random.default_rng(0)
     parts: list[np.ndarray] = []
     for count, left, right in ((train, 0.0, 0.6), (test, 0.65, 1.0)):
         crops = []
         for name in TEXTURES:
-            picture = np.asarray(Image.open(next(SKIMAGE.glob(f"{name}.*"))).convert("L"), np.float64)
-            part = picture[:, int(left * picture.shape[1]) : int(right * picture.shape[1])]
+            image = np.asarray(Image.open(next(SKIMAGE.glob(f"{name}.*"))).convert("L"), np.float64)
+            part = image[:, int(left * image.shape[1]) : int(right * image.shape[1])]
             for crop in _crops(part, count, generator):
                 changed = (crop - crop.mean()) * generator.uniform(0.6, 1.2) + generator.uniform(90, 160)
                 crops.append(changed.clip(0, 255).astype(np.uint8))
@@ -80,9 +80,9 @@ def documents(count: int = 20) -> Parts:
     return images[~test], classes[~test], images[test], classes[test]
 
 
-def _crops(picture: np.ndarray, count: int, generator: np.random.Generator) -> list[np.ndarray]:
-    corners = generator.integers([side - SIDE for side in picture.shape], size=(count, 2))
-    return [picture[top : top + SIDE, left : left + SIDE] for top, left in corners]
+def _crops(image: np.ndarray, count: int, generator: np.random.Generator) -> list[np.ndarray]:
+    corners = generator.integers([side - SIDE for side in image.shape], size=(count, 2))
+    return [image[top : top + SIDE, left : left + SIDE] for top, left in corners]
 
 
 def shapes(count: int = 3000) -> Parts:

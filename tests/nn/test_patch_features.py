@@ -255,3 +255,20 @@ def test_it_competes_in_a_search_of_images_as_it_is() -> None:
     assert NAME not in space.backbones and space.first(1) == {"objective": name}
     series = Space(SampleSpec("series", (1, 64), "float32"), {}, {}, seed=0)
     assert name not in series.as_they_are
+
+
+def test_images_get_it_by_default_and_an_autoencoder_reconstructs_them(
+    command: Command, stripes: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    data, run, trained = tmp_path / "stripes.npz", tmp_path / "run", tmp_path / "trained"
+    np.savez(data, x=stripes[0], y=stripes[1])
+    said = command("fit", data, "-o", run, "--no-report")
+    assert said.code == 0 and f"backbone: {NAME}, untrained, as on labeled images" in said.err
+    assert aekit.load(run).dim == 512
+    refused = command("apply", run, data, "-o", tmp_path / "applied", "--task", "reconstruct")
+    assert refused.code == 2 and "has no decoder" in refused.error
+    found = command("anomalies", run, data, "-o", tmp_path / "anomalies", "--normal", 0)
+    assert found.code == 0 and "no reconstruction error" in found.out + found.err
+    assert "no heat maps of patches" in found.out + found.err
+    command.ok("fit", data, "-o", trained, "--variant", "plain", "--epochs", 1, "--no-report")
+    command.ok("apply", trained, data, "-o", tmp_path / "applied", "--task", "reconstruct")
