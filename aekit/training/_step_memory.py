@@ -174,7 +174,9 @@ def _trace(objective: Objective, batches: Batches, count: int, bf16: bool, weigh
     """Return the bytes that a step of the first samples holds after each operation, the gradients of the step before included."""
     positions = torch.arange(count)
     batch = _batch(batches, positions)
-    held = sum(tensor.numel() * tensor.element_size() for tensor in (batch.raw, batch.target) if tensor is not None)
+    samples_bytes = sum(
+        tensor.numel() * tensor.element_size() for tensor in (batch.raw, batch.target) if tensor is not None
+    )
     generator = torch.Generator().manual_seed(0)
     objective.train()
     parameters = list(objective.trained())
@@ -183,7 +185,7 @@ def _trace(objective: Objective, batches: Batches, count: int, bf16: bool, weigh
             loss = objective.loss(batch, generator)["loss"]
         forward = len(live.after)
         torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [held + bytes_ + (weights if number < forward else 0) for number, bytes_ in enumerate(live.after)]
+    return [samples_bytes + bytes_ + (weights if number < forward else 0) for number, bytes_ in enumerate(live.after)]
 
 
 def _batch(batches: Batches, positions: Tensor) -> Batch:
