@@ -239,7 +239,8 @@ class BatchEmbedder:
             DataError: a vector is not finite.
             OutOfMemoryError: memory does not hold so many samples as `batch_size` says.
         """
-        check_batch_memory(min(self.batch, len(rows)), (AHEAD + 1) * self.source.spec.nbytes, "reading")
+        if self.batch_size is not None:
+            check_batch_memory(min(self.batch, len(rows)), (AHEAD + 1) * self.source.spec.nbytes, "reading")
         if self._inference is None:
             self._inference = Inference(
                 self.encoder,

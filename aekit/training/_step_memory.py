@@ -130,14 +130,14 @@ def _needs(state: State, batches: Batches, settings: Settings, free: int) -> Ste
     fixed = 0 if state.optimizer.state else OPTIMIZER_COPIES[settings.optimizer] * weights
     if fixed + weights > CERTAIN * free:
         return StepMemory(fixed, [(weights, 0.0)])
-    per_sample = _encoding_bytes(objective.encoder)
-    if fixed + 4 * weights + HEAVIEST * per_sample * batches.local_size <= FITS * free - LIBRARIES:
-        return None
     most = min(batches.batch_size, len(_local(batches.samples)))
     fewest = min(max(FEWEST, objective.min_batch()), max(1, most // 2))
     counts = (fewest, min(2 * fewest, most))
     bf16 = uses_bf16(settings, objective.encoder.spec, objective.encoder.device) and not state.in_fp32
     try:
+        heaviest = HEAVIEST * _encoding_bytes(objective.encoder) * batches.local_size
+        if fixed + 4 * weights + heaviest <= FITS * free - LIBRARIES:
+            return None
         traces = [_trace(_copy(objective), batches, count, bf16, weights) for count in counts]
     except Exception as error:  # objectives are code of others: what cannot be copied or takes no batch so small
         print_traceback(error)
@@ -174,7 +174,9 @@ def _trace(objective: Objective, batches: Batches, count: int, bf16: bool, weigh
     """Return the bytes that a step of the first samples holds after each operation, the gradients of the step before included."""
     positions = torch.arange(count)
     batch = _batch(batches, positions)
-    held = sum(tensor.numel() * tensor.element_size() for tensor in (batch.raw, batch.target) if tensor is not None)
+    samples_bytes = sum(
+        tensor.numel() * tensor.element_size() for tensor in (batch.raw, batch.target) if tensor is not None
+    )
     generator = torch.Generator().manual_seed(0)
     objective.train()
     parameters = list(objective.trained())
@@ -183,7 +185,7 @@ def _trace(objective: Objective, batches: Batches, count: int, bf16: bool, weigh
             loss = objective.loss(batch, generator)["loss"]
         forward = len(live.after)
         torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [held + bytes_ + (weights if number < forward else 0) for number, bytes_ in enumerate(live.after)]
+    return [samples_bytes + bytes_ + (weights if number < forward else 0) for number, bytes_ in enumerate(live.after)]
 
 
 def _batch(batches: Batches, positions: Tensor) -> Batch:
