@@ -312,9 +312,7 @@ def _check_options(kind: str, name: str, named_in: str, options: Mapping[str, An
     """Return problems with a plugin that a recipe names and with its options."""
     try:
         plugin = registry().get(kind, name, required_by=named_in)
-        return validation_errors(
-            model_of_plugin(plugin), options, place, f"{plugin.distribution} {plugin.version}"
-        )
+        return validation_errors(model_of_plugin(plugin), options, place, f"{plugin.distribution} {plugin.version}")
     except PluginError as error:
         return [str(error)]
 
