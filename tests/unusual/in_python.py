@@ -263,7 +263,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.refused(
-    "a function as the backbone that raises", "of this session cannot be built: ZeroDivisionError: division by zero"
+    "a function as the backbone that raises", "of this session failed with ZeroDivisionError: division by zero"
 )
 def _(folder: Path, listener: Listener) -> None:
     fitted(backbone=lambda: 1 / 0)
@@ -419,7 +419,7 @@ def _(folder: Path, listener: Listener) -> None:
     fitted(variants=Larger)
 
 
-@AREA.refused("a function as a pretext task that takes no encoder", "cannot be built: TypeError")
+@AREA.refused("a function as a pretext task that takes no encoder", "of this session failed with TypeError")
 def _(folder: Path, listener: Listener) -> None:
     fitted(pretexts=lambda: 3)
 
