@@ -57,7 +57,7 @@ class ExactSearch:
         self.scores, self.rows = np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
 
     def _closer(self, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is nearer to each query than all that is kept, of scores (Q, B): (Q, M) scores, -inf as padding, and rows."""
+        """Return the scores (Q, M) and rows of what is nearer to a query than all that is kept, with -inf as padding."""
         query, column = np.nonzero(scores > self.scores[:, -1:])
         counts = np.bincount(query, minlength=len(scores))
         place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)

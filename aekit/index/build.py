@@ -46,8 +46,8 @@ RECALL_AT = 10
 RECALL_QUERIES = 200
 """Samples whose recall is measured."""
 TUNING_QUERIES = 1000
-"""Most samples by which an engine tunes itself. By 200, a recall of 0.99 is estimated to within 0.004, so that anything from half to
-twice the effort that it takes is chosen; by 1,000 to within 0.0015."""
+"""Most samples by which an engine tunes itself. By 200, a recall of 0.99 is estimated to within 0.004, so that anything from half
+to twice the effort that it takes is chosen; by 1,000 to within 0.0015."""
 TUNING_COMPARISONS = 2**35
 """Products of two numbers that this may take; of large indexes fewer samples are compared, but at least `RECALL_QUERIES`."""
 

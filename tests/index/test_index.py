@@ -17,6 +17,7 @@ import aekit
 from aekit.encoder.embedded_rows import Rows
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError
+from aekit.index import _recall
 from aekit.index._recall import ExactSearch
 from aekit.index.engine import Similarity
 from aekit.index.openblas import VARIABLE, better_core
@@ -174,7 +175,58 @@ def test_exact_neighbors_in_passing_are_those_of_brute_force() -> None:
         assert exact.recall(found) == 1
         found[:, 6:] = -1
         assert exact.recall(found) == 0.5
-        assert exact.recall(found[[1]], slice(1, 2)) == 0.5
+
+
+def test_exact_neighbors_are_found_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts of 17 vectors, of which more and more lack anything near, the neighbors and scores stay those of all at once."""
+    vectors, own = clusters(700), np.arange(0, 700, 70)
+    whole, parts = (ExactSearch(vectors[own], own, 10, "l2") for _ in range(2))
+    whole.update(vectors, np.arange(700))
+    monkeypatch.setattr(_recall, "_SCORES", 17 * len(own))
+    parts.update(vectors, np.arange(700))
+    np.testing.assert_allclose(parts.scores, whole.scores, rtol=1e-12)
+    assert np.array_equal(parts.rows[:, :10], whole.rows[:, :10])
+
+
+@pytest.mark.parametrize(
+    ("count", "comparisons", "tuning", "measuring"),
+    [(1500, 2**35, 1000, 200), (1500, 0, 200, 200), (500, 2**35, 300, 200), (101, 2**35, 51, 50)],
+)
+def test_engines_tune_themselves_on_other_samples_than_their_recall_is_measured_on(
+    count: int, comparisons: int, tuning: int, measuring: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[np.ndarray] = []
+
+    class Recorded(faiss_index.Faiss):
+        def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            asked.append(queries)
+            return super().search(queries, k)
+
+    monkeypatch.setattr(aekit.index.build, "TUNING_COMPARISONS", comparisons)
+    vectors = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
+    aekit.build_index(vectors, engine=Recorded, options={"kind": "IVF4,Flat"})
+    assert {len(queries) for queries in asked[:-1]} == {tuning} and len(asked[-1]) == measuring
+    together = np.concatenate([asked[0], asked[-1]])
+    assert len(np.unique(together, axis=0)) == len(together)
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF4,SQfp16", "HNSW8", "PCA4,Flat"])
+def test_one_query_finds_what_it_finds_among_others(kind: str) -> None:
+    vectors = clusters(300)
+    engine = aekit.build_index(vectors, metric="l2", options={"kind": kind}).engine
+    scores, rows = engine.search(vectors[:20], 5)
+    wide = np.repeat(vectors[:20], 2, axis=1)
+    for number in range(20):
+        for query in (vectors[number : number + 1], wide[number : number + 1, ::2], vectors[[number]].astype(float)):
+            one_scores, one_rows = engine.search(query, 5)
+            assert np.array_equal(one_rows[0], rows[number])
+            np.testing.assert_allclose(one_scores[0], scores[number], rtol=1e-4, atol=1e-3)
+    with pytest.raises(AssertionError):  # of FAISS, and no read beyond the end of the query
+        engine.search(vectors[:1, :8], 5)
+    added = clusters(10, seed=5)
+    engine.add(added)
+    assert engine.search(added[:1], 400)[1].shape == (1, 400)
+    assert {300} <= set(engine.search(added[:1], 3)[1][0].tolist())
 
 
 def test_of_duplicates_any_is_as_good_as_another() -> None:

@@ -194,7 +194,8 @@ def to_strings(column: pa.ChunkedArray) -> np.ndarray:
     """Return a column as (N,) strings, as they are written, "" where a value is missing."""
     values = as_written(column)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return np.array(pc.fill_null(values, "").to_pylist(), dtype=np.str_)
+        values = pc.fill_null(values, "") if values.null_count else values  # it imports pandas
+        return np.array(values.to_pylist(), dtype=np.str_)
     return np.array(["" if value is None else str(value) for value in values.to_pylist()], dtype=np.str_)
 
 
