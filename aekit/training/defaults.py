@@ -114,9 +114,16 @@ def _with_untrained_backbone(recipe: Recipe, spec: SampleSpec, say: Say) -> Reci
     On labeled sets of series and images this is better (recipes/series-defaults, recipes/patches).
     """
     plugin = _default_plugin("backbone", f"default-{spec.kind}")
-    if plugin is None or _describes_training(recipe):
+    if plugin is None:
         return recipe
     labeled = "labeled series" if spec.is_series else f"labeled {spec.kind}s"
+    if described := _described(recipe):
+        if described == {"encoder.dim"} and recipe.encoder.dim:
+            better = f"{plugin.name}, which is not trained and better on {labeled}"
+            say(
+                f"encoder.dim = {recipe.encoder.dim}: a network is trained; without it, the embedding is that of {better}"
+            )
+        return recipe
     say(
         f"backbone: {plugin.name}, untrained, as on {labeled} this is better than trained networks; "
         "variants=['plain'] (--variant plain) trains an autoencoder, which reconstructs samples too"
@@ -124,12 +131,16 @@ def _with_untrained_backbone(recipe: Recipe, spec: SampleSpec, say: Say) -> Reci
     return recipe.with_encoder(backbone=plugin.name)
 
 
-def _describes_training(recipe: Recipe) -> bool:
-    """Tell whether a recipe sets anything about the network or how it is trained, other than the machine and the seed."""
-    encoder = recipe.encoder.model_fields_set - {"scaling", "normalize"}
-    train = recipe.train.model_fields_set - MACHINE_SETTINGS - {"seed"}
-    sections = (encoder, train, recipe.objective.model_fields_set, recipe.layerwise.model_fields_set)
-    return any(sections) or any(recipe.options.get(name) for name in ("encoder", "objective"))
+def _described(recipe: Recipe) -> set[str]:
+    """Return what a recipe sets about the network and how it is trained, other than the machine and the seed."""
+    fields = {
+        "encoder": recipe.encoder.model_fields_set - {"scaling", "normalize"},
+        "train": recipe.train.model_fields_set - MACHINE_SETTINGS - {"seed"},
+        "objective": recipe.objective.model_fields_set,
+        "layerwise": recipe.layerwise.model_fields_set,
+    }
+    described = {f"{section}.{name}" for section, names in fields.items() for name in names}
+    return described | {section for section in ("encoder", "objective") if recipe.options.get(section)}
 
 
 def _with_backbone(recipe: Recipe, spec: SampleSpec, needs: dict[str, Any], say: Say) -> Recipe:
