@@ -59,6 +59,12 @@ def test_series_and_images_get_a_backbone_that_is_not_trained(kind: Kind, count:
     told = [line for line in messages if line.startswith("backbone:")]
     assert len(told) == 1 and "untrained" in told[0] and "variants=['plain'] (--variant plain)" in told[0]
 
+    assert f"on labeled {'series' if kind == 'series' else 'images'} this is better" in told[0]
+    again, _ = resolve(kind, count=count, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
+    same, _ = resolve(kind, train={"seed": 3, "device": "cpu"}, encoder={"scaling": "none"})
+    assert same.encoder.backbone == UNTRAINED[kind] and same.train.seed == 3
+
 
 @pytest.mark.parametrize("kind", UNTRAINED)
 def test_a_number_of_dimensions_alone_says_what_there_is_without_it(kind: Kind) -> None:
@@ -68,11 +74,6 @@ def test_a_number_of_dimensions_alone_says_what_there_is_without_it(kind: Kind) 
         line.startswith("encoder.dim = 4: a network is trained") and UNTRAINED[kind] in line for line in messages
     )
     assert not any("a network is trained" in line for line in resolve(kind, encoder={"dim": 4}, train={"epochs": 2})[1])
-    assert f"on labeled {'series' if kind == 'series' else 'images'} this is better" in told[0]
-    again, _ = resolve(kind, count=count, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
-    assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
-    same, _ = resolve(kind, train={"seed": 3, "device": "cpu"}, encoder={"scaling": "none"})
-    assert same.encoder.backbone == UNTRAINED[kind] and same.train.seed == 3
 
 
 @pytest.mark.parametrize("kind", UNTRAINED)
