@@ -72,7 +72,7 @@ ENVIRONMENT = """## Environment variables
 |---|---|
 | `AEKIT_DATA` | folder of data sets that `torchvision:NAME` and other sources search first; `weights/`: pretrained weights |
 | `AEKIT_CACHE` | folder for large data that is decoded once, and features of baselines and teachers; default `~/.cache/aekit` |
-| `AEKIT_MEMORY` | memory for samples and for what a file unpacks to: `2GB`, `512MiB` or bytes |
+| `AEKIT_MEMORY` | memory for samples, for what a file unpacks to and for a training step on a CPU: `2GB`, `512MiB` or bytes |
 | `AEKIT_PRETRAINED` | pretrained network to compare with, as for `--pretrained`; `none`: none; default: one at hand |
 | `AEKIT_DISABLE_PLUGINS` | plugins or distributions to disable, separated by commas |
 | `AEKIT_NO_PLUGIN_AUTOLOAD=1` | load built-in plugins only |

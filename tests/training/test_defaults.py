@@ -58,7 +58,6 @@ def test_series_and_images_get_a_backbone_that_is_not_trained(kind: Kind, count:
     assert (recipe.objective.variants, recipe.objective.pretexts) == ([], []) and not recipe.trains
     told = [line for line in messages if line.startswith("backbone:")]
     assert len(told) == 1 and "untrained" in told[0] and "variants=['plain'] (--variant plain)" in told[0]
-
     assert f"on labeled {'series' if kind == 'series' else 'images'} this is better" in told[0]
     again, _ = resolve(kind, count=count, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
     assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
