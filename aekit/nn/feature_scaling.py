@@ -47,8 +47,9 @@ class Levels(nn.Module):
         mean = x.flatten(2).mean(2, keepdim=True)
         centered = x - mean.view(*mean.shape[:2], *[1] * (x.ndim - 2))  # squares of large levels would be rounded
         cells, squares = self._means(centered), self._means(centered.square())
-        deviation = (squares - cells.square()).clamp(min=0).sqrt()
-        return torch.cat([(cells + mean).flatten(1), (deviation + MIN_DEVIATION).log().flatten(1)], 1)
+        # Added to the variance rather than to its root, which makes much of rounding where a cell is flat.
+        variance = (squares - cells.square()).clamp(min=0) + MIN_DEVIATION**2
+        return torch.cat([(cells + mean).flatten(1), variance.log().flatten(1) / 2], 1)
 
     def _means(self, x: Tensor) -> Tensor:
         return x.flatten(2).mean(2, keepdim=True) if self.pool is None else self.pool(x)

@@ -45,7 +45,7 @@ def test_levels_are_means_and_logarithms_of_deviations(shape: tuple[int, ...]) -
     cells = [x.numpy()] if pool is None else [x.numpy()[:, :, a : a + 4, b : b + 5] for a in (0, 4) for b in (0, 4)]
     over = tuple(range(2, 1 + len(shape)))
     means = np.stack([cell.mean(over) for cell in cells], 2)
-    deviations = np.stack([np.log(cell.std(over) + 0.01) for cell in cells], 2)
+    deviations = np.stack([np.log(cell.var(over) + 0.01**2) / 2 for cell in cells], 2)
     expected = np.concatenate([means.reshape(4, -1), deviations.reshape(4, -1)], 1)
     np.testing.assert_allclose(levels.numpy(), expected, rtol=1e-4, atol=1e-3)
 
@@ -96,3 +96,11 @@ def test_whitening_keeps_one_component_for_two_samples() -> None:
     assert not whitening(mixed(8)[:1]).any()
     with pytest.raises(ValueError, match="not finite"):
         whitening.fit(torch.full((8, 12), float("nan")))
+
+
+def test_rounding_where_cells_are_flat_is_no_feature() -> None:
+    x = torch.full((1, 3, 12, 12), 0.9)
+    x[..., :4, :4] = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    levels = Levels(GridMeans((12, 12), 3))
+    exact = levels(x.double())
+    assert (levels(x) - exact).abs().max() < 5e-4
