@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from aekit.data.spec import Kind, SampleSpec
 
-if TYPE_CHECKING:
-    from aekit.data.source import Source
-
 SPLITS = ("train", "validation", "test")
 
 
-def source_problem(source: Source) -> str:
+def source_problem(source: Any) -> str:
     """Return what is wrong with the attributes of a source that has been opened, or ""."""
     spec: Any = getattr(source, "spec", None)
     if not isinstance(spec, SampleSpec):

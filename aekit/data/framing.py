@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from aekit.data.cropping import Size, crop_geometry
+from aekit.data._cropping import Size, crop_geometry
 from aekit.data.resampling import resampling_weights
 from aekit.data.spec import Kernel, SampleSpec
 

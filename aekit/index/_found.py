@@ -16,11 +16,11 @@ ROUNDING = 1e-3
 """Fraction of the range of the scores by which approximate ones may be out of order."""
 
 
-def check_found(found: Any, count: int, k: int, manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def check_found(answer: Any, count: int, k: int, manifest: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores and rows that an engine found.
 
     Args:
-        found: what its search returned.
+        answer: what its search returned.
         count: Q, number of queries.
         k: neighbors that were asked for.
         manifest: of the index; an engine of aekit is not checked.
@@ -29,11 +29,11 @@ def check_found(found: Any, count: int, k: int, manifest: Mapping[str, Any]) -> 
         PluginError: it is no pair of arrays (Q, k), rows are no integers, or scores are NaN or not best first.
     """
     if manifest["engine"]["distribution"] == GROUP:
-        return found
-    problem = _problem(found, count, k, manifest["metric"] == "l2")
+        return answer
+    problem = _problem(answer, count, k, manifest["metric"] == "l2")
     if problem:
         raise PluginError(f"{_described(manifest)}: {problem}")
-    return found
+    return answer
 
 
 def check_saved(settings: Any, path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,14 +59,14 @@ def _described(manifest: Mapping[str, Any]) -> str:
     return f"index {record['name']!r} of {record['distribution']} {record['version']}"
 
 
-def _problem(found: Any, count: int, k: int, ascending: bool) -> str:
-    if not isinstance(found, tuple) or len(found) != 2:
-        return f"search() returned {type(found).__name__}: expected scores ({count}, {k}) and rows ({count}, {k})"
-    for name, array in zip(("scores", "rows"), found):
+def _problem(answer: Any, count: int, k: int, ascending: bool) -> str:
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        return f"search() returned {type(answer).__name__}: expected scores ({count}, {k}) and rows ({count}, {k})"
+    for name, array in zip(("scores", "rows"), answer):
         if not isinstance(array, np.ndarray) or array.shape != (count, k):
             shown = f"an array {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             return f"search() returned {name} as {shown}: expected an array ({count}, {k})"
-    scores, rows = found
+    scores, rows = answer
     if not np.issubdtype(rows.dtype, np.integer):
         return f"search() returned rows of {rows.dtype}: expected integers"
     valid = rows >= 0

@@ -45,14 +45,14 @@ class ExactSearch:
             scores = 2 * scores - np.square(wide).sum(1) - np.square(self.queries).sum(1, keepdims=True)
         scores[rows == self.query_rows] = -np.inf
         if self.scores.shape[1] == kept:
-            scores, found = self._closer(scores, rows)
+            scores, numbers = self._closer(scores, rows)
         elif len(rows) > kept:
             nearest = np.argpartition(scores, len(rows) - kept, axis=1)[:, len(rows) - kept :]
-            scores, found = np.take_along_axis(scores, nearest, 1), rows[nearest]
+            scores, numbers = np.take_along_axis(scores, nearest, 1), rows[nearest]
         else:
-            found = np.broadcast_to(rows, scores.shape)
+            numbers = np.broadcast_to(rows, scores.shape)
         scores = np.concatenate([self.scores, scores], 1)
-        numbers = np.concatenate([self.rows, found], 1)
+        numbers = np.concatenate([self.rows, numbers], 1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :kept]
         self.scores, self.rows = np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
 
@@ -62,9 +62,9 @@ class ExactSearch:
         counts = np.bincount(query, minlength=len(scores))
         place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
         closer = np.full((len(scores), counts.max()), -np.inf)
-        found = np.zeros(closer.shape, np.int64)
-        closer[query, place], found[query, place] = scores[query, column], rows[column]
-        return closer, found
+        numbers = np.zeros(closer.shape, np.int64)
+        closer[query, place], numbers[query, place] = scores[query, column], rows[column]
+        return closer, numbers
 
     def recall(self, results: np.ndarray) -> float:
         """Return the fraction of the k nearest neighbors that a search found, in 0..1; a tie with the last one counts as a hit.

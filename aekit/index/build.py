@@ -286,8 +286,8 @@ def _measure(index: VectorIndex, embeddings: Embeddings, progress: Progress) -> 
         return exact
 
     def recall(exact: ExactSearch) -> float:
-        found = index.engine.search(exact.vectors, k + 1)
-        return exact.recall(check_found(found, len(exact.vectors), k + 1, index.manifest)[1])
+        answer = index.engine.search(exact.vectors, k + 1)
+        return exact.recall(check_found(answer, len(exact.vectors), k + 1, index.manifest)[1])
 
     for_tuning = cache(lambda: searched_exactly(slice(len(measuring), None)))  # many engines do not ask
     index.engine.tune(lambda: recall(for_tuning()))

@@ -93,9 +93,8 @@ class VectorIndex:
 
     def _repr_html_(self) -> str:
         lines = [f"engine {self.manifest['engine']['name']}, {self.manifest['metric']}", f"encoder {self.digest[:12]}"]
-        lines += (
-            [f"recall {self.manifest['recall']:.3f} compared with exact search"] if "recall" in self.manifest else []
-        )
+        if "recall" in self.manifest:
+            lines.append(f"recall {self.manifest['recall']:.3f} compared with exact search")
         lines += [f"in {self.folder}"] if self.folder else []
         return html_summary(f"Index of {len(self):,} vectors of {self.dim} dimensions", lines)
 
@@ -122,9 +121,7 @@ class VectorIndex:
         embeddings = as_embeddings(queries)
         if embeddings is not None and not (embeddings.is_precomputed and self.is_precomputed):
             if embeddings.is_precomputed or self.is_precomputed:
-                ours, theirs = (
-                    ("precomputed", "an encoder's") if self.is_precomputed else ("an encoder's", "precomputed")
-                )
+                ours, theirs = sorted(["an encoder's", "precomputed"], reverse=self.is_precomputed)
                 raise IdentityError(
                     f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
                 )
@@ -211,11 +208,12 @@ class VectorIndex:
         count = len(self)
         try:  # a context manager takes longer than all other lines here
             if among is None:
-                found = self.engine.search(vectors, min(k, count))
-                scores, rows = check_found(found, len(vectors), min(k, count), self.manifest)
+                few = min(k, count)
+                scores, rows = check_found(self.engine.search(vectors, few), len(vectors), few, self.manifest)
             elif len(among):
-                found = self.engine.search_among(vectors, min(k, len(among)), among)
-                scores, rows = check_found(found, len(vectors), min(k, len(among)), self.manifest)
+                few = min(k, len(among))
+                answer = self.engine.search_among(vectors, few, among)
+                scores, rows = check_found(answer, len(vectors), few, self.manifest)
             else:
                 scores, rows = np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
             if rows.size and not -1 <= rows.item(rows.argmin()) <= rows.item(rows.argmax()) < count:

@@ -11,23 +11,23 @@ from aekit.errors import PluginError
 from aekit.registry.discovery import plugin_of
 
 
-def check_samples(part: nn.Module, method: str, returned: Any, given: Tensor) -> Tensor:
+def check_samples(part: nn.Module, method: str, returned: Any, samples: Tensor) -> Tensor:
     """Return what a method made of samples.
 
     Args:
         part: the variant or pretext task.
         method: its method, for messages.
         returned: what it returned.
-        given: (B, *shape) the samples that it took.
+        samples: (B, *shape) what it took.
 
     Raises:
         PluginError: it is no tensor of the shape and dtype of the samples.
     """
     if not isinstance(returned, Tensor):
-        raise _refusal(part, method, returned, f"a tensor {tuple(given.shape)}")
-    if returned.shape != given.shape or returned.dtype != given.dtype:
+        raise _refusal(part, method, returned, f"a tensor {tuple(samples.shape)}")
+    if returned.shape != samples.shape or returned.dtype != samples.dtype:
         shown = f"{returned.dtype} of shape {tuple(returned.shape)}"
-        expected = f"{given.dtype} of shape {tuple(given.shape)}, as its input"
+        expected = f"{samples.dtype} of shape {tuple(samples.shape)}, as its input"
         raise PluginError(f"{_described(part)}: {method}() returned {shown}: expected {expected}")
     return returned
 

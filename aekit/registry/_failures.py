@@ -54,8 +54,8 @@ def innermost_frame(error: BaseException, target: str) -> tuple[int, bool] | Non
     if package is None:
         return None
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [(depth, frame) for depth, frame in enumerate(frames) if _holds(package, frame.f_code.co_filename)]
-    return (own[-1][0], any(_runs(frame, attribute) for _, frame in own)) if own else None
+    inside = [(depth, frame) for depth, frame in enumerate(frames) if _holds(package, frame.f_code.co_filename)]
+    return (inside[-1][0], any(_runs(frame, attribute) for _, frame in inside)) if inside else None
 
 
 def _holds(package: Path | None, file: str) -> bool:

@@ -23,10 +23,10 @@ def signature_problem(code: type, base: type) -> str:
         mine = inspect.getattr_static(code, name, None)
         if name.startswith("_") or not inspect.isfunction(method) or not inspect.isfunction(mine) or mine is method:
             continue
-        expected, own = inspect.signature(method), inspect.signature(mine)
+        expected, actual = inspect.signature(method), inspect.signature(mine)
         required = [p for p in expected.parameters.values() if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
         try:
-            own.bind(*required)
+            actual.bind(*required)
         except TypeError:
-            return f"{name}({', '.join(own.parameters)}): expected {name}({', '.join(expected.parameters)})"
+            return f"{name}({', '.join(actual.parameters)}): expected {name}({', '.join(expected.parameters)})"
     return ""

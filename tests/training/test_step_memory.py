@@ -188,5 +188,5 @@ def test_processes_share_the_memory_of_a_machine(monkeypatch: pytest.MonkeyPatch
     said = _step_memory._message(StepMemory(0, [(0.0, 10.0 * MIB)]), batches, 200 * MIB, 1, None)  # type: ignore[arg-type]
     assert said == (
         "train.batch_size = 100: the share of each of 2 processes in a training step takes about 500.0 MiB of memory, and "
-        "200.0 MiB are free; expected train.batch_size = 32 or less"
+        "200.0 MiB are free; expected train.batch_size = 6 or less"
     )

@@ -817,7 +817,7 @@ def _(folder: Path, listener: Listener) -> None:
     (folder / "empty.png").touch()
     (folder / "page.jpg").write_text("<html>404</html>")
     printed = listener.command("data", folder)
-    assert "4 samples, 2 usable" in printed and "skipped page.jpg: not an image that Pillow reads" in printed
+    assert "4 samples, 2 usable" in printed and "skipped page.jpg: a web page" in printed
 
 
 # DICOM

@@ -84,9 +84,9 @@ def begins_as_number(cell: str) -> bool:
 
 def _are_mixed(sample: Any) -> bool:
     """Return whether numbers are in two currencies, or only some of them in percent."""
-    found = [share for sign in SIGNS if (share := float(pc.mean(pc.match_substring(sample, sign)).as_py() or 0.0))]
+    shares = [share for sign in SIGNS if (share := float(pc.mean(pc.match_substring(sample, sign)).as_py() or 0.0))]
     with_percent = float(pc.mean(pc.match_substring(sample, "%")).as_py() or 0.0)
-    return len(found) > 1 or 0 < with_percent < 1 - STRAY_SHARE
+    return len(shares) > 1 or 0 < with_percent < 1 - STRAY_SHARE
 
 
 def _unit_of(cells: Sequence[str]) -> str:

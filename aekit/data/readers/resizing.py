@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypedDict
 
 from PIL import Image
 
-from aekit.data.cropping import crop_geometry
+from aekit.data._cropping import crop_geometry
 from aekit.data.spec import Kernel, Resize, SampleSpec
 from aekit.registry.options import Field
 

@@ -120,7 +120,7 @@ class Arrays(ArraySource):
         super().__init__(array, kind=inferred_kind, labels=targets, ids=data.ids, splits=data.splits, columns=columns)
         timed = table is not None and like is None and any(name.lower() in TIME_COLUMNS for name in table.column_names)
         # A column alone is a recording more often than samples of one number.
-        alone = table is not None and like is None and inferred_kind == "vector" and array.shape[1] == 1
+        alone = table is not None and like is None and table.num_columns == 1 and array.shape[1:] == (1,)
         hint = f"a row is a sample; recordings:{path.name} cuts windows of rows" if timed or alone else ""
         self.notes, self.losses = tuple(filter(None, [data.note, note, hint])), data.losses
         self.metadata = data.metadata

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import aekit
-from aekit.data.cropping import crop_geometry
+from aekit.data._cropping import crop_geometry
 from aekit.data.framing import Framing
 from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder, build_encoder
