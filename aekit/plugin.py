@@ -147,8 +147,6 @@ if TYPE_CHECKING:
     from aekit.data.readers.table_folders import parts_in as parts_in, read_parts as read_parts
     from aekit.data.readers.tables import (
         LABEL_COLUMNS as LABEL_COLUMNS,
-        PATH_COLUMNS as PATH_COLUMNS,
-        column_names as column_names,
         find_column as find_column,
         read_table as read_table,
         to_labels as to_labels,
@@ -301,7 +299,7 @@ GROUPS = {
         "aekit.data.readers.windows": "WindowCutter",
     },
     "Sources of tables, records and arrays": {
-        "aekit.data.readers.tables": "LABEL_COLUMNS PATH_COLUMNS column_names find_column read_table to_labels",
+        "aekit.data.readers.tables": "LABEL_COLUMNS find_column read_table to_labels",
         "aekit.data.readers.table_columns": "Tabular Categories Missing read_columns",
         "aekit.data.readers.table_folders": "parts_in read_parts",
         "aekit.data.readers.delimited": "TextFormat",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,8 @@ from torch import Tensor, nn
 from aekit.data.spec import SampleSpec
 from aekit.errors import PluginError
 
-if TYPE_CHECKING:
-    from aekit.encoder.backbone import Backbone
 
-
-def check_attributes(backbone: Backbone, plugin: str, problem: str = "") -> None:
+def check_attributes(backbone: Any, plugin: str, problem: str = "") -> None:
     """Check what a backbone has set when it is built.
 
     Args:
@@ -39,7 +36,7 @@ def check_attributes(backbone: Backbone, plugin: str, problem: str = "") -> None
         raise PluginError(f"{plugin}: features_shape is {_shown(shape)}: expected a tuple of {dim} entries in all")
 
 
-def check_features(backbone: Backbone, spec: SampleSpec, plugin: str) -> None:
+def check_features(backbone: Any, spec: SampleSpec, plugin: str) -> None:
     """Run a backbone on two samples, and check its features; see `check_attributes`.
 
     Raises:
@@ -56,14 +53,14 @@ def check_features(backbone: Backbone, spec: SampleSpec, plugin: str) -> None:
         )
 
 
-def through_stages(backbone: Backbone, x: Tensor) -> Tensor:
+def through_stages(backbone: Any, x: Tensor) -> Tensor:
     """Apply the stages in order, without flattening."""
     for stage in backbone.stages:
         x = stage(x)
     return x
 
 
-def features_shape(backbone: Backbone, spec: SampleSpec, run: Callable[[Backbone, Tensor], Any]) -> tuple[int, ...]:
+def features_shape(backbone: Any, spec: SampleSpec, run: Callable[[Any, Tensor], Any]) -> tuple[int, ...]:
     """Return the shape of the features of one sample, found by running the network on two samples.
 
     Raises:

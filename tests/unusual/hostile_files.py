@@ -122,7 +122,7 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     import tifffile
 
-    from aekit.data.readers.image_files import open_image
+    from aekit.data.readers._image_files import open_image
 
     tifffile.imwrite(folder / "x.tif", np.zeros((8, 8, 5), np.uint16))
     with tifffile.TiffFile(folder / "x.tif", mode="r+") as file:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers.folders import readable_text
-from aekit.data.readers.image_files import (
+from aekit.data.readers._image_files import (
     BITS,
     MAX_MEGAPIXELS as MAX_MEGAPIXELS,
     SAMPLE_FORMAT,

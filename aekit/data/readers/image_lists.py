@@ -26,7 +26,7 @@ from aekit.data.readers._listed_paths import (
 from aekit.data.readers._one_hot import one_hot_columns, one_hot_labels
 from aekit.data.readers.endings import IMAGE_ENDINGS, TABLE_ENDINGS
 from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
-from aekit.data.readers.image_files import OTHER_IMAGES, unreadable_formats
+from aekit.data.readers._image_files import OTHER_IMAGES, unreadable_formats
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
 

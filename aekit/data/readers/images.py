@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, has_tifffile, open_tiff, to_float32
-from aekit.data.readers.image_files import (
+from aekit.data.readers._image_files import (
     MAX_MEGAPIXELS,
     AnyImage,
     BadImage,

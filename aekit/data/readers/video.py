@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers.image_files import MAX_MEGAPIXELS, open_pillow, quiet_pillow, reading_frames
+from aekit.data.readers._image_files import MAX_MEGAPIXELS, open_pillow, quiet_pillow, reading_frames
 from aekit.data.readers.image_headers import BadImage, Header, header_of
 from aekit.data.readers.images import image_to_array
 from aekit.data.readers.numpy_files import read_npy, read_npz

@@ -80,16 +80,13 @@ class Faiss(Index):
         self.effort: dict[str, int] = {}
         self.mapped: Path | None = None
         self.index: Any = None
-        self.count, self.dim = 0, 0
-        self._search_pointers: Any = None
+        self.count, self.dim, self._search_pointers = 0, 0, None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         faiss, note = _faiss()
-        self.kind, reason = (
-            choose_kind(count, dim, is_approximate=self.is_approximate)
-            if self.kind == "auto"
-            else (self.kind, "as requested")
-        )
+        reason = "as requested"
+        if self.kind == "auto":
+            self.kind, reason = choose_kind(count, dim, is_approximate=self.is_approximate)
         faiss_metric = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
         try:
             self.index = faiss.index_factory(dim, self.kind, faiss_metric)
@@ -108,8 +105,7 @@ class Faiss(Index):
 
     def _train(self, batches: Iterable[np.ndarray], count: int) -> None:
         ivf = _faiss()[0].try_extract_index_ivf(self.index)
-        size = max(65_536, TRAINING_PER_LIST * ivf.nlist if ivf else 0)
-        step = max(1, count // size)
+        step = max(1, count // max(65_536, TRAINING_PER_LIST * ivf.nlist if ivf else 0))
         if ivf:
             ivf.cp.min_points_per_centroid = 1  # silence FAISS's warning below 39: small data is fine
         self.index.train(np.ascontiguousarray(np.concatenate([batch[::step] for batch in batches])))
