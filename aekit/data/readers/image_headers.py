@@ -13,8 +13,6 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers._image_pages import ImagePage
-from aekit.data.readers.folders import readable_text
 from aekit.data.readers._image_files import (
     BITS,
     MAX_MEGAPIXELS as MAX_MEGAPIXELS,
@@ -27,6 +25,8 @@ from aekit.data.readers._image_files import (
     quiet_pillow,
     tag_values,
 )
+from aekit.data.readers._image_pages import ImagePage
+from aekit.data.readers.folders import readable_text
 from aekit.data.spec import Kernel, Resize, SampleSpec
 from aekit.errors import DataError
 from aekit.progress import warn

@@ -14,6 +14,7 @@ from aekit.data.labels import label_texts, to_label_array
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._folder_layouts import find_layout
+from aekit.data.readers._image_files import OTHER_IMAGES, unreadable_formats
 from aekit.data.readers._label_names import is_likely_label
 from aekit.data.readers._listed_paths import (
     forward_slashes,
@@ -26,7 +27,6 @@ from aekit.data.readers._listed_paths import (
 from aekit.data.readers._one_hot import one_hot_columns, one_hot_labels
 from aekit.data.readers.endings import IMAGE_ENDINGS, TABLE_ENDINGS
 from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
-from aekit.data.readers._image_files import OTHER_IMAGES, unreadable_formats
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
 

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from aekit.data.readers._image_pages import ImagePage
-from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, has_tifffile, open_tiff, to_float32
 from aekit.data.readers._image_files import (
     MAX_MEGAPIXELS,
     AnyImage,
@@ -23,6 +21,8 @@ from aekit.data.readers._image_files import (
     reading_frames,
     tag_values,
 )
+from aekit.data.readers._image_pages import ImagePage
+from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, has_tifffile, open_tiff, to_float32
 from aekit.data.readers.image_headers import ORIENTATION, Header, choose_spec, dtype_of, header_of
 from aekit.data.readers.resizing import resize_image
 from aekit.data.source import RowIds, Source
