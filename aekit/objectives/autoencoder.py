@@ -21,9 +21,9 @@ from aekit.io.manifest_models import Count, Sha256, TensorsManifest
 from aekit.io.manifests import TensorsFormat, explain_read_errors
 from aekit.io.remote import local_path
 from aekit.io.weights import load_weights, save_weights
-from aekit.objectives._returned import check_code, check_samples, check_scalar, check_scalars
 from aekit.objectives.base import Batch, Objective, Step, Variant
 from aekit.objectives.losses import LOSSES
+from aekit.objectives.returned_values import check_code, check_samples, check_scalar, check_scalars
 
 
 class DecoderManifest(TensorsManifest):

@@ -17,7 +17,7 @@ from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import FrozenTrunk
 from aekit.encoder.preprocessing import Preprocess
-from aekit.objectives._returned import check_loss
+from aekit.objectives.returned_values import check_loss
 from aekit.progress import SILENT, Progress
 from aekit.registry.discovery import Plugin
 

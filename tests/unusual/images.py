@@ -16,7 +16,7 @@ from PIL import Image
 from unusual.harness import Area, Listener
 
 import aekit
-from aekit.data.readers import image_files, image_headers
+from aekit.data.readers import _image_files as image_files, image_headers
 from aekit.data.source import Source
 
 AREA = Area(__name__)
