@@ -677,6 +677,22 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.spec.names == ["1850", "1860", "1870", "1900", "1910"]
 
 
+@AREA.changed("countries and their numbers by years, with tabs", "line 1 is read as the names of columns")
+def _(folder: Path, listener: Listener) -> None:
+    rows = "country 1999 2000\nAfghanistan 745 2666\nBrazil 37737 80488\nChina 212258 213766\n"
+    source = opened(folder, rows.replace(" ", "\t"))
+    listener.lines += source.notes
+    assert source.spec.names == ["1999", "2000"] and values(source)[1].tolist() == [37737, 80488]
+
+
+@AREA.changed("countries and their numbers by years, with blanks", "line 1 is read as the names of columns")
+def _(folder: Path, listener: Listener) -> None:
+    rows = "country 1999 2000\nAfghanistan 745 2666\nBrazil 37737 80488\nChina 212258 213766\n"
+    source = opened(folder, rows.replace(" ", " "))
+    listener.lines += source.notes
+    assert source.spec.names == ["1999", "2000"] and values(source)[1].tolist() == [37737, 80488]
+
+
 @AREA.right("words that are as frequent as numbers: categories")
 def _(folder: Path, listener: Listener) -> None:
     source = opened(folder, "size,a\n1,1.5\nL,2\n1,3\nL,4\n")

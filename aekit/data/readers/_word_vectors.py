@@ -17,6 +17,7 @@ from aekit.errors import DataError
 
 _COUNTS = re.compile(r"(\d+) (\d+)\s*")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_YEAR = re.compile(r"(?:1[89]|20)\d\d")
 _NO_WORD = re.compile(r"[-+.]?\d|.+[,;|]")
 """Texts that begin as numbers and dates do, or hold cells of another table."""
 _MIN_ROWS = 3
@@ -28,6 +29,8 @@ def find_word_vectors(lines: Sequence[str]) -> tuple[int, int | None] | None:
     Their words differ, and mostly begin with no digit, as dates do; a first line may hold the numbers of words and entries.
     """
     counts = _COUNTS.fullmatch(lines[0])
+    if not counts and ("\t" in lines[0] or all(map(_YEAR.fullmatch, lines[0].split()[1:]))):
+        return None  # these programs separate by blanks, and years are names of columns
     rows = [line.split() for line in lines[1 if counts else 0 :] if line.strip()]
     if len(rows) < _MIN_ROWS:
         return None
