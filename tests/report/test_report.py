@@ -655,7 +655,7 @@ def test_the_card_has_the_same_figures(labeled: Path) -> None:
 
 def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"train.precision": "fp32", "evaluate.baselines": False}
-    monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: 0.0)
+    monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: 0.01)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "short", overrides=settings)
     short = (tmp_path / "short" / "report.html").read_text("utf-8")
     assert "Not evaluated: the run is short, and its page with it; aekit report RUN --thorough" in short
@@ -775,6 +775,7 @@ def test_the_effort_of_a_page_follows_from_recipe_and_data() -> None:
     neighbors = tuple(name for name in quick if name.rpartition("/")[2] in NEIGHBOR_EVALUATORS)
     assert len(neighbors) == 2 < len(quick)
     assert effort(2) == (600, False, ()) and effort(2, thorough=True) == (2000, True, quick)
+    assert effort(0) == (600, False, neighbors), "nothing is trained"
     assert effort(20) == (600, False, neighbors)
     assert effort(60) == (600, True, neighbors)
     assert effort(200) == (1088, True, neighbors) and effort(200, device="cuda") == (600, False, neighbors)

@@ -670,6 +670,13 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.spec.names[0] == "wind_farms: favor_less" and len(source) == 18
 
 
+@AREA.changed("years as names of columns, with decimal commas", "line 1 is read as the names of columns")
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, "1940;1945;1950\n22,2;44,5;59,6\n10,5;15,5;29\n3,53;5,76;9,71\n1,04;1,98;2,45\n")
+    listener.lines += source.notes
+    assert source.spec.names == ["1940", "1945", "1950"] and values(source)[0].tolist() == [22.2, 44.5, 59.6]
+
+
 @AREA.changed("years with gaps as names of columns", "line 1 is read as the names of columns")
 def _(folder: Path, listener: Listener) -> None:
     source = opened(folder, "1850,1860,1870,1900,1910\n" + text(np.hstack([NOISE, NOISE[:, :2]]) * 1e-5))

@@ -119,14 +119,15 @@ def _is_axis(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     rises = len(cells) >= _AXIS and all(before < after for before, after in pairwise(numbers))
     if not (_is_even(numbers) and (are_years or len(cells) >= _AXIS)) and not (are_years and rises):
         return False
-    below = [[float(cell) for cell in row] for row in rows[:3] if all(map(_DECIMAL.fullmatch, map(str.strip, row)))]
+    plain = [row for row in rows[:3] if all(map(_DECIMAL.fullmatch, map(str.strip, row)))]
+    below = [[float(cell.replace(",", ".")) for cell in row] for row in plain]
     return len(below) > 1 and not any(map(_is_even, below)) and not any(1800 <= row[0] <= 2100 for row in below)
 
 
 _AXIS = 5
 """Fewest evenly spaced numbers that are names rather than values."""
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
-_DECIMAL = re.compile(_PLAIN.pattern + r"(?:[eE][+-]?\d+)?")
+_DECIMAL = re.compile(r"-?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?")
 
 
 def _is_even(numbers: Sequence[float]) -> bool:
