@@ -165,7 +165,7 @@ def is_empty(column: pa.ChunkedArray) -> bool:
     """Return whether all values of a column are missing."""
     typed = to_typed(column).column
     if is_text(typed):
-        return not pc.any(pc.not_equal(typed, "")).as_py()
+        return not pc.any(pc.not_equal(typed, arrow_texts([""])[0])).as_py()
     return typed.null_count == len(typed)
 
 

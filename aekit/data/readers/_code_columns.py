@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from aekit.data.readers._cell_types import MISSING, CellText, as_written
 from aekit.data.readers._column_roles import ID_NAME
+from aekit.io.arrow import arrow_texts, arrow_values
 
 _CODE_WORDS = frozenset(
     (
@@ -134,8 +135,9 @@ def with_texts(written: pa.Table, typed: pa.Table, names: Iterable[str]) -> pa.T
     """Return a table with types, in which some columns are text as they are written."""
     for name in names:
         texts = as_written(written[name])
-        known = pc.invert(pc.is_in(texts, pa.array(MISSING)))
-        typed = typed.set_column(typed.column_names.index(name), name, pc.if_else(known, texts, None))
+        known = pc.invert(pc.is_in(texts, arrow_texts(MISSING)))
+        texts = pc.if_else(known, texts, pa.nulls(len(texts), texts.type))
+        typed = typed.set_column(typed.column_names.index(name), name, texts)
     return typed
 
 
@@ -146,7 +148,7 @@ def _whole_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
         return None
     if not is_integer and (not len(column) or ((first := column[0].as_py()) is not None and first % 1)):
         return None  # the usual case, at no cost
-    known = column.drop_null().to_numpy()
+    known = arrow_values(column.drop_null())
     known = known if is_integer else known[~np.isnan(known)]
     if len(known) < 2 or (not is_integer and (known != np.floor(known)).any()):
         return None
@@ -172,10 +174,11 @@ def _zero_example(column: pa.ChunkedArray) -> str:
     for pattern, is_of_all in ((_PADDED, False), (r"^\+\d{7,15}$", True)):
         if not pc.any(pc.starts_with(texts, "0" if not is_of_all else "+")).as_py():
             continue
-        matching = pc.fill_null(pc.match_substring_regex(texts, pattern), is_of_all)
+        matching = pc.match_substring_regex(texts, pattern)  # missing ones count for nothing below
         if pc.all(matching).as_py() if is_of_all else pc.any(matching).as_py():
             examples = texts.filter(matching).drop_null()
-            return str(examples[max(pc.index(pc.match_substring_regex(examples, "[1-9]"), True).as_py(), 0)].as_py())
+            nonzero = examples.filter(pc.match_substring_regex(examples, "[1-9]"))
+            return str((nonzero if len(nonzero) else examples)[0].as_py())
     return ""
 
 

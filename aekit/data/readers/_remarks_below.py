@@ -7,6 +7,8 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.io.arrow import arrow_texts
+
 _BYTES = 1 << 14
 """Bytes at the end of a file in which remarks are looked for."""
 _NAMED = re.compile(r"[*(\u00a9\u2020]|[^\W\d_]+(?: [^\W\d_]+)?:\s")
@@ -62,7 +64,7 @@ def name_total(table: pa.Table) -> list[str]:
     names = [name for name in distinct.to_pylist() if name and _TOTAL.fullmatch(name)] if len(distinct) > 2 else []
     if not names:
         return []
-    is_total = pc.is_in(firsts, pa.array(names))
+    is_total = pc.is_in(firsts, arrow_texts(names))
     count, cell = pc.sum(is_total).as_py(), str(firsts[-1].as_py() or "")
     if count == 1 and cell == names[0]:
         return [f"the last row, {cell!r}, is read as a sample: remove it if it sums up the others"]
