@@ -29,8 +29,7 @@ def source_problem(source: Any) -> str:
         if values is None:
             continue
         if not isinstance(values, np.ndarray) or len(values) != len(ids):
-            shown = f"an array {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
-            return f"{name} is {shown}: expected an array ({len(ids)},), one entry per id"
+            return f"{name} is {_of_shape(values)}: expected an array ({len(ids)},), one entry per id"
     unknown = [] if source.splits is None else sorted(set(map(str, source.splits.tolist())) - set(SPLITS))
     return f"splits has {unknown[0]!r}: expected {', '.join(SPLITS)}" if unknown else ""
 
@@ -41,8 +40,7 @@ def read_problem(spec: SampleSpec, count: int, returned: Any) -> str:
         return f"read() returned {type(returned).__name__}: expected samples and a mask of those that are usable"
     for name, array, shape in (("samples", returned[0], (count, *spec.shape)), ("the mask", returned[1], (count,))):
         if not isinstance(array, np.ndarray) or array.shape != shape:
-            shown = f"an array {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            return f"read() returned {name} as {shown}: expected an array {shape}"
+            return f"read() returned {name} as {_of_shape(array)}: expected an array {shape}"
     rows, ok = returned
     if str(rows.dtype) != spec.dtype:
         return f"read() returned samples of {rows.dtype}: expected {spec.dtype}, as its spec says"
@@ -51,3 +49,7 @@ def read_problem(spec: SampleSpec, count: int, returned: Any) -> str:
 
 def _shown(value: Any) -> str:
     return "missing" if value is None else type(value).__name__
+
+
+def _of_shape(value: Any) -> str:
+    return f"an array {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__

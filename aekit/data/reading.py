@@ -77,14 +77,16 @@ def refuse_stand_in(path: str | Path) -> None:
     """
     if not os.path.isfile(path) or os.path.splitext(path)[1].lower() in _MARKUP:
         return
-    with open(path, "rb") as file:
-        if what := what_stands_in(file.read(_FIRST_BYTES)):
-            raise DataError(f"{path}: {what}")
+    if what := what_stands_in(Path(path)):
+        raise DataError(f"{path}: {what}")
 
 
-def what_stands_in(head: bytes) -> str:
-    """Return what a file is, by its first bytes, that was saved in place of the data, or ""."""
-    text = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+def what_stands_in(content: Path | bytes) -> str:
+    """Return what a file, or the content of one, is by its first bytes that was saved in place of the data, or ""."""
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            content = file.read(_FIRST_BYTES)
+    text = content[:_FIRST_BYTES].lstrip(b"\xef\xbb\xbf \r\n\t").lower()
     return next((what for start, what in _STAND_INS.items() if text.startswith(start)), "")
 
 

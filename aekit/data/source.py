@@ -281,7 +281,8 @@ def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tup
         if plugin is None:
             raise
         raise plugin.failure(error) from error
-    if (plugin := _plugin_of_others(source)) and (problem := read_problem(source.spec, len(indices), returned)):
+    # The plugin is looked up last, as this runs for every batch.
+    if (problem := read_problem(source.spec, len(indices), returned)) and (plugin := _plugin_of_others(source)):
         raise PluginError(f"{plugin}: {problem}")
     rows, ok = returned
     if rows.dtype.kind == "f":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aekit.errors import PluginError, printable
+from aekit.index.engine import repeats_a_row
 from aekit.registry.discovery import GROUP
 
 ROUNDING = 1e-3
@@ -72,8 +73,7 @@ def _problem(answer: Any, count: int, k: int, ascending: bool) -> str:
     valid = rows >= 0
     if np.isnan(scores[valid]).any():
         return "search() returned NaN as a score"
-    ordered = np.sort(rows, axis=1)
-    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
+    if repeats_a_row(rows):
         return "search() returned a row twice for one query"
     steps = np.diff(scores, axis=1) * (1 if ascending else -1)
     both = valid[:, 1:] & valid[:, :-1]

@@ -75,7 +75,9 @@ class Index(ABC):
             together = max(1, MOST_HITS // depth)
             for part in np.split(pending, range(together, len(pending), together)):
                 part_scores, part_rows = self.search(queries[part], depth)
-                _check_distinct(part_rows, type(self).__name__)
+                if repeats_a_row(part_rows):
+                    problem = "returned a row twice for one query; expected row -1 where none is left"
+                    raise PluginError(f"{type(self).__name__}.search() {problem}")
                 among = np.isin(part_rows, rows)
                 order = np.argsort(~among, axis=1, kind="stable")[:, :k]
                 scores[part] = np.take_along_axis(part_scores, order, 1)
@@ -120,7 +122,7 @@ class Index(ABC):
         """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
 
 
-def _check_distinct(rows: np.ndarray, engine: str) -> None:
+def repeats_a_row(rows: np.ndarray) -> bool:
+    """Return whether rows (Q, k) of a search hold one twice for a query; -1, for none, may be there more often."""
     ordered = np.sort(rows, axis=1)
-    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
-        raise PluginError(f"{engine}.search() returned a row twice for one query; expected row -1 where none is left")
+    return bool(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any())

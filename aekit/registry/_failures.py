@@ -25,7 +25,8 @@ def error_place(error: BaseException, target: str) -> str:
     lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     if not lines:
         return ""
-    own_lines = [line for line in lines if _holds(package_of(target), line[0])]
+    package = package_of(target)
+    own_lines = [line for line in lines if _holds(package, line[0])]
     file, line = (own_lines or lines)[-1]
     return f" ({file}, line {line})"
 

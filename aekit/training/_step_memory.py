@@ -111,10 +111,9 @@ def _message(needs: StepMemory, batches: Batches, free: int, least: int, size: t
     fits = [f"train.batch_size = {most} or less"] if most >= least else []
     if size is not None:
         name, now = size
-        left = (FITS * free - LIBRARIES - needs.at(0)) / max(
-            1, needed - needs.at(0)
-        )  # memory grows as the area of an image
-        smaller = int(now * math.sqrt(max(0.0, left))) // STEP_OF_SIZES * STEP_OF_SIZES
+        fixed = needs.at(0)
+        share = (FITS * free - LIBRARIES - fixed) / max(1, needed - fixed)  # which grows as the area of an image
+        smaller = int(now * math.sqrt(max(0.0, share))) // STEP_OF_SIZES * STEP_OF_SIZES
         fits += [f"{name} = {smaller} or less"] if smaller else []
     advice = " or ".join(fits) or "a smaller network"
     return (

@@ -11,11 +11,9 @@ import torch
 from commands import Command, Said
 
 import aekit
-from aekit.data.spec import SampleSpec
 from aekit.errors import RecipeError
 from aekit.nn.random_convolutions import RandomConvolutions
 from aekit.workflows.comparing._differences import method_name
-from aekit.workflows.tuning._space import Space
 
 NAME = "random-convolutions"
 
@@ -182,15 +180,6 @@ def test_the_command_and_the_name_in_tables(
     assert (tmp_path / "model.pt2").is_file()
     recipe = {"train.epochs": 0, "encoder.backbone": NAME, "encoder.weights": ""}
     assert method_name(recipe) == f"untrained {NAME}"
-
-
-def test_it_competes_in_a_search_as_it_is() -> None:
-    space = Space(SampleSpec("series", (1, 64), "float32"), {}, {}, seed=0)
-    name = f"untrained {NAME}"
-    assert space.as_they_are[name] == {"encoder.backbone": NAME, "encoder.dim": 0, "train.epochs": 0}
-    assert NAME not in space.backbones and space.first(1) == {"objective": name}
-    images = Space(SampleSpec("image", (3, 32, 32), "uint8"), {}, {}, seed=0)
-    assert name not in images.as_they_are
 
 
 def test_series_get_it_by_default_and_an_autoencoder_reconstructs_them(

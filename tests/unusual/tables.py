@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -684,20 +685,17 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.spec.names == ["1850", "1860", "1870", "1900", "1910"]
 
 
-@AREA.changed("countries and their numbers by years, with tabs", "line 1 is read as the names of columns")
-def _(folder: Path, listener: Listener) -> None:
+def countries_by_years(separator: str, folder: Path, listener: Listener) -> None:
     rows = "country 1999 2000\nAfghanistan 745 2666\nBrazil 37737 80488\nChina 212258 213766\n"
-    source = opened(folder, rows.replace(" ", "\t"))
+    source = opened(folder, rows.replace(" ", separator))
     listener.lines += source.notes
     assert source.spec.names == ["1999", "2000"] and values(source)[1].tolist() == [37737, 80488]
 
 
-@AREA.changed("countries and their numbers by years, with blanks", "line 1 is read as the names of columns")
-def _(folder: Path, listener: Listener) -> None:
-    rows = "country 1999 2000\nAfghanistan 745 2666\nBrazil 37737 80488\nChina 212258 213766\n"
-    source = opened(folder, rows.replace(" ", " "))
-    listener.lines += source.notes
-    assert source.spec.names == ["1999", "2000"] and values(source)[1].tolist() == [37737, 80488]
+for separated_by, separator in (("tabs", "\t"), ("blanks", " ")):
+    AREA.changed(
+        f"countries and their numbers by years, with {separated_by}", "line 1 is read as the names of columns"
+    )(partial(countries_by_years, separator))
 
 
 @AREA.right("words that are as frequent as numbers: categories")

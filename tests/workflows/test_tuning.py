@@ -369,6 +369,19 @@ def test_the_default_wins_unless_it_is_beaten_by_a_standard_error(
     assert choose_winner(tmp_path, trials).number == 1  # they are not of the same samples
 
 
+IMAGES, SERIES = SampleSpec("image", (3, 32, 32), "uint8"), SampleSpec("series", (1, 64), "float32")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "spec", "other"), [("random-convolutions", SERIES, IMAGES), ("patch-dictionary", IMAGES, SERIES)]
+)
+def test_a_backbone_that_is_not_trained_competes_as_it_is(backbone: str, spec: SampleSpec, other: SampleSpec) -> None:
+    space, name = Space(spec, {}, {}, seed=0), f"untrained {backbone}"
+    assert space.as_they_are[name] == {"encoder.backbone": backbone, "encoder.dim": 0, "train.epochs": 0}
+    assert backbone not in space.backbones and space.first(1) == {"objective": name}
+    assert name not in Space(other, {}, {}, seed=0).as_they_are
+
+
 def test_described_weights_compete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("timm")
     (tmp_path / "weights").mkdir()

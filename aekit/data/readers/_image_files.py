@@ -96,7 +96,7 @@ def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
     except FileNotFoundError:
         raise BadImage("the file is missing") from None
     except Image.UnidentifiedImageError:
-        raise BadImage(_stand_in(path) or "not an image that Pillow reads") from None
+        raise BadImage(what_stands_in(path) or "not an image that Pillow reads") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
         print_traceback(error)
         raise BadImage(first_line(error)) from None
@@ -126,14 +126,6 @@ def open_pillow(path: Path | bytes, formats: list[str] | tuple[str, ...]) -> Ima
         # Pillow gives whole rows to some decoders, and collects a long one in time that is quadratic in its blocks.
         image.decodermaxblock = max(image.decodermaxblock, 4 * image.width)
     return image
-
-
-def _stand_in(path: Path | bytes) -> str:
-    """Return what a file is that stands in for an image, such as a pointer of Git LFS, or ""."""
-    if isinstance(path, bytes):
-        return what_stands_in(path)
-    with path.open("rb") as file:
-        return what_stands_in(file.read(512))
 
 
 def _open_with_pillow(path: Path | bytes) -> tuple[Image.Image | None, str]:

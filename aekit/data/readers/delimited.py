@@ -68,10 +68,9 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
         DataError: it is empty, cannot be decoded, or its rows are of different lengths.
     """
     data, notes = _decoded(path, _read_bytes(path), form.encoding)
-    data, quoting = with_double_quotes(data)
-    data, replaced = _without_lone_returns(data)
+    data, repairs = _repaired(data)
     table, has_header, more_notes = parse_delimited(path, data, form)
-    return table, has_header, [*notes, *quoting, *replaced, *more_notes]
+    return table, has_header, [*notes, *repairs, *more_notes]
 
 
 def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[pa.Table, bool, list[str]]:
@@ -144,8 +143,16 @@ def _first_text(path: Path, form: TextFormat) -> str:
     if len(head) == HEAD and head.count(b"\n") < FIRST_LINES:
         head = _read_bytes(path)
     data, _ = _decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
-    data, _ = with_double_quotes(_without_nulls(data)[0])
-    return _without_lone_returns(data)[0].decode("utf-8", "ignore")
+    return _repaired(data)[0].decode("utf-8", "ignore")
+
+
+def _repaired(data: bytes) -> tuple[bytes, list[str]]:
+    """Return the text of a file as CSV has it, without bytes of 0 and with its quotes and line ends, and lines on the changes."""
+    lines = []
+    for repair in (_without_nulls, with_double_quotes, _without_lone_returns):
+        data, said = repair(data)
+        lines += said
+    return data, lines
 
 
 def _without_lone_returns(data: bytes) -> tuple[bytes, list[str]]:

@@ -136,9 +136,10 @@ def read_columns(
             codes = find_codes(marked, table, chosen or candidates, rows_are_samples)
             losses += codes.lines(chosen)
             if chosen is None:
-                table = with_texts(marked, table, codes.texts)
-                training = table if trained is None else table.filter(trained)
                 candidates = [name for name in candidates if name not in codes.dates]
+                table = with_texts(marked, table, codes.texts)
+                if codes.texts:
+                    training = table if trained is None else table.filter(trained)
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
         if missing == "auto":

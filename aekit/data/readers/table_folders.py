@@ -75,9 +75,8 @@ def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
 def tables_in(folder: Path) -> list[Path]:
     """Return the files of a folder, not of those below, that are surely tables."""
     paths = (path for path in folder.iterdir() if path.name.lower().endswith(SURELY_TABLES))
-    return sorted(
-        path for path in paths if not path.name.startswith(("~$", "."))
-    )  # locks of a workbook, and files of macOS
+    # Workbooks that are open have locks beside them, and macOS leaves files of its own.
+    return sorted(path for path in paths if not path.name.startswith(("~$", ".")))
 
 
 def advise_on_tables(folder: Path) -> str:
