@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
+from torch.overrides import TorchFunctionMode
 
 from aekit.encoder._fused_convolutions import can_fuse, fuse, is_activation, is_fusible
 
@@ -34,7 +35,7 @@ class Observations:
     Attributes:
         output: (B, D) what the network returned.
         draws: whether it drew random numbers.
-        largest: bytes per sample of the largest output of a layer.
+        largest: bytes per sample of the largest output of an operation.
         pairs: layers with the batch norm that takes their output.
         activations: layer -> the activation that takes its output, or that of its batch norm.
         shapes: convolution -> shape of its input.
@@ -72,8 +73,6 @@ def observe(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> Observati
     def after(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal last
         calls[layer] += 1
-        if isinstance(output, Tensor) and output.ndim:
-            seen.largest = max(seen.largest, output.numel() * output.element_size() // len(output))
         if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)):
             last = layer, output
             if isinstance(layer, _CONVOLUTIONS) and layer.weight.ndim in _FORMATS:
@@ -85,7 +84,7 @@ def observe(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> Observati
             last = None
 
     state = torch.get_rng_state()
-    with _hooks(network, before, after):
+    with _hooks(network, before, after), _Outputs(seen):
         seen.output = run(network)
     seen.draws = not torch.equal(torch.get_rng_state(), state)
     candidates = seen.pairs
@@ -101,6 +100,23 @@ def observe(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> Observati
         if calls[layer] == calls[activation] == 1 and layer not in not_folded
     }
     return seen
+
+
+class _Outputs(TorchFunctionMode):
+    """Record the largest output of a layer's operations, which may call functions rather than modules."""
+
+    def __init__(self, seen: Observations) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if isinstance(output, Tensor) and output.ndim and len(output):
+            size = min(output.nbytes, output.untyped_storage().nbytes())  # an expanded tensor repeats what it holds
+            self._seen.largest = max(self._seen.largest, size // len(output))
+        return output
 
 
 @contextmanager

@@ -178,6 +178,17 @@ def test_batch_norms_after_transposed_convolutions(groups: int, folded: bool) ->
     assert engine._network is not network and engine._network[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_outputs_of_functions_count_as_those_of_layers() -> None:
+    """The patch dictionary calls `conv2d`: with batches for its features alone, embedding took three times as long."""
+
+    class Functions(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            wide = nn.functional.relu(nn.functional.conv2d(x, torch.ones(16, 1, 3, 3)))
+            return wide.mean((2, 3)).expand(1000, len(x), 16)[0]
+
+    assert observe(Functions(), lambda network: network(torch.rand(4, 1, 10, 10))).largest == 4 * 16 * 8 * 8
+
+
 def test_a_norm_in_training_mode_is_not_folded() -> None:
     network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).train()
     assert not observe(network, lambda network: network(torch.rand(8, 4))).pairs
