@@ -67,7 +67,10 @@ class Collection:
     def joined_looks(self, parts: list[Looks]) -> Looks:
         """Return how the images of all data sets look, one after the other."""
         return Looks(
-            *(np.concatenate([getattr(part, n) for part in parts]) for n in ("thumbnails", "hashes", "usable"))
+            *(
+                np.concatenate([getattr(part, n) for part in parts])
+                for n in ("thumbnails", "colors", "hashes", "usable")
+            )
         )
 
     def equal_pairs(self) -> list[tuple[int, int]]:

@@ -9,7 +9,16 @@ import faiss
 import numpy as np
 from PIL import Image
 
-from aekit.analysis._perceptual_hash import SIDE, SYMMETRIES, WINDOWS, gray_thumbnails, lay, window_hashes
+from aekit.analysis._perceptual_hash import (
+    COLOR_SIDE,
+    SIDE,
+    SYMMETRIES,
+    WINDOWS,
+    color_thumbnails,
+    gray_thumbnails,
+    lay,
+    window_hashes,
+)
 from aekit.data.source import Source, read_valid
 from aekit.progress import Progress
 
@@ -21,9 +30,15 @@ SAME = 0.95
 """Correlation of two aligned images from which they are near duplicates."""
 PROMISING, HOPEFUL, CERTAIN = 0.4, 0.7, 0.985
 """Correlations below which alignment is not tried, below which it ends after coarse steps, and above which it is not needed."""
+GRAY = 0.05
+"""Colors, in units of the deviation of gray, up to which an image counts as gray: it may be a gray copy of one in colors."""
+OTHER_COLORS = 0.6
+"""Difference of the colors of two images, as a fraction of the stronger ones, above which they are no duplicates: copies of
+photographs have up to .46, most of them .1."""
 CANDIDATES = 5
 """Most candidates of an image that are aligned."""
 _BATCH, _QUERIES, _COMPARED = 64, 4096, 32
+_COLORS, _COLOR_SCALE = 8, SIDE // COLOR_SIDE
 
 
 @dataclass(frozen=True)
@@ -47,15 +62,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class Looks:
-    """How N images look: about 6 KiB for each.
+    """How N images look: about 8 KiB for each.
 
     Attributes:
         thumbnails: (N, SIDE, SIDE) uint8.
+        colors: (N, 2, COLOR_SIDE, COLOR_SIDE) float32.
         hashes: (N, W, 8, 8) uint8 of the windows in all symmetries.
         usable: (N,) bool; False for images that cannot be read or have a single color.
     """
 
     thumbnails: np.ndarray
+    colors: np.ndarray
     hashes: np.ndarray
     usable: np.ndarray
 
@@ -70,6 +87,7 @@ def look_at(source: Source, positions: np.ndarray, progress: Progress) -> Looks:
     """
     looks = Looks(
         np.zeros((len(positions), SIDE, SIDE), np.uint8),
+        np.zeros((len(positions), 2, COLOR_SIDE, COLOR_SIDE), np.float32),
         np.zeros((len(positions), len(WINDOWS), len(SYMMETRIES), 8), np.uint8),
         np.zeros(len(positions), bool),
     )
@@ -78,6 +96,7 @@ def look_at(source: Source, positions: np.ndarray, progress: Progress) -> Looks:
             batch = slice(start, start + _BATCH)
             images, ok = read_valid(source, positions[batch])
             looks.thumbnails[batch] = gray_thumbnails(images)
+            looks.colors[batch] = color_thumbnails(images)
             looks.hashes[batch] = window_hashes(looks.thumbnails[batch])
             looks.usable[batch] = ok & looks.thumbnails[batch].any(axis=(1, 2))
             task.advance(len(images))
@@ -137,9 +156,10 @@ def _verified(looks: Looks, row: int, candidates: Iterable[int], max_bits: int) 
         top, left, side = WINDOWS[window]
         box = (float(left), float(top), float(left + side), float(top + side))
         correlation, box = _align(looks.thumbnails[row], looks.thumbnails[candidate], int(symmetry), box)
-        if correlation >= SAME:
-            cropped = (box[2] - box[0]) * (box[3] - box[1]) < 0.97 * SIDE**2
-            pairs.append(Pair(row, candidate, int(symmetry), cropped, correlation))
+        cropped = (box[2] - box[0]) * (box[3] - box[1]) < 0.97 * SIDE**2
+        pair = Pair(row, candidate, int(symmetry), cropped, correlation)
+        if correlation >= SAME and _color_difference(looks, pair, box) <= OTHER_COLORS:
+            pairs.append(pair)
     return pairs
 
 
@@ -172,6 +192,21 @@ def _align(first: np.ndarray, second: np.ndarray, symmetry: int, box: Box) -> tu
                 if (value := correlation(moved)) > best + 1e-4:
                     best, box, improved = value, moved, True
     return best, box
+
+
+def _color_difference(looks: Looks, pair: Pair, box: Box) -> float:
+    """Return the difference of the colors of two aligned images, as a fraction of the stronger ones; 0 if one of them is gray."""
+    part: Box = (box[0] / _COLOR_SCALE, box[1] / _COLOR_SCALE, box[2] / _COLOR_SCALE, box[3] / _COLOR_SCALE)
+    seen = [lay(_reduced(plane, part), pair.symmetry) for plane in looks.colors[pair.first]]
+    target = [_reduced(plane) for plane in looks.colors[pair.second]]
+    strengths = [float(np.square(colors).mean()) ** 0.5 for colors in (seen, target)]
+    if min(strengths) < GRAY:
+        return 0.0
+    return float(np.square(np.subtract(seen, target)).mean()) ** 0.5 / max(strengths)
+
+
+def _reduced(plane: np.ndarray, part: Box | None = None) -> np.ndarray:
+    return np.asarray(Image.fromarray(plane).resize((_COLORS, _COLORS), Image.Resampling.BILINEAR, box=part))
 
 
 _MOVES = (

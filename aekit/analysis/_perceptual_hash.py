@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy.fft import dctn
+from torch import Tensor
 
 SIDE = 64
 """Side of the gray thumbnails that are hashed."""
+COLOR_SIDE = 16
+"""Side of the thumbnails of colors."""
 _POINTS, _FREQUENCIES = 32, 8
 SYMMETRIES = (
     "upright",
@@ -51,17 +54,40 @@ def gray_thumbnails(images: np.ndarray) -> np.ndarray:
     Returns:
         (B, SIDE, SIDE) uint8, from black to white whatever the brightness; images of one value become zeros.
     """
-    planes = torch.from_numpy(np.ascontiguousarray(images)).float()
-    if planes.shape[1] >= 3:
-        planes = (planes[:, :3] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    else:
-        planes = planes[:, :1]
-    small = torch.nn.functional.interpolate(planes, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)[
-        :, 0
-    ]
+    small = _reduced(_gray(torch.from_numpy(np.ascontiguousarray(images)).float()), SIDE)[:, 0]
     low, high = small.amin((1, 2), keepdim=True), small.amax((1, 2), keepdim=True)
     varies = high - low > 1e-3 * torch.maximum(high.abs(), low.abs())  # more than rounding makes of one value
     return ((small - low) * torch.where(varies, 255 / (high - low), 0)).round().byte().numpy()
+
+
+def color_thumbnails(images: np.ndarray) -> np.ndarray:
+    """Reduce images to thumbnails of their colors, whatever their brightness.
+
+    Args:
+        images: as for `gray_thumbnails`.
+
+    Returns:
+        (B, 2, COLOR_SIDE, COLOR_SIDE) float32: by how much red and blue exceed gray, in units of the deviation of gray; zeros of
+        images with less than three channels.
+    """
+    planes = torch.from_numpy(np.ascontiguousarray(images)).float()
+    if planes.shape[1] < 3:
+        return np.zeros((len(planes), 2, COLOR_SIDE, COLOR_SIDE), np.float32)
+    gray = _gray(planes)
+    colors = _reduced(planes[:, [0, 2]] - gray, COLOR_SIDE)
+    deviation = gray.std((1, 2, 3), keepdim=True)
+    return (colors / torch.where(deviation > 0, deviation, 1)).numpy()
+
+
+def _gray(planes: Tensor) -> Tensor:
+    """Return the brightness (B, 1, H, W) of images (B, C, H, W)."""
+    if planes.shape[1] < 3:
+        return planes[:, :1]
+    return (planes[:, :3] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+
+
+def _reduced(planes: Tensor, side: int) -> Tensor:
+    return torch.nn.functional.interpolate(planes, (side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 def window_hashes(thumbnails: np.ndarray, windows: Sequence[Window] = WINDOWS) -> np.ndarray:

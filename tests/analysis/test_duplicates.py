@@ -60,6 +60,25 @@ EXPECTED = {
 """The image to keep and its duplicate -> the kind."""
 
 
+GRAY = np.array([0.299, 0.587, 0.114])
+
+
+def test_images_in_other_colors_are_no_duplicates_but_gray_copies_are() -> None:
+    """Hearts in red and green have one shape and nearly one brightness; a gray copy of a photograph still shows it."""
+    colored = [np.asarray(scene(seed)).transpose(2, 0, 1).astype(float) for seed in range(3)]
+    gray = [np.tensordot(GRAY, image, 1) for image in colored]
+    complementary = 2 * gray[0] - colored[0]  # of equal brightness
+    images = [*colored, complementary, np.stack([gray[1]] * 3), colored[2][:, ::-1, ::-1]]
+    pixels = np.stack([np.clip(np.rint(image), 0, 255).astype(np.uint8) for image in images])
+    assert gray_correlation(pixels[0], pixels[3]) > 0.95
+    assert aekit.find_duplicates(pixels, progress=False).groups == [["1", "4"], ["2", "5"]]
+
+
+def gray_correlation(*images: np.ndarray) -> float:
+    first, second = (gray_thumbnails(image[None]).reshape(-1).astype(float) for image in images)
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 def test_changed_copies_are_found_named_and_the_best_is_kept(album: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in album.iterdir()}
     found = aekit.find_duplicates(album)
