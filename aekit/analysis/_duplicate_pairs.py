@@ -31,10 +31,10 @@ SAME = 0.95
 PROMISING, HOPEFUL, CERTAIN = 0.4, 0.7, 0.985
 """Correlations below which alignment is not tried, below which it ends after coarse steps, and above which it is not needed."""
 GRAY = 0.05
-"""Colors, in units of the deviation of gray, up to which an image counts as gray: it may be a gray copy of one in colors."""
-OTHER_COLORS = 0.6
-"""Difference of the colors of two images, as a fraction of the stronger ones, above which they are no duplicates: copies of
-photographs have up to .46, most of them .1."""
+"""Deviation of colors, in units of that of gray, up to which an image counts as gray: it may be a gray copy of one in colors."""
+SAME_COLORS = 0.7
+"""The same for the colors alone, which change more with brightness; those of other things have .6 and less, hearts in red and
+orange .86."""
 CANDIDATES = 5
 """Most candidates of an image that are aligned."""
 _BATCH, _QUERIES, _COMPARED = 64, 4096, 32
@@ -158,7 +158,7 @@ def _verified(looks: Looks, row: int, candidates: Iterable[int], max_bits: int) 
         correlation, box = _align(looks.thumbnails[row], looks.thumbnails[candidate], int(symmetry), box)
         cropped = (box[2] - box[0]) * (box[3] - box[1]) < 0.97 * SIDE**2
         pair = Pair(row, candidate, int(symmetry), cropped, correlation)
-        if correlation >= SAME and _color_difference(looks, pair, box) <= OTHER_COLORS:
+        if correlation >= SAME and _color_correlation(looks, pair, box) >= SAME_COLORS:
             pairs.append(pair)
     return pairs
 
@@ -194,15 +194,20 @@ def _align(first: np.ndarray, second: np.ndarray, symmetry: int, box: Box) -> tu
     return best, box
 
 
-def _color_difference(looks: Looks, pair: Pair, box: Box) -> float:
-    """Return the difference of the colors of two aligned images, as a fraction of the stronger ones; 0 if one of them is gray."""
+def _color_correlation(looks: Looks, pair: Pair, box: Box) -> float:
+    """Return the correlation of the colors of two aligned images; 1 if one of them is gray."""
     part: Box = (box[0] / _COLOR_SCALE, box[1] / _COLOR_SCALE, box[2] / _COLOR_SCALE, box[3] / _COLOR_SCALE)
     seen = [lay(_reduced(plane, part), pair.symmetry) for plane in looks.colors[pair.first]]
     target = [_reduced(plane) for plane in looks.colors[pair.second]]
-    strengths = [float(np.square(colors).mean()) ** 0.5 for colors in (seen, target)]
+    first, second = (np.stack([plane - plane.mean() for plane in colors]) for colors in (seen, target))
+    strengths = _strength(first), _strength(second)
     if min(strengths) < GRAY:
-        return 0.0
-    return float(np.square(np.subtract(seen, target)).mean()) ** 0.5 / max(strengths)
+        return 1.0
+    return float((first * second).mean()) / (strengths[0] * strengths[1])
+
+
+def _strength(colors: np.ndarray) -> float:
+    return float(np.square(colors).mean()) ** 0.5
 
 
 def _reduced(plane: np.ndarray, part: Box | None = None) -> np.ndarray:
