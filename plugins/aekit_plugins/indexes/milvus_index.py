@@ -28,6 +28,9 @@ STRONG_SECONDS = 10
 """Time after a write, and after an index is opened, in which each search waits until a server has taken in all that was written
 before ("Strong": some tenths of a second). Afterwards it need not: it sees what is older than 5 seconds ("Bounded")."""
 
+LEAST_WAIT, ROWS_PER_SECOND = 60.0, 500
+"""Seconds to wait at least for the graph of a server, which builds it beside other work, and rows that take another second."""
+
 
 class Milvus(DatabaseIndex):
     """Keep vectors in a collection of Milvus, and search by its HNSW graph or by comparing all.
@@ -56,16 +59,18 @@ class Milvus(DatabaseIndex):
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         self.name, self.metric, self.dim = self.name or self.new_name(), metric, dim
         use_graph = self.wants_graph(count)
-        self.explored = 64 if use_graph else 0
+        self.explored, missing = 64 if use_graph else 0, 0
         with self.explained():
             client = self._connected()
             try:
                 self._create(client, use_graph)
                 self._insert(client, batches(), 0)
+                missing = self._await_graph(client) if use_graph else 0
             except BaseException:
                 client.drop_collection(self.name)
                 raise
-        return self.described(count)
+        remark = f"; the graph of the server still lacks {missing:,} of these, which it compares one by one"
+        return f"{self.described(count)}{remark if missing else ''}"
 
     def _create(self, client: Any, use_graph: bool) -> None:
         from pymilvus import DataType
@@ -93,6 +98,19 @@ class Milvus(DatabaseIndex):
         client.flush(self.name)
         client.load_collection(self.name)
         self._strong_until = time.monotonic() + STRONG_SECONDS
+
+    def _await_graph(self, client: Any) -> int:
+        """Wait until a server has built its graph, and return how many rows it lacks after a while.
+
+        Until then the server compares the rows one by one: searches are slow, and their recall is not that of the graph.
+        """
+        start = time.monotonic()
+        while True:
+            built = client.describe_index(self.name, "vector")
+            missing = int(built["pending_index_rows"])
+            if not missing or time.monotonic() - start > max(LEAST_WAIT, built["total_rows"] / ROWS_PER_SECOND):
+                return missing
+            time.sleep(0.5)
 
     def add(self, vectors: np.ndarray) -> None:
         with self.explained():

@@ -104,6 +104,21 @@ def test_a_graph_may_use_the_memory_that_the_server_allows(
     assert index.engine._connection().execute("SHOW maintenance_work_mem").fetchone() == (used,)
 
 
+@pytest.mark.parametrize(("states", "remark"), [([90, 50, 0], ""), ([90] * 9, "still lacks 90 of these")])
+def test_a_build_waits_for_the_graph_of_milvus(
+    milvus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: list[int], remark: str
+) -> None:
+    """A server builds it later; whatever is measured before is that of comparing all vectors."""
+    from pymilvus import MilvusClient
+
+    monkeypatch.setattr(milvus_index, "LEAST_WAIT", 1.0)
+    answers = iter([{"pending_index_rows": rows, "total_rows": 90} for rows in states])
+    monkeypatch.setattr(MilvusClient, "describe_index", lambda *_: next(answers))
+    index = aekit.build_index(vectors(90), tmp_path / "index", engine="milvus", options={"kind": "hnsw"})
+    assert remark in str(index.manifest) and ("lacks" in str(index.manifest)) == bool(remark)
+    assert remark or next(answers, None) is None
+
+
 def test_a_server_of_milvus_is_waited_for_only_after_a_write(
     milvus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
