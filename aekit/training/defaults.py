@@ -103,6 +103,8 @@ def _as_pretrained(recipe: Recipe, say: Say) -> Recipe:
         return recipe
     say(f"backbone: {name}, as in {section.weights}")
     recipe = recipe.with_encoder(backbone=name).with_options("encoder", name, architecture["backbone"]["options"])
+    if "normalize" not in section.model_fields_set:
+        recipe = recipe.with_encoder(normalize=architecture["normalize"])
     # Layers above frozen ones are new.
     takes_dim = "dim" not in section.model_fields_set and not section.frozen
     return recipe.with_encoder(dim=architecture["dim"]) if takes_dim else recipe
@@ -165,7 +167,11 @@ def _backbone_of(recipe: Recipe) -> Plugin:
 
 
 def _without_training(recipe: Recipe, say: Say) -> Recipe:
-    """Make the features the embedding, without epochs, if training does not change the backbone, and the recipe asks for none."""
+    """Make the features the embedding, without epochs, if training does not change the backbone, and the recipe asks for none.
+
+    They are scaled to length 1: what is unusual makes a vector longer, and distances between long vectors say less of what two
+    samples have in common (recipes/patches). Anomaly scores use the vectors before that.
+    """
     section, layerwise = recipe.objective, recipe.layerwise
     asked_for = section.variants or section.pretexts or layerwise.epochs or layerwise.layers
     if asked_for or "dim" in recipe.encoder.model_fields_set or "epochs" in recipe.train.model_fields_set:
@@ -173,10 +179,10 @@ def _without_training(recipe: Recipe, say: Say) -> Recipe:
     backbone = _backbone_of(recipe)
     if getattr(backbone.load(), "trains", True):
         return recipe
-    say(
-        f"epochs: 0, as training does not change {backbone.name}; its features are the embedding, unless encoder.dim is set"
-    )
-    return recipe.with_encoder(dim=0).with_train(epochs=0)
+    normalize = recipe.encoder.normalize or "normalize" not in recipe.encoder.model_fields_set
+    features = f"its features{', scaled to length 1,' if normalize else ''} are the embedding, unless encoder.dim is set"
+    say(f"epochs: 0, as training does not change {backbone.name}; {features}")
+    return recipe.with_encoder(dim=0, normalize=normalize).with_train(epochs=0)
 
 
 def _denoising(recipe: Recipe, spec: SampleSpec) -> Plugin | None:

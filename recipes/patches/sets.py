@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,32 @@ def mnist(name: str) -> Parts:
     )
     images = images.reshape(-1, 1, 28, 28)
     return images[:8000], labels[:8000], images[8000:10_000], labels[8000:10_000]
+
+
+def cifar10() -> Parts:
+    """Return the first 10,000 training images of CIFAR-10 (its binary version), the last 2,000 of them for the test."""
+    rows = np.fromfile(DATA / "cifar-10-batches-bin" / "data_batch_1.bin", np.uint8).reshape(10_000, -1)
+    images, labels = rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
+    return images[:8000], labels[:8000], images[8000:], labels[8000:]
+
+
+def emoji() -> Parts:
+    """Return 1,903 emoji of 64 x 64 pixels by category, on white (the npm package emoji-datasource-apple)."""
+    folder = DATA / "emoji-datasource-apple"
+    listed = [one for one in json.loads((folder / "emoji.json").read_text()) if one["category"] != "Component"]
+    files = [folder / "img" / "apple" / "64" / one["image"] for one in listed]
+    images = np.stack([_on_white(file) for file in files if file.exists()])
+    categories = np.array([one["category"] for one, file in zip(listed, files) if file.exists()])
+    x_train, x_test, y_train, y_test = train_test_split(
+        images, categories, test_size=0.25, random_state=0, stratify=categories
+    )
+    return x_train, y_train, x_test, y_test
+
+
+def _on_white(file: Path) -> np.ndarray:
+    image = Image.open(file).convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return np.asarray(Image.alpha_composite(white, image).convert("RGB")).transpose(2, 0, 1)
 
 
 def textures(train: int = 200, test: int = 100) -> Parts:
@@ -131,6 +158,8 @@ SETS: dict[str, Callable[[], Parts]] = {
     "documents": documents,
     "MNIST": lambda: mnist("mnist"),
     "Fashion-MNIST": lambda: mnist("fashion-mnist"),
+    "CIFAR-10": cifar10,
+    "emoji": emoji,
 }
 PHOTOGRAPHS = "caltech10"
 

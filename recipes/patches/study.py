@@ -28,7 +28,14 @@ RECIPES: dict[str, list[str]] = {
     "simclr, features": ["--pretext", "simclr", "--dim", "0"],
 }
 BASELINES = ("raw", "pca")
-EVALUATORS = ("probe", "knn")
+EVALUATORS = {
+    "probe": "accuracy",
+    "knn": "accuracy",
+    "retrieval": "map@100",
+    "kmeans": "nmi",
+    "anomaly": "auroc",
+}
+"""Name of an evaluator -> the metric of it that is printed."""
 
 
 def main() -> None:
@@ -54,7 +61,7 @@ def fit(name: str, recipe: str, seed: int, folder: Path) -> None:
     took = Path(f"{run}.seconds")
     if took.exists():
         return
-    options = [*RECIPES[recipe], "--seed", str(seed), "--set", f"evaluate.evaluators={json.dumps(EVALUATORS)}"]
+    options = [*RECIPES[recipe], "--seed", str(seed), "--set", f"evaluate.evaluators={json.dumps(list(EVALUATORS))}"]
     options += ["--set", "evaluate.pretrained=none"]
     if "plain" in options:
         weight = AUTOENCODER_WEIGHT / aekit.open_data(data).spec.size
@@ -76,7 +83,7 @@ def cpu_seconds() -> float:
 
 
 def print_table(folder: Path, sets: list[str], recipes: list[str], seeds: list[int]) -> None:
-    """Print the test accuracies by probe and by neighbors, and the CPU seconds of the whole command."""
+    """Print a metric of each evaluator on the test part, and the CPU seconds of the whole command."""
     columns = ["data", "seed", "encoder", "dimensions", *EVALUATORS, "CPU seconds"]
     print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for name in sets:
@@ -96,7 +103,7 @@ def print_table(folder: Path, sets: list[str], recipes: list[str], seeds: list[i
 
 
 def cells(results: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
-    values = (results[evaluator]["metrics"]["accuracy"] for evaluator in EVALUATORS)
+    values = (results[evaluator]["metrics"][metric] for evaluator, metric in EVALUATORS.items())
     return " | ".join(f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" for value in values)
 
 

@@ -150,7 +150,7 @@ def stripes() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_embedding_is_whitened_by_the_training_images(stripes: tuple[np.ndarray, np.ndarray]) -> None:
-    options = {f"encoder.{NAME}.components": 20, f"encoder.{NAME}.atoms": 30}
+    options = {f"encoder.{NAME}.components": 20, f"encoder.{NAME}.atoms": 30, "encoder.normalize": False}
     encoder = aekit.fit(stripes[0], backbone=NAME, overrides=options, progress=False)
     vectors = np.asarray(encoder.embed(stripes[0], progress=False))
     assert vectors.shape == (160, 20) and vectors.var(0).sum() == pytest.approx(20, rel=1e-3)
@@ -199,6 +199,8 @@ def test_it_is_not_trained_unless_a_dimension_is_asked_for(
     assert "random" not in subjects and "random weights are not a baseline here: the encoder was not trained" in text
     accuracy = {name: subjects["encoder"][name]["metrics"]["accuracy"]["value"] for name in ("probe", "knn")}
     assert accuracy["probe"] > 0.9 and accuracy["knn"] > 0.9
+    lengths = np.linalg.norm(aekit.load(tmp_path / "run").embed(stripes[0], progress=False).vectors, axis=1)
+    np.testing.assert_allclose(lengths, 1, rtol=1e-5)
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "256 patches" in text and "512 dimensions, with patches of the training images as its weights" in page
 

@@ -93,7 +93,7 @@ def waves() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_features_are_standardized_by_the_training_samples(waves: tuple[np.ndarray, np.ndarray]) -> None:
-    options = {f"encoder.{NAME}.kernels": 50, f"encoder.{NAME}.levels": 0.2}
+    options = {f"encoder.{NAME}.kernels": 50, f"encoder.{NAME}.levels": 0.2, "encoder.normalize": False}
     encoder = aekit.fit(waves[0], backbone=NAME, overrides=options, progress=False)
     vectors = np.asarray(encoder.embed(waves[0], progress=False))
     plain = RandomConvolutions(1, 64, 50)
@@ -126,7 +126,9 @@ def test_levels_and_scales_of_series_are_features_unless_they_are_switched_off(c
 def test_rounding_of_series_that_were_standardized_one_by_one_is_no_feature() -> None:
     x = np.random.default_rng(0).normal(size=(80, 1, 40))
     x = (x - x.mean(2, keepdims=True)) / x.std(2, keepdims=True)
-    vectors = aekit.fit(x.astype(np.float32), backbone=NAME, progress=False).embed(x.astype(np.float32)).vectors
+    options = {"encoder.normalize": False}
+    encoder = aekit.fit(x.astype(np.float32), backbone=NAME, overrides=options, progress=False)
+    vectors = encoder.embed(x.astype(np.float32), progress=False).vectors
     assert np.abs(vectors[:, 2000:]).max() < 0.1 < vectors[:, :2000].std()
 
 

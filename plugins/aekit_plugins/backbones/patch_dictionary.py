@@ -72,7 +72,7 @@ class PatchDictionary(ModuleBackbone):
         ] = 512,
         whitening: Annotated[
             float, Field(ge=0, le=1, description="power of its deviation that a component is divided by")
-        ] = 0.65,
+        ] = 0.5,
     ) -> None:
         if not spec.is_image:
             raise ValueError(f"expected images (C, H, W), found {spec.kind}")
