@@ -49,7 +49,7 @@ class PairRecord(Manifest):
     evaluator: str
     subject: str
     outcome: str
-    p_value: float
+    p_value: float | None
     difference: float | None = None
     low: float | None = None
     high: float | None = None

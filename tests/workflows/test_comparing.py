@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from commands import Command
 
+import aekit
 from aekit import compare
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.run_results import read_results, write_results
@@ -484,3 +485,21 @@ def test_quick_evaluations_are_another_column_than_thorough_ones(tmp_path: Path)
         row.statistics["knn accuracy (mode=thorough)"].count == 2
         and row.statistics["knn accuracy (mode=quick)"].count == 1
     )
+
+
+def test_a_run_whose_recipe_asks_for_a_metric_without_paired_tests_is_read(tmp_path: Path) -> None:
+    """The AUROC of a class is compared by its interval alone; such a run was taken for damaged."""
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(150, 6)).astype(np.float32), np.repeat(["a", "b", "c"], 50)
+    x[:, 0] += 4 * (y == "a")
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    aekit.fit(
+        tmp_path / "data.npz",
+        epochs=1,
+        out=tmp_path / "run",
+        evaluators=["anomaly", "knn"],
+        progress=False,
+    )
+    stored = json.loads((tmp_path / "run" / "results.json").read_text())["evaluation"]["paired_comparisons"]
+    assert {pair["evaluator"] for pair in stored if pair["p_value"] is None} == {"anomaly"}
+    assert "anomaly" in str(compare([tmp_path / "run"]))
