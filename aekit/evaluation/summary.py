@@ -136,7 +136,9 @@ def _sentences(
     sentences: list[tuple[Severity, str]] = [("good" if best else "notice", sentence)]
     if chance:
         return [*sentences, *chance]
-    if baselines.get("random", "better") != "better":
+    if "random" not in baselines:
+        return sentences
+    if baselines["random"] != "better":
         sentences.append(_no_better_than_random(name, result, others["random"]))
     elif len(baselines) > 1 and all(outcome != "better" for s, outcome in baselines.items() if s != "random"):
         sentences.append(

@@ -556,6 +556,9 @@ def test_without_scores_the_intervals_decide() -> None:
     )
     assert "better than random (0.500), not significantly different from raw (0.750)" in line
     assert "no better than features that need no training" in after
+    # The random weights of an encoder that is not trained are no baseline, so nothing is said of them.
+    untrained = {"encoder": only(0.8, 0.7, 0.9), "raw": only(0.75, 0.65, 0.85), "pca": only(0.7, 0.6, 0.8)}
+    assert "random weights" not in "".join(summarize(untrained))
 
 
 def test_embeddings_are_given_as_a_path_an_object_or_an_array(
