@@ -32,7 +32,7 @@ EVALUATORS = {
     "probe": "accuracy",
     "knn": "accuracy",
     "retrieval": "map@100",
-    "kmeans": "nmi",
+    "kmeans": "clustering_accuracy",
     "anomaly": "auroc",
 }
 """Name of an evaluator -> the metric of it that is printed."""
