@@ -17,10 +17,11 @@ from aekit.data.readers._encoded_images import EncodedImages
 from aekit.data.readers.images import ImageItems
 from aekit.data.readers.named_arrays import ArrayOptions, read_named_arrays
 from aekit.data.readers.record_rows import Records
-from aekit.data.readers.records import read_records
+from aekit.data.readers.records import NumberOptions, read_records
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, Source
 from aekit.data.spec import SampleSpec
+from aekit.errors import RecipeError
 
 
 def from_array(
@@ -42,9 +43,11 @@ def from_array(
     return source
 
 
-def from_table(table: pa.Table, *, like: SampleSpec | None = None, place: str = "the table") -> ArraySource:
-    """Make a source of the rows of a table, as `aekit.data.readers.table_columns.read_columns` reads it."""
-    read = read_columns(table, place, like=like)
+def from_table(
+    table: pa.Table, *, like: SampleSpec | None = None, place: str = "the table", **options: Any
+) -> ArraySource:
+    """Make a source of the rows of a table, as `aekit.data.readers.table_columns.read_columns` reads it with these options."""
+    read = read_columns(table, place, like=like, **options)
     source = ArraySource(
         read.array, kind="vector", labels=read.labels, ids=read.ids, splits=read.splits, columns=read.columns
     )
@@ -53,7 +56,10 @@ def from_table(table: pa.Table, *, like: SampleSpec | None = None, place: str = 
 
 
 def open_contents(
-    contents: Contents, like: SampleSpec | None = None, spec_options: Mapping[str, Any] | None = None
+    contents: Contents,
+    like: SampleSpec | None = None,
+    spec_options: Mapping[str, Any] | None = None,
+    column_options: Mapping[str, Any] | None = None,
 ) -> Source:
     """Make a source of samples that a format or a container holds.
 
@@ -61,6 +67,7 @@ def open_contents(
         contents: the samples, with labels, ids and splits.
         like: spec of an encoder's input.
         spec_options: options of `aekit.data.readers.image_headers.choose_spec`, by name, for images.
+        column_options: options of `aekit.data.readers.table_columns.read_columns`, by name, for tables.
 
     Raises:
         DataError: there are no samples, no image can be read, or the array does not hold samples.
@@ -70,7 +77,7 @@ def open_contents(
     if isinstance(samples, np.ndarray):
         source = from_array(samples, like=like, labels=labels, ids=ids, splits=splits)
     elif isinstance(samples, pa.Table):
-        source = from_table(samples, like=like, place=contents.place)
+        source = from_table(samples, like=like, place=contents.place, **(column_options or {}))
         source.labels = source.labels if labels is None else labels
     elif isinstance(samples, ImagesOnDemand):
         source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
@@ -116,8 +123,20 @@ def open_records(
 
     Raises:
         DataError: as `read_records` and `open_contents`.
+        RecipeError: options for records of plain numbers, and the records hold others.
     """
     of_images: dict[str, Any] = {**options, "source": source}
     column, label = (of_images.pop(name, "auto") for name in ("column", "label"))
+    of_numbers = {name: of_images.pop(name) for name in NumberOptions.__annotations__ if name in of_images}
     contents = read_records(records, place, column=column, label=label, base=base)
-    return open_contents(replace(contents, losses=(*losses, *contents.losses)), like, of_images)
+    if not isinstance(contents.samples, pa.Table) and (set_options := _not_default(of_numbers)):
+        what = "is of records of plain numbers, and these hold other samples; column chooses them"
+        raise RecipeError([f"data.{source}.{name} = {value!r}: {what}" for name, value in set_options.items()])
+    contents = replace(contents, losses=(*losses, *contents.losses))
+    return open_contents(contents, like, of_images, {"y": label, **of_numbers})
+
+
+def _not_default(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `NumberOptions` that differ from their defaults."""
+    defaults = {"x": "auto", "categories": "few", "missing": "auto"}
+    return {name: value for name, value in options.items() if value != defaults[name]}

@@ -42,8 +42,11 @@ def with_places(line: str, section: str, plugin: Plugin) -> str:
     """Complete the names of a plugin's options in a line: ``y = 'a'`` becomes ``data.arrays.y = 'a'``."""
 
     def complete(match: re.Match[str]) -> str:
-        known = match["name"] in model_of_plugin(plugin).model_fields
-        return f"{section}.{plugin.name}.{match[0]}" if known else match[0]
+        known, name = model_of_plugin(plugin).model_fields, match["name"]
+        if name == "y" and name not in known:
+            name = "label"  # as sources of records call what the reader of tables calls y
+        place = f"{section}.{plugin.name}.{name}"
+        return match[0].replace(match["name"], place, 1) if name in known else match[0]
 
     return _ASSIGNMENT.sub(complete, line)
 

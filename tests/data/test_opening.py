@@ -936,3 +936,19 @@ def test_an_error_in_a_block_is_raised_once(tmp_path: Path) -> None:
         image_headers.open_image(save_image(tmp_path / "a.tif")),
     ):
         raise ValueError("in the block")
+
+
+def test_records_of_plain_numbers_take_the_options_of_tables(tmp_path: Path) -> None:
+    """They were said, `y = 'kind'` and `missing = 'median'`, but none of them existed, and `label` was not listened to."""
+    rows = [{"a": row, "b": row / 2 if row % 5 else None, "kind": "uv"[row % 2]} for row in range(20)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    plain = aekit.open_data(path)
+    said = " ".join([*plain.notes, *plain.losses])
+    assert "data.json-lines.label = 'kind' says so" in said and "data.json-lines.missing = 'median'" in said
+    options = {"json-lines": {"label": "kind", "missing": "median", "x": ["b"]}}
+    chosen = aekit.open_data(path, options)
+    assert len(chosen) == 20 and chosen.spec.names == ["b"] and list(chosen.labels[:3]) == ["u", "v", "u"]
+    path.write_text("\n".join(json.dumps({"v": [row, 1.0], "kind": "u"}) for row in range(20)))
+    with pytest.raises(RecipeError, match=r"data\.json-lines\.missing = 'median': is of records of plain numbers"):
+        aekit.open_data(path, {"json-lines": {"missing": "median"}})

@@ -32,7 +32,7 @@ def read_json_lines(path: Path) -> pa.Table:
     Raises:
         DataError: the file is empty, a line is not a record, or a key has lists in one record and numbers in another.
     """
-    with reading(path, "not readable as JSON lines"):
+    with reading(path, f"not readable as JSON{'' if path.name.lower().endswith(('.json', '.json.gz')) else ' lines'}"):
         with pa.input_stream(str(path)) as stream:  # unpacks .gz
             content = read_all(stream, path, copies=3).removeprefix(b"\xef\xbb\xbf")
         if not content.strip():
@@ -160,7 +160,7 @@ def _column(name: str, values: list[Any]) -> pa.ChunkedArray:
         if not all(isinstance(value, _SCALARS) for value in values):
             if isinstance(error, OverflowError) and not any(isinstance(value, dict) for value in values):
                 raise pa.ArrowInvalid(f"{name!r} holds lists with a whole number beyond 64 bits") from None
-            raise
+            raise pa.ArrowInvalid(f"{name!r} holds values that make no column: {error}") from None
         return as_cells(pa.chunked_array([[None if value is None else str(value) for value in values]], pa.string()))
 
 

@@ -33,6 +33,7 @@ from aekit.data.readers.folders import list_files
 from aekit.data.readers.record_rows import Records, TableRecords
 from aekit.data.readers.resizing import ResizingOptions
 from aekit.data.readers.shards import holds_only
+from aekit.data.readers.table_columns import Categories, Missing
 from aekit.data.reading import reason_of
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
@@ -48,6 +49,9 @@ SampleKind = Literal["image", "list", "path"]
 
 _COLUMN = "column, or key, of the samples; auto: images, else lists of numbers, else paths of images"
 _LABEL = "column, or key, of the labels; auto: by usual names; none: no labels"
+_X = "columns, or keys, of plain numbers; auto: all"
+_CATEGORIES = "few: among plain numbers, one-hot encode columns of 2 to 20 categories; none: skip them"
+_MISSING = "what to do with rows with missing numbers, as for tables: skip them, or impute the median of the column"
 
 
 class ColumnOptions(TypedDict, total=False):
@@ -57,7 +61,15 @@ class ColumnOptions(TypedDict, total=False):
     label: Annotated[str, Field(default="auto", description=_LABEL)]
 
 
-class RecordOptions(ColumnOptions, ResizingOptions, total=False):
+class NumberOptions(TypedDict, total=False):
+    """Options of sources of records of plain numbers, as of tables."""
+
+    x: Annotated[str | list[str], Field(default="auto", description=_X)]
+    categories: Annotated[Categories, Field(default="few", description=_CATEGORIES)]
+    missing: Annotated[Missing, Field(default="auto", description=_MISSING)]
+
+
+class RecordOptions(ColumnOptions, NumberOptions, ResizingOptions, total=False):
     """Options of sources of records that may hold images."""
 
 
