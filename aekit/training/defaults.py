@@ -180,7 +180,9 @@ def _without_training(recipe: Recipe, say: Say) -> Recipe:
     if getattr(backbone.load(), "trains", True):
         return recipe
     normalize = recipe.encoder.normalize or "normalize" not in recipe.encoder.model_fields_set
-    features = f"its features{', scaled to length 1,' if normalize else ''} are the embedding, unless encoder.dim is set"
+    features = (
+        f"its features{', scaled to length 1,' if normalize else ''} are the embedding, unless encoder.dim is set"
+    )
     say(f"epochs: 0, as training does not change {backbone.name}; {features}")
     return recipe.with_encoder(dim=0, normalize=normalize).with_train(epochs=0)
 

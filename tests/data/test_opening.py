@@ -952,3 +952,13 @@ def test_records_of_plain_numbers_take_the_options_of_tables(tmp_path: Path) -> 
     path.write_text("\n".join(json.dumps({"v": [row, 1.0], "kind": "u"}) for row in range(20)))
     with pytest.raises(RecipeError, match=r"data\.json-lines\.missing = 'median': is of records of plain numbers"):
         aekit.open_data(path, {"json-lines": {"missing": "median"}})
+
+
+@pytest.mark.parametrize(("values", "said"), [(["train", "val"], "holds the splits"), ([0, 1], "'split' not used")])
+def test_an_array_of_splits_beside_the_samples(tmp_path: Path, values: list[Any], said: str) -> None:
+    names = np.repeat(values, 10)
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((20, 3)), y=np.arange(20) % 2, split=names)
+    source = aekit.open_data(tmp_path / "a.npz")
+    assert said in " ".join(source.notes)
+    expected = np.repeat(["train", "validation"], 10).tolist() if values[0] == "train" else None
+    assert (None if source.splits is None else source.splits.tolist()) == expected

@@ -745,7 +745,9 @@ def _(folder: Path, listener: Listener) -> None:
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.paste(0, (0, 0, 6, 8))
     image.save(folder / "a.png", transparency=0)
-    assert rows_of(aekit.open_data(folder))[0, :, 4, [2, 9]].tolist() == [[255, 255, 255], [0, 0, 255]]
+    source = aekit.open_data(folder)
+    assert "images may be transparent, and transparency becomes white" in " ".join(source.notes)
+    assert rows_of(source)[0, :, 4, [2, 9]].tolist() == [[255, 255, 255], [0, 0, 255]]
 
 
 @AREA.right("gray, black and white, 16-bit and color images in one folder")

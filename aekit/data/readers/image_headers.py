@@ -51,6 +51,7 @@ class Header:
         depth_reduced: whether Pillow reads 8 of its 16 bits per channel, as it does for color.
         bands: number of channels that are not gray, RGB or RGBA; 0: they are.
         pages: number of pages or frames.
+        has_alpha: whether pixels may be transparent.
     """
 
     size: tuple[int, int]
@@ -59,6 +60,7 @@ class Header:
     depth_reduced: bool
     bands: int = 0
     pages: int = 1
+    has_alpha: bool = False
 
 
 def header_of(image: AnyImage) -> Header:
@@ -67,7 +69,8 @@ def header_of(image: AnyImage) -> Header:
         usual = image.bands in (1, 3) or (image.bands == 4 and image.has_alpha)
         size = image.height, image.width
         bands = 0 if usual else image.bands
-        return Header(size, image.bands > 1, image.dtype, depth_reduced=False, bands=bands, pages=image.pages)
+        alpha = image.bands == 4 and image.has_alpha
+        return Header(size, image.bands > 1, image.dtype, False, bands, image.pages, alpha)
     width, height = image.size
     # Asking a PNG without EXIF for it would decode the image.
     rotated = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
@@ -77,7 +80,13 @@ def header_of(image: AnyImage) -> Header:
         dtype=dtype_of(image),
         depth_reduced=is_reduced(image),
         pages=count_pages(image),
+        has_alpha=may_be_transparent(image),
     )
+
+
+def may_be_transparent(image: Image.Image) -> bool:
+    """Return whether an image of Pillow has transparency, by its mode or a transparent color."""
+    return image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
 
 
 def dtype_of(image: Image.Image) -> str:
@@ -145,6 +154,9 @@ def choose_spec(
     planes: int = channels if channels != "auto" else bands
     if not planes:
         planes = 3 if any(header.is_color for header in headers) or not headers else 1
+    if planes in (1, 3) and (transparent := sum(header.has_alpha for header in headers)):
+        which = "images" if transparent == len(headers) else "some images"
+        notes.append(f"{which} may be transparent, and transparency becomes white")
     if size == "auto":
         (height, width), note = _auto_size({header.size for header in headers}, resize, source)
         notes += [note] if note else []

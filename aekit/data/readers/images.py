@@ -23,7 +23,7 @@ from aekit.data.readers._image_files import (
 )
 from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, has_tifffile, open_tiff, to_float32
-from aekit.data.readers.image_headers import ORIENTATION, Header, choose_spec, dtype_of, header_of
+from aekit.data.readers.image_headers import ORIENTATION, Header, choose_spec, dtype_of, header_of, may_be_transparent
 from aekit.data.readers.resizing import resize_image
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
@@ -287,10 +287,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:
     """Convert an 8-bit image to L, RGB or RGBA."""
-    transparent = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
     if channels == 4:
         return image.convert("RGBA")
-    if transparent:
+    if may_be_transparent(image):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     elif image.mode in ("P", "CMYK", "LAB", "HSV", "YCbCr"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from aekit.data.readers.tables import split_named
 from aekit.data.reading import ByteStream, read_all, reading
 from aekit.errors import DataError, closest_name
 from aekit.io.memory import check_memory
@@ -22,6 +23,7 @@ LABEL_NAMES = ("y", "labels", "label", "targets", "target", "gnd")
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 _SPLIT_SAMPLES = ("x_{}", "{}_x", "{}_images", "images_{}", "{}_data", "data_{}", "{}_set_x")
 _SPLIT_LABELS = ("y_{}", "{}_y", "{}_labels", "labels_{}", "{}_targets", "targets_{}", "{}_set_y")
+_SPLIT_NAMES = ("split", "splits", "subset", "partition")
 _NPY = b"\x93NUMPY"
 """What a .npy file begins with."""
 _Parts = list[tuple[str, str, str | None]]
@@ -122,7 +124,11 @@ def join_arrays(
         if values.ndim == 0 or len(values) != len(array):
             count = len(values) if values.ndim else 1
             raise DataError(f"{path}: {label} has {count} labels for the {len(array)} samples of {name}")
-    splits = np.repeat([split for split, _, _ in parts], [len(array) for array in arrays]) if parts[0][0] else None
+    if parts[0][0]:
+        splits: np.ndarray | None = np.repeat([split for split, _, _ in parts], [len(array) for array in arrays])
+    else:
+        splits, about = _splits_beside(named, len(arrays[0]))
+        note = "; ".join(filter(None, [note, about]))
     # np.concatenate loses masks.
     join = np.ma.concatenate if any(isinstance(a, np.ma.MaskedArray) for a in [*arrays, *labels]) else np.concatenate
     all_labels = join(labels) if labels else None
@@ -132,6 +138,20 @@ def join_arrays(
         count, all_labels = all_labels.shape[1], all_labels.argmax(axis=1)
         note = "; ".join(filter(None, [note, f"one-hot labels are read as classes 0 to {count - 1}"]))
     return arrays[0] if len(arrays) == 1 else join(arrays), all_labels, splits, note
+
+
+def _splits_beside(named: Mapping[str, np.ndarray], count: int) -> tuple[np.ndarray | None, str]:
+    """Return the splits (N,) in an array of names such as ``train`` and ``val``, if there is one, and a note on it."""
+    name = _first({name.lower(): name for name in reversed(list(named))}, _SPLIT_NAMES)
+    if name is None:
+        return None, ""
+    values = named[name]
+    if values.shape == (count,) and values.dtype.kind in "US":
+        splits = {value: split_named(value) for value in np.unique(values.astype(str)).tolist()}
+        if None not in splits.values():
+            rows = np.array([splits[value] for value in values.astype(str).tolist()])
+            return rows, f"the array {name!r} holds the splits"
+    return None, f"array {name!r} not used: expected {count:,} names of splits, such as train and test"
 
 
 def _is_one_hot(labels: np.ndarray) -> bool:
