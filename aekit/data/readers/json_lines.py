@@ -158,9 +158,11 @@ def _column(name: str, values: list[Any]) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array(values)])
     except (pa.ArrowException, OverflowError) as error:
         if not all(isinstance(value, _SCALARS) for value in values):
-            if isinstance(error, OverflowError) and not any(isinstance(value, dict) for value in values):
-                raise pa.ArrowInvalid(f"{name!r} holds lists with a whole number beyond 64 bits") from None
-            raise pa.ArrowInvalid(f"{name!r} holds values that make no column: {error}") from None
+            if not isinstance(error, OverflowError):
+                raise pa.ArrowInvalid(f"{name!r} holds values that make no column: {error}") from None
+            if any(isinstance(value, dict) for value in values):
+                raise  # it is kept as text once the records inside are columns of their own
+            raise pa.ArrowInvalid(f"{name!r} holds lists with a whole number beyond 64 bits") from None
         return as_cells(pa.chunked_array([[None if value is None else str(value) for value in values]], pa.string()))
 
 
