@@ -115,7 +115,7 @@ def _with_untrained_backbone(recipe: Recipe, spec: SampleSpec, say: Say) -> Reci
 
     On labeled sets of series and images this is better (recipes/series-defaults, recipes/patches).
     """
-    plugin = _default_plugin("backbone", f"default-{spec.kind}")
+    plugin = untrained_default(spec)
     if plugin is None:
         return recipe
     labeled = "labeled series" if spec.is_series else f"labeled {spec.kind}s"
@@ -131,6 +131,11 @@ def _with_untrained_backbone(recipe: Recipe, spec: SampleSpec, say: Say) -> Reci
         "variants=['plain'] (--variant plain) trains an autoencoder, which reconstructs samples too"
     )
     return recipe.with_encoder(backbone=plugin.name)
+
+
+def untrained_default(spec: SampleSpec) -> Plugin | None:
+    """Return the backbone that samples get by default and that is not trained; None if they get one that is."""
+    return _default_plugin("backbone", f"default-{spec.kind}")
 
 
 def _described(recipe: Recipe) -> set[str]:

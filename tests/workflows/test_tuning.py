@@ -377,7 +377,8 @@ IMAGES, SERIES = SampleSpec("image", (3, 32, 32), "uint8"), SampleSpec("series",
 )
 def test_a_backbone_that_is_not_trained_competes_as_it_is(backbone: str, spec: SampleSpec, other: SampleSpec) -> None:
     space, name = Space(spec, {}, {}, seed=0), f"untrained {backbone}"
-    assert space.as_they_are[name] == {"encoder.backbone": backbone, "encoder.dim": 0, "train.epochs": 0}
+    expected = {"encoder.backbone": backbone, "encoder.dim": 0, "encoder.normalize": True, "train.epochs": 0}
+    assert space.as_they_are[name] == expected
     assert backbone not in space.backbones and space.first(1) == {"objective": name}
     assert name not in Space(other, {}, {}, seed=0).as_they_are
 
@@ -544,6 +545,18 @@ def _cpu() -> Any:
 def test_a_winner_that_is_nearly_the_default_is_named_by_what_differs(search: Any, settings: Any, named: str) -> None:
     result = replace(search[2], winner="default", settings=settings, is_default=False)
     assert result.sentences()[0].startswith(named)
+
+
+def test_a_winner_that_fit_makes_anyway_is_not_praised_over_a_default_that_it_is(search: Any) -> None:
+    """The default that is trained is what it is compared with; `aekit.fit` does not make that one."""
+    won = replace(search[2], winner="untrained patch-dictionary", is_default=False, is_untrained_default=True)
+    first, second, _ = won.sentences()
+    assert first.startswith("untrained patch-dictionary, which is what aekit fit makes without options, won among ")
+    assert "the default training" in second and "the default recipe" not in second
+    record = won.to_dict()
+    assert aekit.Tuning.from_dict(won.folder, record).sentences() == won.sentences()
+    del record["is_untrained_default"]  # as earlier versions wrote it
+    assert not aekit.Tuning.from_dict(won.folder, record).is_untrained_default
 
 
 def test_the_command_prints_the_sentences_and_goes_on(

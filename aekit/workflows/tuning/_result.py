@@ -41,6 +41,7 @@ class Tuning:
         seconds: time of all calls.
         minutes: the budget.
         is_default: whether the default recipe won.
+        is_untrained_default: whether the winner is what `aekit.fit` makes without options, and that is not trained.
         bounded: whether scores are at most 1.
 
     Examples:
@@ -68,6 +69,7 @@ class Tuning:
     seconds: float
     minutes: float
     is_default: bool
+    is_untrained_default: bool = False
 
     @property
     def run(self) -> Path:
@@ -114,7 +116,7 @@ class Tuning:
     def from_dict(cls, folder: Path, record: Mapping[str, Any]) -> Tuning:
         """Restore the result in a folder from what `to_dict` returned."""
         metrics = ("test", "default", "difference", "more_training", "more_candidates")
-        values = {name: record[name] for name in cls.__dataclass_fields__ if name != "folder"}
+        values = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
         values |= {name: Metric(**values[name]) for name in metrics if values[name] is not None}
         return cls(folder, **values)
 
@@ -126,6 +128,8 @@ class Tuning:
         if tried == 1:
             return f"There was time for the default recipe only, with {self.validation:.3f} by {self.criterion}."
         winner = self._changed_default() if self.winner == "default" else self.winner
+        if self.is_untrained_default:
+            winner = f"{winner}, which is what aekit fit makes without options,"
         return (
             f"{'The default recipe' if self.is_default else winner} won among {tried} candidates ({stopped}{failed}) "
             f"with {self.validation:.3f} by {self.criterion}."
@@ -142,16 +146,17 @@ class Tuning:
 
     def _by_how_much(self) -> str:
         test = f"On the test part, which no candidate saw, it has {_shown(self.test)} ({self.metric})"
+        default = "the default training" if self.is_untrained_default else "the default recipe"
         if self.is_default:
             ahead = max((row["score"] for row in self.candidates if row["score"] is not None), default=0.0)
             by = " by more than a standard error of the difference" if ahead > self.validation else ""
             against = f"no candidate was better than the default recipe{by}"
         elif self.difference is None:
-            against = f"the default recipe {self.default.value:.3f}"
+            against = f"{default} {self.default.value:.3f}"
         else:
             low, high = self.difference.low, self.difference.high
             clear = "" if low is not None and high is not None and (low > 0 or high < 0) else ", not significant"
-            against = f"the default recipe {self.default.value:.3f}, a difference of {_signed(self.difference)}{clear}"
+            against = f"{default} {self.default.value:.3f}, a difference of {_signed(self.difference)}{clear}"
         chosen = ""
         if self.optimism is not None:
             chosen = (

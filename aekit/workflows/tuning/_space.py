@@ -226,7 +226,13 @@ def _untrained(plugin: Plugin, title: str) -> dict[str, dict[str, Any]]:
     """Return the candidate of a backbone that training does not change: name -> settings; none for other backbones."""
     if getattr(_factory(plugin), "trains", True):
         return {}
-    return {f"untrained {title}": {"encoder.backbone": title, DIM: 0, "train.epochs": 0}}
+    settings = {
+        "encoder.backbone": title,
+        DIM: 0,
+        "encoder.normalize": True,
+        "train.epochs": 0,
+    }  # as `aekit.fit` has it
+    return {f"untrained {title}": settings}
 
 
 def _factory(plugin: Plugin) -> Any:

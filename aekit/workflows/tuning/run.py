@@ -19,6 +19,7 @@ from aekit.io.device import choose_device
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import flatten_settings, nest, read_toml
+from aekit.training.defaults import untrained_default
 from aekit.training.phases import Interrupted
 from aekit.training.run_recipe import recipe_settings
 from aekit.workflows._resuming import check_same_data, data_facts
@@ -190,7 +191,7 @@ class _Tuner:
             measured |= {"longest": LONGER * epoch * default.recipe.train.epochs}
             if epochs < default.recipe.train.epochs:
                 self.progress.say(
-                    f"the default recipe gets {epochs} of its {default.recipe.train.epochs} epochs, as each candidate gets "
+                    f"the default training gets {epochs} of its {default.recipe.train.epochs} epochs, as each candidate gets "
                     f"the same time"
                 )
         self.budget.training, self.budget.refit = measured["training"], measured["refit"]
@@ -259,6 +260,7 @@ class _Tuner:
             if trial.state.is_finished():
                 counts[trial.state.name.lower()] = counts.get(trial.state.name.lower(), 0) + 1
         metric, test = test_metric(winner, self.criterion)
+        untrained = untrained_default(self.problem.source.spec)
         return Tuning(
             folder=self.folder,
             winner=_title(best),
@@ -279,6 +281,7 @@ class _Tuner:
             seconds=round(self.budget.spent, 1),
             minutes=self.budget.seconds / 60,
             is_default=is_default,
+            is_untrained_default=untrained is not None and _title(best) == f"untrained {untrained.name}",
         )
 
     def _curve(self, best: Any, rung: int) -> LearningCurve:
