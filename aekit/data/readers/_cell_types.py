@@ -6,6 +6,7 @@ The type of a cell of a CSV file depends on its use: as an id or a class ``007``
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from aekit.io.arrow import arrow_texts, arrow_values
 
 STRAY_SHARE = 0.05
 """Largest share of other words in a column of numbers; one is always allowed."""
+NUMBERS_SHARE = 0.4
+"""Least share of numbers in a column that is said to hold numbers and words."""
 EXACT = 2**53
 """Whole numbers up to this are exact in float64."""
 
@@ -88,6 +91,25 @@ def holds_list_texts(column: pa.ChunkedArray) -> bool:
         return False
     cells = column.cast(pa.string()).drop_null().slice(0, 20)
     return len(cells) > 0 and bool(pc.all(pc.match_substring_regex(cells, _LIST)).as_py())
+
+
+def entries_of_list_texts(column: pa.ChunkedArray) -> int:
+    """Return how many numbers the first cell of a column of lists of numbers as text holds; 0 in other columns."""
+    if not holds_list_texts(column):
+        return 0
+    return len(re.findall(r"[\d.]+(?:[eE][+-]?\d+)?", column.cast(pa.string()).drop_null()[0].as_py()))
+
+
+def words_among_numbers(column: pa.ChunkedArray) -> list[str]:
+    """Return up to three of the words in a column of text of which at least `NUMBERS_SHARE` are numbers; [] in others."""
+    if not is_text_type(column.type):
+        return []
+    cells = column.cast(pa.string())
+    cells = pc.filter(cells, pc.invert(pc.is_in(cells, arrow_texts([*MISSING, *PLACEHOLDERS])))).drop_null()
+    numeric = pc.match_substring_regex(cells, _NUMBER)
+    if (pc.mean(numeric).as_py() or 0.0) < NUMBERS_SHARE:
+        return []
+    return pc.unique(pc.filter(cells, pc.invert(numeric))).slice(0, 3).to_pylist()
 
 
 def categories_of(column: pa.ChunkedArray) -> list[str]:

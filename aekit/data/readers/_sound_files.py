@@ -16,6 +16,8 @@ from aekit.io.memory import check_memory
 
 HIGHEST_RATE = 10_000_000
 """Highest sampling rate in Hz."""
+_UNKNOWN_SIZE = 0x7FFF_0000
+"""Sizes in the header of a WAV file from which on they are not known."""
 MISSING_SOUNDFILE = "{} files need soundfile: pip install 'aekit[audio]'"
 
 
@@ -40,6 +42,17 @@ def read_sound(path: Path) -> tuple[int, np.ndarray]:
         check_memory(max(sound.frames, 0) * sound.channels * 4, f"{path}: {sound.frames:,} steps of sound")
         values, rate = sound.read(dtype="float32", always_2d=True), sound.samplerate
     return _checked(path, int(rate), np.ascontiguousarray(values.T))
+
+
+def is_cut_off(path: Path) -> bool:
+    """Return whether a WAV file is shorter than it says, as after a download or a recorder that stopped.
+
+    Programs that write to a pipe say the largest sizes there are, as they do not know it.
+    """
+    with reading(path), path.open("rb") as file:
+        head = file.read(12)
+    size = int.from_bytes(head[4:8], "little")
+    return head[:4] == b"RIFF" and head[8:] == b"WAVE" and path.stat().st_size < size + 8 and size < _UNKNOWN_SIZE
 
 
 def _checked(path: Path, rate: int, values: np.ndarray) -> tuple[int, np.ndarray]:

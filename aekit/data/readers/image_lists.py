@@ -31,6 +31,7 @@ from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
 
 Masks = Literal["skip", "keep"]
+_METADATA = ("metadata.jsonl", "*/metadata.csv", "*/metadata.jsonl")
 MasksOption = Annotated[
     Masks,
     Field(description="masks in a folder, such as ground_truth/ and scan_mask.png: skip them, or keep them as samples"),
@@ -84,7 +85,10 @@ def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> List
     if root.is_dir():
         listing = list_folder(root, masks=masks)
         beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
-        if lists := [path.name for path in beside if lists_images(path)]:
+        # As image folders of Hugging Face have them, in each split too.
+        described = sorted(path for pattern in _METADATA for path in root.glob(pattern) if path not in beside)
+        lists = [path.relative_to(root).as_posix() for path in (*filter(lists_images, beside), *described)]
+        if lists:
             hint = f"{', '.join(lists[:3])} lists images; open it for labels that it may hold"
             listing = replace(listing, note="; ".join(filter(None, [listing.note, hint])))
     elif listed:

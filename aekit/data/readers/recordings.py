@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aekit.data.readers import tables
-from aekit.data.readers._sound_files import MISSING_SOUNDFILE, read_sound, resample_sound
+from aekit.data.readers._sound_files import MISSING_SOUNDFILE, is_cut_off, read_sound, resample_sound
 from aekit.data.readers._time_axis import TIME_COLUMNS as TIME_COLUMNS, find_time_axis
 from aekit.data.readers.endings import SHEET_ENDINGS, SOUND_ENDINGS, TEXT_ENDINGS
 from aekit.data.readers.numpy_files import read_npy
@@ -34,6 +34,7 @@ class Recording:
         columns: columns of the channels; () if they have no names.
         labels: (T,) labels of the steps, or None.
         rate: sampling rate of sound, in Hz; 0: unknown.
+        is_cut_off: whether a file of sound is shorter than it says.
         breaks: steps after a gap.
         notes: lines about choices of columns.
         losses: lines about steps that are sorted or left out.
@@ -46,7 +47,7 @@ class Recording:
         self.values = np.zeros((0, 0), np.float32)
         self.columns: tuple[Column, ...] = ()
         self.labels: np.ndarray | None = None
-        self.rate = 0
+        self.rate, self.is_cut_off = 0, False
         self.breaks: tuple[int, ...] = ()
         self.notes: list[str] = []
         self.losses: list[str] = []
@@ -96,6 +97,7 @@ def read_recordings(
         recording = Recording(path)
         if path.suffix.lower() in SOUND_ENDINGS:
             recording.rate, values = read_sound(path)
+            recording.is_cut_off = is_cut_off(path)
         else:
             array = np.asarray(read_npy(path))
             if array.ndim not in (1, 2) or array.dtype.kind not in "uifb":
@@ -127,6 +129,8 @@ def match_sound(recordings: Sequence[Recording], like: SampleSpec | None, rate: 
     sound = [recording for recording in recordings if recording.rate and not recording.reason]
     if not sound:
         return (like.sample_rate if like is not None else 0), lines
+    if cut := [recording for recording in sound if recording.is_cut_off]:
+        lines.append(f"sound is cut off, and read up to there: {_some(cut, sound)}")
     common = Counter(recording.rate for recording in sound).most_common(1)[0][0]
     rate = (like.sample_rate if like is not None else 0) or rate or common
     others = [recording for recording in sound if recording.rate != rate]

@@ -39,6 +39,7 @@ PATH_COLUMNS = ("path", "file", "filename", "image")
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "validation")
+_SPLITS |= {"publictest": "validation", "privatetest": "test"}  # of competitions
 _HEADERLESS, _REMARKS = b"aekit.headerless", b"aekit.remarks"
 
 
