@@ -597,7 +597,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(hdf5(folder, x=ROWS, y=LABELS[:3]))
 
 
-@AREA.refused("an HDF5 file without arrays", "no array of numbers with two axes or more; it holds nothing")
+@AREA.refused("an HDF5 file without arrays", "no array of numbers with two axes or more; it holds no arrays")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(hdf5(folder))
 

@@ -242,6 +242,18 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
         return to_floats(typed.column)
 
 
+def words_for_no_label(column: pa.ChunkedArray, name: str) -> list[str]:
+    """Return a line on words such as ``NA`` that stand for a missing label in a column of labels."""
+    if not isinstance(column.type, CellText):
+        return []
+    cells = as_written(column)
+    words = pc.filter(cells, pc.is_in(cells, arrow_texts([word for word in NO_LABEL if word])))
+    if not len(words):
+        return []
+    listed = ", ".join(map(repr, pc.unique(words).slice(0, 3).to_pylist()))
+    return [f"{listed} in {name!r} is no label, but a missing one, in {len(words):,} of {len(cells):,} rows"]
+
+
 def _to_numbers(cells: pa.ChunkedArray, strays: dict[str, int]) -> Typed:
     """Convert texts of numbers to integers if all are, else to floats; raises `pa.ArrowInvalid` if one is not a number."""
     floats = cells.cast(pa.float64())

@@ -112,10 +112,12 @@ def _rows_of_chosen(
             break
     else:
         name = (filled or names)[0]
-    rows = _as_text(path, name, rows_of(name), most_rows)
+    durations: list[str] = []
+    rows = _as_text(path, name, rows_of(name), most_rows, durations)
     others = [repr(other) for other in names if other != name]
     listed = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-    return name, [f"sheet {name!r} of {len(names)} is read; sheet = ... reads {listed}"] if others else [], rows
+    notes = [f"sheet {name!r} of {len(names)} is read; sheet = ... reads {listed}"] if others else []
+    return name, [*notes, *durations], rows
 
 
 def _is_prose(rows: list[list[str]]) -> bool:
@@ -170,11 +172,21 @@ def _choose_sheets(path: Path, sheets: Mapping[str, bool], sheet: str) -> list[s
     return shown
 
 
-def _as_text(path: Path, name: str, sheet_rows: Iterable[Iterable[Any]], most_rows: int | None) -> list[list[str]]:
+def _as_text(
+    path: Path,
+    name: str,
+    sheet_rows: Iterable[Iterable[Any]],
+    most_rows: int | None,
+    durations: list[str] | None = None,
+) -> list[list[str]]:
+    """Return rows as text, and append a line to `durations` if there are any."""
     limit, total, rows = read_limit(), 0, list[list[str]]()
     for cells in islice(sheet_rows, most_rows):
         if len(rows) == MOST_ROWS:
             raise DataError(f"{path}: sheet {name!r} has more than {MOST_ROWS:,} rows: expected at most that")
+        cells = list(cells)
+        if durations == [] and any(isinstance(cell, timedelta) for cell in cells):
+            durations.append("durations are read as seconds")
         row = [_text(cell) for cell in cells]
         while row and not row[-1]:
             row.pop()

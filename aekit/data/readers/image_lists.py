@@ -13,7 +13,7 @@ import pyarrow as pa
 from aekit.data.labels import label_texts, to_label_array
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
-from aekit.data.readers._folder_layouts import find_layout
+from aekit.data.readers._folder_layouts import find_layout, folders_below_classes
 from aekit.data.readers._image_files import OTHER_IMAGES, unreadable_formats
 from aekit.data.readers._label_names import is_likely_label
 from aekit.data.readers._listed_paths import (
@@ -134,12 +134,14 @@ def list_folder(
     if other:
         losses.append(f"{other.total()} images in formats that aekit does not read are left out ({_kinds(other)})")
     labels = layout.labels
+    notes = [f"{ignored.total()} files that are not {what} are ignored ({_kinds(ignored)})"] if ignored else []
+    notes.append("" if labels is None else folders_below_classes(paths, labels.tolist()))
     return Listing(
         ids=ids,
         paths=[root / path for path in paths],
         labels=labels if labels is None else np.array([readable_text(name) for name in labels.tolist()]),
         splits=layout.splits,
-        note=f"{ignored.total()} files that are not {what} are ignored ({_kinds(ignored)})" if ignored else "",
+        note="; ".join(filter(None, notes)),
         losses=tuple(losses),
     )
 

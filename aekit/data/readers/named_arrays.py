@@ -164,4 +164,4 @@ def _names_splits(paths: list[str]) -> bool:
 
 def _listed(arrays: Mapping[str, Any], names: list[str] | None = None) -> str:
     shapes = [f"{name} ({' x '.join(map(str, arrays[name].shape))})" for name in (arrays if names is None else names)]
-    return ", ".join(shapes[:12]) + (", ..." if len(shapes) > 12 else "") or "nothing"
+    return ", ".join(shapes[:12]) + (", ..." if len(shapes) > 12 else "") or "no arrays"

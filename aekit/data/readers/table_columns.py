@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
-from aekit.data.readers._cell_types import EXACT, decide_types, to_texts
+from aekit.data.readers._cell_types import EXACT, decide_types, to_texts, words_for_no_label
 from aekit.data.readers._code_columns import find_codes, with_texts
 from aekit.data.readers._column_roles import Roles, find_roles, find_row_names, further_columns
 from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
@@ -131,6 +131,7 @@ def read_columns(
         said.add(cells_without_category(columns, features))
     said.losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(content.written[roles.label]) if roles.label else None
+    said.notes += words_for_no_label(content.written[roles.label], roles.label) if roles.label else []
     others = (roles.label, roles.ids, roles.split)
     further = further_columns(content.written, content.typed, {column.name for column in columns}, others)
     return Tabular(
@@ -221,7 +222,7 @@ def _choose_features(
         )
     if like is None:
         codes = find_codes(content.marked, table, chosen or candidates, rows_are_samples)
-        said.losses += codes.lines(chosen)
+        said.losses += codes.lines(chosen, content.rounded)
         if chosen is None:
             candidates = [name for name in candidates if name not in codes.dates]
             table = with_texts(content.marked, table, codes.texts)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aekit.data.readers._arff_files import arff_names, read_arff
+from aekit.data.readers._arff_files import arff_names, is_arff, read_arff
 from aekit.data.readers._cell_types import (
     is_empty as is_empty,
     is_numeric as is_numeric,
@@ -59,7 +59,7 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     _refuse_form(path, form)
     if path.suffix.lower() == ".parquet":
         table = _with_categories(read_parquet(path))
-    elif path.name.lower().endswith(ARFF_ENDINGS):
+    elif is_arff(path):
         table, label, notes = read_arff(path)
         table = _with_facts(with_remarks(table, notes), {LABEL: label.encode()} if label else {})
     elif path.name.lower().endswith(STATISTICS_ENDINGS):
@@ -199,7 +199,7 @@ def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     try:
         if path.suffix.lower() == ".parquet":
             return parquet_columns(path).names
-        if path.name.lower().endswith(ARFF_ENDINGS):
+        if is_arff(path):
             return arff_names(path)
         if path.name.lower().endswith(STATISTICS_ENDINGS):
             return statistics_names(path)
