@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,15 +81,22 @@ def choose_columns(
             columns.append(Column(name, impute_value=impute_value))
             continue
         values = categories_of(column) if encoding == "few" and tables.is_text(column) else []
-        # A column with a different value in nearly every row names the rows.
-        if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else MANY):
+        # A column with a different value in nearly every row names the rows, and one with words among numbers measures.
+        many = MANY if len(values) <= FEW or not words_among_numbers(column) else 0
+        if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else many):
             columns.append(Column(name, tuple(values)))
             encoded.append(name)
         elif chosen is None and tables.is_empty(column):
             empty.append(name)
         else:
             not_numeric.append(name)
-    losses = _without_numbers(table, not_numeric)
+    mixed = {name: words for name in not_numeric if (words := words_among_numbers(table[name]))}
+    not_numeric = [name for name in not_numeric if name not in mixed]
+    losses = [f"columns without numbers ignored: {quote_names(not_numeric)}"] if not_numeric else []
+    losses += [f"columns with words among their numbers ignored: {_with_words(mixed)}"] if mixed else []
+    if lists := [name for name in not_numeric if holds_list_texts(table[name])]:
+        advice = "save them as .npy, or a column each"
+        losses.append(f"lists of numbers as text, which are not read: {quote_names(lists)}; {advice}")
     losses += [f"empty columns ignored: {quote_names(empty)}"] if empty else []
     if times:
         losses.append(f"columns of dates and times ignored: {quote_names(times)}; x = [...] uses them as seconds")
@@ -99,31 +106,20 @@ def choose_columns(
         )
     if chosen is None:
         _refuse_long_lists(table, not_numeric, sum(column.size for column in columns), where)
+    if chosen is not None and mixed:
+        raise DataError(f"{where}: words among the numbers of {_with_words(mixed)}")
     if not_numeric and (chosen is not None or not columns):
         advice = "aekit does not embed text" if chosen is None else "choose columns by x, and labels by y"
-        also = [loss for loss in losses if not loss.startswith(_WORDS)]
-        raise DataError("; ".join([f"{where}: no numbers in {quote_names(not_numeric)}", advice, *also]))
+        raise DataError("; ".join([f"{where}: no numbers in {quote_names(not_numeric)}", advice, *losses[1:]]))
     return tuple(columns), Said(
         [f"an entry of 0 or 1 for each category in {quote_names(encoded)}"] if encoded else [], losses
     )
 
 
-_WORDS = "columns without numbers ignored"
-
-
-def _without_numbers(table: pa.Table, names: Sequence[str]) -> list[str]:
-    """Return lines on columns of words that are no features: of lists, of numbers among which are too many words, and others."""
-    mixed = {name: words for name in names if (words := words_among_numbers(table[name]))}
-    words = [name for name in names if name not in mixed]
-    losses = [f"{_WORDS}: {quote_names(words)}"] if words else []
-    if mixed:
-        listed = ", ".join(f"{name!r} ({', '.join(map(repr, mixed[name]))})" for name in list(mixed)[:SHOWN])
-        advice = "replace the words by numbers, or leave their cells empty"
-        losses.append(f"columns in which words are among the numbers ignored: {listed}; {advice}")
-    if lists := [name for name in words if holds_list_texts(table[name])]:
-        advice = "save them as .npy, or a column each"
-        losses.append(f"lists of numbers as text, which are not read: {quote_names(lists)}; {advice}")
-    return losses
+def _with_words(mixed: Mapping[str, Sequence[str]]) -> str:
+    """Return names of columns with words that are among their numbers, and what to do."""
+    listed = ", ".join(f"{name!r} ({', '.join(map(repr, words))})" for name, words in list(mixed.items())[:SHOWN])
+    return f"{listed}; write numbers for the words, or leave their cells empty"
 
 
 def _refuse_long_lists(table: pa.Table, names: Sequence[str], size: int, where: str) -> None:

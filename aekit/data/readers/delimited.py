@@ -42,10 +42,11 @@ LABEL = b"aekit.label"
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
 _INVISIBLE = re.compile(rb"\xe2\x80[\x8b\x8e\x8f\xaa-\xae]|\xe2\x81\xa0|\xef\xbb\xbf")
 """Blanks of no width, byte-order marks within a text, and marks of its direction, in UTF-8."""
+_GZIP = b"\x1f\x8b"
 _BINARY = {
     b"PK\x03\x04": "an archive, such as an Excel workbook, whose name should end in .xlsx",
     b"\xd0\xcf\x11\xe0": "an old or encrypted Excel workbook; save it as .xlsx or CSV",
-    b"\x1f\x8b": "a gzipped file; its name should end in .gz",
+    _GZIP: "a gzipped file; its name should end in .gz",
     b"PAR1": "a Parquet file; its name should end in .parquet",
     b"\x89PNG": "an image",
     b"\xff\xd8\xff": "an image",
@@ -188,6 +189,10 @@ def _head(data: bytes, is_cut: bool = False) -> bytes:
 
 
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:
+    if path.suffix.lower() == ".gz":
+        with reading(path, _COMPLAINT), path.open("rb") as file:
+            if (head := file.read(2)) and head != _GZIP:
+                raise DataError(f"{path}: not gzipped; its name should not end in .gz")
     with reading(path, _COMPLAINT), pa.input_stream(str(path)) as stream:  # unpacks .gz
         return read_all(stream, path, limit, copies=3)
 
