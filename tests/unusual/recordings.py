@@ -435,6 +435,16 @@ def _(folder: Path, listener: Listener) -> None:
     assert not aekit.open_data(folder, {"recordings": {"steps": 100, "test": 0}}).losses
 
 
+@AREA.changed(
+    "tables of which the first lacks a channel", "columns that '0.csv' lacks are left out of other files: 'w' of 2"
+)
+def _(folder: Path, listener: Listener) -> None:
+    write(folder / "0.csv", "time,v", STEPS, STEPS / 7)
+    for number in (1, 2):
+        write(folder / f"{number}.csv", "time,v,w", STEPS, STEPS / 7, STEPS / 3)
+    assert opened(folder).spec.shape == (1, 10)
+
+
 # ---- videos
 
 

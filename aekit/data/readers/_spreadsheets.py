@@ -28,6 +28,7 @@ MOST_ROWS = 1 << 20
 """Rows of the largest sheet that spreadsheet programs write; a row may say that its number is far larger."""
 _COMPLAINT = "not a readable workbook"
 _LOOKED_AT = 512
+_CELLS = re.compile(rb"[\n\r\t,;]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _COPIES = 4
 """How many times larger than in its XML a workbook is in memory, about."""
@@ -90,7 +91,7 @@ def _refuse_text(path: Path) -> None:
     """Refuse a text table under the name of a workbook, as instruments and web shops export it; raises `DataError`."""
     with reading(path, _COMPLAINT), path.open("rb") as file:
         head = file.read(_LOOKED_AT)
-    if head and head.isascii() and not _CONTROL.search(head):
+    if _CELLS.search(head) and head.isascii() and not _CONTROL.search(head):
         ending = ".tsv" if b"\t" in head else ".csv"
         raise DataError(f"{path}: a text table, not a workbook; give it a name that ends in {ending}")
 

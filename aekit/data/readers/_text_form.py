@@ -25,6 +25,8 @@ MOST_COLUMNS = 100_000
 """Most columns: each costs Arrow some kilobytes."""
 FIRST_LINES = 100
 """Lines below a title among which the line of names is looked for."""
+FEW_SETTINGS = 10
+"""Most settings above a table of which the first is no number, as a line of names is none."""
 COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", "|", ",", "::", "||", "~|~", "|;|", "\x01")
 """Delimiters that are looked for: besides the usual ones those of MovieLens and of exports from databases, and Hive's."""
@@ -121,6 +123,7 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
         if _is_row_named(cells, following, records[first + 1 :], width):
             break
         comment = cells
+    first = _behind_settings(lines, records, first, width, delimiter)
     if form.skip != "auto":
         first = 0
     skipped = skip + (records[first - 1][0] if first else 0)
@@ -267,6 +270,22 @@ def _is_above_names(cells: Sequence[str], following: Sequence[tuple[int, list[st
             below = following[place + 1 : place + 1 + (MOST_LINES if is_title else 1)]
             return not _has_number(names) and any(_has_number(row) for _, row in below)
     return False
+
+
+def _behind_settings(
+    lines: Sequence[str], records: Sequence[tuple[int, list[str]]], first: int, width: int, delimiter: str
+) -> int:
+    """Return the number of the record with the names, behind settings such as ``Rate,100`` and an empty line."""
+    most = FIRST_LINES if _has_number(records[first][1]) else FEW_SETTINGS
+    for place in range(first + 1, min(first + most, (first + len(records)) // 2)):
+        above = records[place - 1]
+        if _has_number(above[1][:1]) or len(above[1]) > width:
+            return first
+        is_behind_gap = not lines[above[0]].strip(f" \t\r\n{delimiter}")
+        names, below = records[place][1], records[place + 1][1]
+        if is_behind_gap and len(names) == width and all(map(str.strip, names)) and not _has_number(names):
+            return place if _has_number(below[:1]) and names != records[first][1] else first
+    return first
 
 
 def _is_longer(cells: Sequence[str], following: Sequence[tuple[int, list[str]]], width: int) -> bool:

@@ -32,6 +32,7 @@ class Recording:
         name: name of the machine, where a file holds several recordings; or "".
         values: (C, T) float32, or float64 where float32 would not tell steps apart; NaN where a value is missing.
         columns: columns of the channels; () if they have no names.
+        names: all columns of a table, or ().
         labels: (T,) labels of the steps, or None.
         rate: sampling rate of sound, in Hz; 0: unknown.
         is_cut_off: whether a file of sound is shorter than it says.
@@ -46,6 +47,7 @@ class Recording:
         self.path, self.name, self.reason, self.count = path, name, reason, 0
         self.values = np.zeros((0, 0), np.float32)
         self.columns: tuple[Column, ...] = ()
+        self.names: tuple[str, ...] = ()
         self.labels: np.ndarray | None = None
         self.rate, self.is_cut_off = 0, False
         self.breaks: tuple[int, ...] = ()
@@ -64,6 +66,20 @@ class Recording:
         """Check that it has the channels of a spec."""
         if not self.reason and len(self.values) != like.shape[0]:
             self.reason, self.count = f"{len(self.values)} channels, expected {like.shape[0]}", 0
+
+    @staticmethod
+    def columns_left_out(recordings: Sequence[Recording]) -> list[str]:
+        """Return a line on columns of tables that the first readable one, which defines the channels, lacks."""
+        names_of = {one.path: one.names for one in recordings if one.names and not one.reason}
+        first = next(iter(names_of), None)
+        lacking = Counter(
+            name for names in names_of.values() for name in names if first and name not in names_of[first]
+        )
+        if first is None or not lacking:
+            return []
+        listed = ", ".join(f"{name!r} of {count:,}" for name, count in lacking.most_common(5))
+        more = ", ..." if len(lacking) > 5 else ""
+        return [f"columns that {first.name!r} lacks are left out of other files: {listed}{more}"]
 
     def check_length(self, span: int) -> None:
         """Check that a window fits between two gaps."""
@@ -187,6 +203,7 @@ def _read_table(
     for part in axis.parts:
         recording = Recording(path, part.name)
         recording.columns, recording.breaks = tabular.columns, part.breaks
+        recording.names = tuple(names)
         recording.labels = None if tabular.labels is None else tabular.labels[part.rows]
         recording.notes = axis.notes + ([tabular.note] if tabular.note else [])
         recording.losses = [*axis.losses, *tabular.losses]
