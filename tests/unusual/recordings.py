@@ -448,7 +448,7 @@ def _(folder: Path, listener: Listener) -> None:
 # ---- videos
 
 
-def film(path: Path, rate: int = 10, turn: tuple[int, ...] = ()) -> Path:
+def video_file(path: Path, rate: int = 10, turn: tuple[int, ...] = ()) -> Path:
     """Write 20 frames of 32x24 pixels with a bright corner, upper left; `turn`: the matrix by which they are shown."""
     av = pytest.importorskip("av")
     frame = np.zeros((24, 32, 3), np.uint8)
@@ -473,7 +473,7 @@ def _(folder: Path, listener: Listener) -> None:
     corners = {"right": ((0, 1, -1, 0), 0, -1), "down": ((-1, 0, 0, -1), -1, -1), "left": ((0, -1, 1, 0), -1, 0)}
     for name, (turn, row, column) in corners.items():
         (folder / name).mkdir()
-        film(folder / name / "a.mp4", turn=turn)
+        video_file(folder / name / "a.mp4", turn=turn)
         source = aekit.open_data(folder / name)
         assert source.spec.shape[2:] == ((24, 32) if name == "down" else (32, 24))
         frame = windows(source)[0, 0, 0]
@@ -482,6 +482,6 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.changed("videos of two frame rates", "videos of 10 to 30 frames per second: clips last differently long")
 def _(folder: Path, listener: Listener) -> None:
-    film(folder / "a.mp4")
-    film(folder / "b.mp4", rate=30)
+    video_file(folder / "a.mp4")
+    video_file(folder / "b.mp4", rate=30)
     aekit.open_data(folder).report_notes(listener)

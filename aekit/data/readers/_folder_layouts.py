@@ -122,10 +122,10 @@ def folders_below_classes(paths: Sequence[Path], labels: Sequence[str]) -> str:
         inner = parts[parts.index(label) + 1 :] if label in parts else ()
         if inner and _split_named(inner[0]) is None and inner[0] not in (names := below.setdefault(label, [])):
             names.append(inner[0])
-    found = next(((label, names) for label, names in below.items() if len(names) > 1), None)
-    if found is None:
+    several = next(((label, names) for label, names in below.items() if len(names) > 1), None)
+    if several is None:
         return ""
-    label, names = found
+    label, names = several
     return f"folders such as {label!r} are the classes; folders below them, such as {names[0]!r}, are not"
 
 

@@ -182,6 +182,8 @@ def _list(path: Path, column: str) -> Listing:
     ids = _ids(table, named or default)
     if not named:  # the ids are paths
         ids = list(map(forward_slashes, ids))
+    elif named != chosen:
+        notes.append(tables.say_ids(named))
     if names[0] == UNNAMED and len(names) == 2:
         label = names[1]
     label = label if label and not _holds_images(table[label]) else None

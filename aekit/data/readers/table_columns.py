@@ -105,14 +105,15 @@ def read_columns(
         content.written, content.typed, where, chosen=chosen, y=y, default_labels=default_labels, like=like
     )
     said = Said([*tables.remarks(table), *roles.notes], list(roles.losses))
-    ids = _read_ids(content, roles, said)
+    ids = _read_ids(content, roles, said) if rows_are_samples else None
     excluded = roles.label_like | {name for name in table.column_names if name.lower() in exclude}
     candidates = [name for name in table.column_names if name not in excluded and name not in roles.named]
     if like is not None and like.columns:
         columns = find_known_columns(like.columns, chosen, candidates, content.typed, where)
         said.losses += unknown_categories(content.written, columns)
     else:
-        ignored = sorted(excluded - roles.named)
+        unused = {roles.ids} if roles.ids and not rows_are_samples else set()  # of the steps of a recording
+        ignored = sorted((excluded - roles.named) | unused)
         said.notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
         columns = _choose_features(
             content, roles, chosen, candidates, categories, missing, like, rows_are_samples, said
@@ -191,7 +192,7 @@ def _read_ids(content: _Content, roles: Roles, said: Said) -> list[str] | None:
         return roles.index_ids
     ids, lines = tables.to_ids(content.written[roles.ids], roles.ids)
     said.losses += lines
-    said.notes += [f"column {roles.ids!r} holds the ids"] if ids else []
+    said.notes += [tables.say_ids(roles.ids)] if ids else []
     return ids
 
 

@@ -216,6 +216,11 @@ def find_column(names: Iterable[str], candidates: Iterable[str]) -> str | None:
     return next((known[name] for name in candidates if name in known), None)
 
 
+def say_ids(name: str) -> str:
+    """Return the line that a column holds the ids."""
+    return f"column {name!r} holds the ids"
+
+
 def to_ids(column: pa.ChunkedArray, name: str) -> tuple[list[str] | None, list[str]]:
     """Return the ids (N,) in a column; None and a line, if they repeat or are missing, and so do not name the rows."""
     ids, reason = unique_ids(to_strings(column).tolist())
