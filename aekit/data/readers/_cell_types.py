@@ -19,6 +19,8 @@ from aekit.io.arrow import arrow_texts, arrow_values
 
 STRAY_SHARE = 0.05
 """Largest share of other words in a column of numbers; one is always allowed."""
+LOOKED_AT = 10_000
+"""Cells that tell whether a column of text holds numbers too."""
 NUMBERS_SHARE = 0.4
 """Least share of numbers in a column that is said to hold numbers and words."""
 EXACT = 2**53
@@ -104,7 +106,7 @@ def words_among_numbers(column: pa.ChunkedArray) -> list[str]:
     """Return up to three of the words in a column of text of which at least `NUMBERS_SHARE` are numbers; [] in others."""
     if not is_text_type(column.type):
         return []
-    cells = column.cast(pa.string())
+    cells = column.slice(0, LOOKED_AT).cast(pa.string())
     cells = pc.filter(cells, pc.invert(pc.is_in(cells, arrow_texts([*MISSING, *PLACEHOLDERS])))).drop_null()
     numeric = pc.match_substring_regex(cells, _NUMBER)
     if (pc.mean(numeric).as_py() or 0.0) < NUMBERS_SHARE:

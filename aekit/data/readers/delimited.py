@@ -40,7 +40,7 @@ HEAD, FIRST_LINES = 1 << 20, 20
 LABEL = b"aekit.label"
 """Key of the metadata of a table that names the column of its classes, where its format says which that is."""
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
-_INVISIBLE = re.compile(rb"\xe2\x80[\x8b\x8e\x8f\xaa-\xae]|\xe2\x81\xa0|\xef\xbb\xbf")
+_INVISIBLE = tuple(mark.encode() for mark in "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff")
 """Blanks of no width, byte-order marks within a text, and marks of its direction, in UTF-8."""
 _GZIP = b"\x1f\x8b"
 _BINARY = {
@@ -134,8 +134,13 @@ def _without_nulls(data: bytes) -> tuple[bytes, list[str]]:
 
 def _without_invisible(data: bytes) -> tuple[bytes, list[str]]:
     """Return text without marks that have no width, which web pages and word processors put beside numbers and words."""
-    data, count = _INVISIBLE.subn(b"", data)
-    return data, [f"{count:,} invisible characters in the text are left out"] if count else []
+    count = 0
+    for mark in _INVISIBLE:
+        if mark in data:
+            count += data.count(mark)
+            data = data.replace(mark, b"")
+    what = "1 invisible character in the text is" if count == 1 else f"{count:,} invisible characters in the text are"
+    return data, [f"{what} left out"] if count else []
 
 
 def delimited_names(path: Path, form: TextFormat = AUTO) -> list[str]:

@@ -65,7 +65,7 @@ def _with_gaps(values: np.ndarray, attributes: Mapping[str, Any], name: str) -> 
         is_float = values.dtype.kind == "f"
         values = np.where(gaps, np.asarray(np.nan, values.dtype), values) if is_float else values
         what = "are missing values" if is_float else "are used as numbers"
-        lines.append(f"{name}: {gaps.sum():,} values that are its {kind}, {fill[0]:g}, {what}")
+        lines.append(f"{name}: values that are its {kind}, {fill[0]:g}, {what} ({gaps.sum():,} of {gaps.size:,})")
     return values, lines
 
 
