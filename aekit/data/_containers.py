@@ -156,7 +156,7 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
         table |= {} if ids is None else {"id": _plain(ids)}
         note = "the keys of the dict are the columns of a table; for rows by name pass {'x': rows, 'ids': names}"
         return Contents(pa.table(table | ({} if splits is None else {"split": _plain(splits)})), notes=(note,))
-    lazy = LazyArrays({name: name for name in arrays}, arrays.__getitem__)
+    lazy = LazyArrays({name: name for name in arrays}, arrays.__getitem__, arrays)
     try:
         samples, labels, split_names, note = join_arrays("the dict", lazy)
     except DataError as error:

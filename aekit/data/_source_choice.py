@@ -55,7 +55,8 @@ def choose_source(path: Path, options: Options) -> tuple[Plugin, str]:
         what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
         counts = Counter(reason for _, reason in list_files(path, ())) if path.is_dir() else Counter[str]()
         kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
-        if path.is_dir() and (advice := advise_on_tables(path)):
+        known = (_ADVICE[kind] for kind, _ in counts.most_common() if kind in _ADVICE)
+        if path.is_dir() and (advice := advise_on_tables(path) or next(known, "")):
             raise DataError(f"{path}: {what}{kinds}; {advice}")
         raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
     return claiming[0], ""
@@ -85,6 +86,12 @@ _ADVICE = {
         (".pkl", ".pickle", ".pt", ".pth", ".joblib"), "opening it could run code: save arrays as .npy or .npz"
     ),
     **dict.fromkeys((".zip", ".rar", ".7z", ".bz2", ".xz", ".zst", ".lz4"), "unpack it first"),
+    **dict.fromkeys((".001", ".z01", ".r00"), "it is a part of an archive: join the parts, and unpack it first"),
+    **dict.fromkeys(
+        (".svm", ".libsvm", ".svmlight"), "load it by sklearn.datasets.load_svmlight_file, and pass (X, y) in Python"
+    ),
+    **dict.fromkeys((".tfrecord", ".tfrecords", ".rec", ".lmdb"), "write its samples as files, .npy or tar shards"),
+    **dict.fromkeys((".dill", ".cloudpickle"), "opening it could run code: save arrays as .npy or .npz"),
     **dict.fromkeys(
         (
             ".orc",
@@ -99,6 +106,7 @@ _ADVICE = {
             ".sqlite3",
             ".mdb",
             ".accdb",
+            ".dbf",
             ".html",
         ),
         "save the table as Parquet or CSV",
@@ -119,7 +127,9 @@ _ADVICE = {
         (".svs", ".czi", ".nd2", ".lif", ".ndpi", ".mrxs", ".vsi", ".oib", ".oif"), "save the images as TIFF"
     ),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
-    **dict.fromkeys((".nii", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"),
+    **dict.fromkeys(
+        (".nii", ".mha", ".nrrd", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"
+    ),
 }
 """What to do with files that people have and that no source reads."""
 

@@ -24,7 +24,7 @@ from aekit.data._source_contract import source_problem
 from aekit.data.contents import Contents
 from aekit.data.in_memory import from_array, from_table, open_contents
 from aekit.data.locations import locate
-from aekit.data.readers.folders import classes_without_files, readable_text
+from aekit.data.readers.folders import classes_without_files, readable_text, splits_without_files
 from aekit.data.readers.tables import to_table
 from aekit.data.reading import reason_of, refuse_special, refuse_stand_in
 from aekit.data.source import RowIds, Source
@@ -234,6 +234,8 @@ def _open(
     lines = [left_out]
     if os.path.isdir(where) and source.labels is not None:
         lines.append(classes_without_files(Path(where), source.labels))
+    elif os.path.isdir(where) and source.splits is not None:
+        lines.append(splits_without_files(Path(where)))
     source.losses = (*source.losses, *filter(None, lines))
     source.origin = {"data": text, "source": plugin.name, "options": dict(source_options)}
     return check_source(source, text, like, plugin.qualified)

@@ -78,7 +78,8 @@ def refuse_stand_in(path: str | Path) -> None:
     if not os.path.isfile(path) or os.path.splitext(path)[1].lower() in _MARKUP:
         return
     if what := what_stands_in(Path(path)):
-        raise DataError(f"{path}: {what}")
+        is_sheet = os.fspath(path).lower().endswith((".xls", ".xlsx")) and what in (_PAGE, _XML)
+        raise DataError(f"{path}: {_MARKED_UP_SHEET if is_sheet else what}")
 
 
 def what_stands_in(content: Path | bytes) -> str:
@@ -93,11 +94,15 @@ def what_stands_in(content: Path | bytes) -> str:
 _FIRST_BYTES = 512
 _MARKUP = (".html", ".htm", ".xml", ".svg", ".xhtml", ".kml", ".gpx")
 _PAGE = "a web page, such as that of a failed download, in place of the data"
+_XML = "XML, such as the message of a server, in place of the data"
+_MARKED_UP_SHEET = (
+    "HTML or XML under the name of a workbook; if a spreadsheet program opens it, save it from there as .xlsx"
+)
 _STAND_INS = {
     b"version https://git-lfs": "a pointer of Git LFS in place of the data; git lfs pull fetches it",
     b"<!doctype html": _PAGE,
     b"<html": _PAGE,
-    b"<?xml": "XML, such as the message of a server, in place of the data",
+    b"<?xml": _XML,
 }
 """How files begin that stand in for data, in lower case -> what they are."""
 

@@ -887,3 +887,48 @@ def _(folder: Path, listener: Listener) -> None:
     source = aekit.open_data(folder)
     assert source.read(np.arange(2))[1].tolist() == [True, False]
     listener.lines += source.skipped.values()
+
+
+# ---- folders of competitions and hubs
+
+
+@AREA.changed(
+    "train.csv with numbers of images without endings, beside train/", "train.csv lists images; open it for labels"
+)
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, *(f"train/{number}.png" for number in range(10, 14)))
+    assert source.spec.shape == (1, 8, 12)
+    (folder / "train.csv").write_text("id_code,diagnosis\n10,0\n11,4\n12,0\n13,4\n")
+    aekit.open_data(folder).report_notes(listener)
+    listed = aekit.open_data(folder / "train.csv")
+    assert counts(listed.labels) == {0: 2, 4: 2} and np.array_equal(rows_of(listed), rows_of(source))
+
+
+@AREA.changed(
+    "metadata.csv in the folder of each split, and metadata.jsonl", "test/metadata.csv, train/metadata.csv lists images"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train/a.png", "test/b.png")
+    (folder / "train/metadata.csv").write_text("file_name,label\na.png,x\n")
+    (folder / "test/metadata.csv").write_text("file_name,label\nb.png,y\n")
+    aekit.open_data(folder).report_notes(listener)
+    save_many(folder / "flat", "a.png")
+    (folder / "flat/metadata.jsonl").write_text('{"file_name": "a.png", "label": "x"}\n')
+    assert "metadata.jsonl lists images" in aekit.open_data(folder / "flat").notes[-1]
+
+
+@AREA.changed(
+    "folders below those of the classes", "folders such as 'animals' are the classes; folders below them, such as 'cat'"
+)
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, "animals/cat/0.png", "animals/dog/1.png", "plants/oak/2.png")
+    source.report_notes(listener)
+    assert counts(source.labels) == {"animals": 2, "plants": 1}
+    splits = opened(folder / "splits", "cat/train/0.png", "cat/test/1.png", "dog/train/2.png", "dog/test/3.png")
+    assert not splits.notes
+
+
+@AREA.changed("an empty folder of a split", "folders without a file: test")
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "test").mkdir()
+    assert counts(opened(folder, "train/0.png", "train/1.png").splits) == {"train": 2}

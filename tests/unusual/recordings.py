@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -9,6 +10,7 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from scipy.io import wavfile
 from unusual.harness import Area, Listener
 
@@ -402,3 +404,84 @@ def _(folder: Path, listener: Listener) -> None:
     write_wav(folder / "a.wav")
     os.rename(folder / "a.wav", os.fsencode(folder) + b"/p\xe8re.wav")
     assert aekit.open_data(folder, {"recordings": {"steps": 800, "test": 0}}).ids == ["père.wav@0"]
+
+
+@AREA.changed("a WAV file that is cut off", "sound is cut off, and read up to there: 1 of 2 files, e.g. 'b.wav'")
+def _(folder: Path, listener: Listener) -> None:
+    write_wav(folder / "a.wav")
+    (folder / "b.wav").write_bytes((folder / "a.wav").read_bytes()[:1000])
+    source = aekit.open_data(folder, {"recordings": {"steps": 100, "test": 0}})
+    assert [id.partition("@")[0] for id in source.ids].count("b.wav") == 4
+
+
+@AREA.changed("an Ogg file that is cut off, and such files of Sun and Apple", "1 of 2 files, e.g. 'b.ogg'")
+def _(folder: Path, listener: Listener) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    for ending in ("aiff", "au", "ogg"):
+        sounds = folder / ending
+        sounds.mkdir()
+        soundfile.write(sounds / f"a.{ending}", np.random.default_rng(0).normal(size=40_000) / 10, 8000)
+        assert not aekit.open_data(sounds).losses
+        content = (sounds / f"a.{ending}").read_bytes()
+        (sounds / f"b.{ending}").write_bytes(content[: len(content) // 2])
+        assert f"'b.{ending}'" in aekit.open_data(sounds).losses[-1]
+
+
+@AREA.right("WAV files from a pipe, whose header does not know their size")
+def _(folder: Path, listener: Listener) -> None:
+    content = bytearray(write_wav(folder / "a.wav").read_bytes())
+    content[4:8] = b"\xff\xff\xff\xff"
+    (folder / "a.wav").write_bytes(content)
+    assert not aekit.open_data(folder, {"recordings": {"steps": 100, "test": 0}}).losses
+
+
+@AREA.changed(
+    "tables of which the first lacks a channel", "columns that '0.csv' lacks are left out of other files: 'w' of 2"
+)
+def _(folder: Path, listener: Listener) -> None:
+    write(folder / "0.csv", "time,v", STEPS, STEPS / 7)
+    for number in (1, 2):
+        write(folder / f"{number}.csv", "time,v,w", STEPS, STEPS / 7, STEPS / 3)
+    assert opened(folder).spec.shape == (1, 10)
+
+
+# ---- videos
+
+
+def video_file(path: Path, rate: int = 10, turn: tuple[int, ...] = ()) -> Path:
+    """Write 20 frames of 32x24 pixels with a bright corner, upper left; `turn`: the matrix by which they are shown."""
+    av = pytest.importorskip("av")
+    frame = np.zeros((24, 32, 3), np.uint8)
+    frame[:8, :8] = 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for _ in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    if turn:
+        content = bytearray(path.read_bytes())
+        place = content.index(b"tkhd") + 44
+        a, b, c, d = (entry << 16 for entry in turn)
+        content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+        path.write_bytes(content)
+    return path
+
+
+@AREA.right("videos of a telephone that was held upright or upside down")
+def _(folder: Path, listener: Listener) -> None:
+    corners = {"right": ((0, 1, -1, 0), 0, -1), "down": ((-1, 0, 0, -1), -1, -1), "left": ((0, -1, 1, 0), -1, 0)}
+    for name, (turn, row, column) in corners.items():
+        (folder / name).mkdir()
+        video_file(folder / name / "a.mp4", turn=turn)
+        source = aekit.open_data(folder / name)
+        assert source.spec.shape[2:] == ((24, 32) if name == "down" else (32, 24))
+        frame = windows(source)[0, 0, 0]
+        assert frame[row, column] > 200 and (frame > 100).sum() < 100, name
+
+
+@AREA.changed("videos of two frame rates", "videos of 10 to 30 frames per second: clips last differently long")
+def _(folder: Path, listener: Listener) -> None:
+    video_file(folder / "a.mp4")
+    video_file(folder / "b.mp4", rate=30)
+    aekit.open_data(folder).report_notes(listener)

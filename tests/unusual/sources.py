@@ -597,9 +597,37 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(hdf5(folder, x=ROWS, y=LABELS[:3]))
 
 
-@AREA.refused("an HDF5 file without arrays", "no array of numbers with two axes or more; choose one by x: nothing")
+@AREA.refused("an HDF5 file without arrays", "no array of numbers with two axes or more; it holds no arrays")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(hdf5(folder))
+
+
+@AREA.changed(
+    "an HDF5 file with the fill value of NetCDF",
+    "x: values that are its _FillValue, -999, are missing values (2 of 24)",
+)
+def _(folder: Path, listener: Listener) -> None:
+    rows = ROWS.astype(np.float32)
+    rows[1, :2] = -999
+    path = hdf5(folder, x=rows)
+    with h5py.File(path, "a") as file:
+        file["x"].attrs["_FillValue"] = np.float32(-999)
+    read, _ = aekit.open_data(path).read(np.arange(6))
+    assert np.isnan(read[1, :2]).all() and np.isnan(read).sum() == 2
+
+
+@AREA.changed("an HDF5 file of scaled whole numbers", "x: scale_factor is not applied")
+def _(folder: Path, listener: Listener) -> None:
+    path = hdf5(folder, x=np.arange(12).reshape(6, 2))
+    with h5py.File(path, "a") as file:
+        file["x"].attrs.update({"scale_factor": 0.1, "missing_value": 3})
+    source = aekit.open_data(path)
+    assert "values that are its missing_value, 3, are used as numbers (1 of 12)" in source.losses[-1]
+
+
+@AREA.refused("an HDF5 file with nothing but a table of PyTables", "it holds table (5)")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(hdf5(folder, table=np.zeros(5, [("a", "i4"), ("b", "f8")])))
 
 
 @AREA.refused("an HDF5 file that is cut off", "not a readable HDF5 file")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from aekit.data.readers._cell_types import as_cells
+from aekit.data.readers.endings import ARFF_ENDINGS
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 from aekit.io.memory import check_memory
@@ -19,6 +20,7 @@ from aekit.io.memory import check_memory
 _COMPLAINT = "not a readable ARFF file"
 _NUMBERS = ("numeric", "real", "integer")
 _NAME = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s{]+)"""
+_RELATION = b"@relation"
 _ATTRIBUTE = re.compile(rf"(?i)@attribute\s+({_NAME})\s*(.+)")
 _WEIGHT = re.compile(r",\s*\{[^{}]*\}\s*$")
 """The weight of an instance behind its last value."""
@@ -31,6 +33,15 @@ class _Attribute(NamedTuple):
     name: str
     kind: str
     categories: list[str] | None
+
+
+def is_arff(path: Path) -> bool:
+    """Return whether a file is ARFF: by its name, or by how a .dat begins, as the archive KEEL has it."""
+    name = path.name.lower()
+    if not name.endswith(".dat") or not path.is_file():
+        return name.endswith(ARFF_ENDINGS)
+    with reading(path, _COMPLAINT), path.open("rb") as file:
+        return file.read(len(_RELATION)).lower() == _RELATION
 
 
 def read_arff(path: Path) -> tuple[pa.Table, str | None, list[str]]:
@@ -80,7 +91,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> list[_Attribute]:
     attributes: list[_Attribute] = []
     for number, line in lines:
         text = line.strip()
-        if not text or text.startswith("%") or re.match(r"(?i)@relation\b", text):
+        if not text or text.startswith("%") or re.match(r"(?i)@(?:relation|inputs?|outputs?)\b", text):
             continue
         if re.fullmatch(r"(?i)@data\b.*", text):
             if not attributes:

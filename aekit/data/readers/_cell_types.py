@@ -6,6 +6,7 @@ The type of a cell of a CSV file depends on its use: as an id or a class ``007``
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,10 @@ from aekit.io.arrow import arrow_texts, arrow_values
 
 STRAY_SHARE = 0.05
 """Largest share of other words in a column of numbers; one is always allowed."""
+LOOKED_AT = 10_000
+"""Cells that tell whether a column of text holds numbers too."""
+NUMBERS_SHARE = 0.4
+"""Least share of numbers in a column that is said to hold numbers and words."""
 EXACT = 2**53
 """Whole numbers up to this are exact in float64."""
 
@@ -88,6 +93,25 @@ def holds_list_texts(column: pa.ChunkedArray) -> bool:
         return False
     cells = column.cast(pa.string()).drop_null().slice(0, 20)
     return len(cells) > 0 and bool(pc.all(pc.match_substring_regex(cells, _LIST)).as_py())
+
+
+def entries_of_list_texts(column: pa.ChunkedArray) -> int:
+    """Return how many numbers the first cell of a column of lists of numbers as text holds; 0 in other columns."""
+    if not holds_list_texts(column):
+        return 0
+    return len(re.findall(r"[\d.]+(?:[eE][+-]?\d+)?", column.cast(pa.string()).drop_null()[0].as_py()))
+
+
+def words_among_numbers(column: pa.ChunkedArray) -> list[str]:
+    """Return up to three of the words in a column of text of which at least `NUMBERS_SHARE` are numbers; [] in others."""
+    if not is_text_type(column.type):
+        return []
+    cells = column.slice(0, LOOKED_AT).cast(pa.string())
+    cells = pc.filter(cells, pc.invert(pc.is_in(cells, arrow_texts([*MISSING, *PLACEHOLDERS])))).drop_null()
+    numeric = pc.match_substring_regex(cells, _NUMBER)
+    if (pc.mean(numeric).as_py() or 0.0) < NUMBERS_SHARE:
+        return []
+    return pc.unique(pc.filter(cells, pc.invert(numeric))).slice(0, 3).to_pylist()
 
 
 def categories_of(column: pa.ChunkedArray) -> list[str]:
@@ -218,6 +242,18 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
         return arrow_values(typed.column.cast(pa.int64()))
     except pa.ArrowInvalid:  # fractions of decimals
         return to_floats(typed.column)
+
+
+def words_for_no_label(column: pa.ChunkedArray, name: str) -> list[str]:
+    """Return a line on words such as ``NA`` that stand for a missing label in a column of labels."""
+    if not isinstance(column.type, CellText):
+        return []
+    cells = as_written(column)
+    words = pc.filter(cells, pc.is_in(cells, arrow_texts([word for word in NO_LABEL if word])))
+    if not len(words):
+        return []
+    listed = ", ".join(map(repr, pc.unique(words).slice(0, 3).to_pylist()))
+    return [f"{listed} in {name!r} is no label, but a missing one, in {len(words):,} of {len(cells):,} rows"]
 
 
 def _to_numbers(cells: pa.ChunkedArray, strays: dict[str, int]) -> Typed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -78,8 +78,13 @@ class Codes(NamedTuple):
     dates: dict[str, str]
     doubtful: dict[str, str]
 
-    def lines(self, chosen: Iterable[str] | None) -> list[str]:
-        """Return lines on how these columns are used; `chosen`: the features that the caller named, or None."""
+    def lines(self, chosen: Iterable[str] | None, unused: Collection[str] = ()) -> list[str]:
+        """Return lines on how these columns are used.
+
+        Args:
+            chosen: the features that the caller named, or None.
+            unused: names of columns that cannot be used as numbers.
+        """
         if chosen is not None:
             texts, dates = (
                 {name: example for name, example in each.items() if name in chosen} for each in (self.texts, self.dates)
@@ -95,10 +100,8 @@ class Codes(NamedTuple):
             lines.append(f"read as numbers, as all columns have leading zeros: {_listed(self.padded)}")
         if self.dates:
             lines.append(f"dates as whole numbers ignored: {_listed(self.dates)}; x = [...] uses them as numbers")
-        if self.doubtful:
-            lines.append(
-                f"used as numbers, but may be codes or times: {_listed(self.doubtful)}; x = [...] leaves them out"
-            )
+        if doubtful := {name: example for name, example in self.doubtful.items() if name not in unused}:
+            lines.append(f"used as numbers, but may be codes or times: {_listed(doubtful)}; x = [...] leaves them out")
         return lines
 
 

@@ -14,6 +14,7 @@ from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import as_written
 from aekit.data.readers._label_names import is_likely_label
+from aekit.data.readers._stacked_names import MOST_LINES
 from aekit.data.readers._times import is_time
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
@@ -124,9 +125,11 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
             row_names[name] = "index"
             continue
         values = as_written(table[name])
-        if not pa.types.is_integer(values.type) or values.null_count or len(values) < 2:
+        # Lines of units below the names leave gaps.
+        few_gaps = values.null_count <= min(MOST_LINES, len(values) // 10)
+        if not pa.types.is_integer(values.type) or not few_gaps or len(values) < 2:
             continue
-        numbers = arrow_values(values)
+        numbers = arrow_values(values.drop_null())
         first, last = int(numbers.min()), int(numbers.max())
         if _FOLD_NAME.fullmatch(name.strip()) and 1 < len(np.unique(numbers)) <= FEW:
             row_names[name] = "folds"
@@ -138,7 +141,7 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
             continue
         spans = first in (0, 1) and last - first == len(numbers) - 1 and len(numbers) >= MIN_NUMBERED
         part = first >= 0 and last < 2 * len(numbers) and len(numbers) >= MIN_SAMPLED
-        if spans and np.array_equal(numbers, rows + first):
+        if spans and np.array_equal(numbers, rows[: len(numbers)] + first):
             row_names[name] = "row numbers"
         elif ID_NAME.fullmatch(name.strip()):
             row_names[name] = "ids"

@@ -109,6 +109,26 @@ def find_layout(paths: Sequence[Path], what: str, masks: bool = False) -> Folder
     )
 
 
+def folders_below_classes(paths: Sequence[Path], labels: Sequence[str]) -> str:
+    """Return a line on folders below those of the classes, which may be the classes that are meant, or "".
+
+    Args:
+        paths: (N,) paths relative to the root.
+        labels: (N,) their classes.
+    """
+    below: dict[str, list[str]] = {}
+    for path, label in zip(paths, labels):
+        parts = path.parent.parts
+        inner = parts[parts.index(label) + 1 :] if label in parts else ()
+        if inner and _split_named(inner[0]) is None and inner[0] not in (names := below.setdefault(label, [])):
+            names.append(inner[0])
+    several = next(((label, names) for label, names in below.items() if len(names) > 1), None)
+    if several is None:
+        return ""
+    label, names = several
+    return f"folders such as {label!r} are the classes; folders below them, such as {names[0]!r}, are not"
+
+
 def _letters(name: str) -> str:
     return "".join(re.findall(r"[a-z]+", name.lower().replace("leftimg8bit", "images")))
 

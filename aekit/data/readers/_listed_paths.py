@@ -46,6 +46,8 @@ PATH_NAMES = (
 """Names of a column of paths, in order of precedence, in lower case and without anything but letters."""
 _SHORT = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 """Endings that are tried for paths without one."""
+_ID_COLUMNS = ("id", "id_code", "image_id", "imageid", "img_id", "photo_id", "file_id", "isic_id")
+"""Names of columns of ids, in lower case, that may be the names of images."""
 _NARROW = 3
 """Most columns of a list whose ids are the names of images; a wider table with ids holds what it says of them."""
 _ROWS, _FOLDERS, _STRIPPED = 20, 60, 8
@@ -91,7 +93,7 @@ def lists_images(path: Path) -> bool:
 
 def image_ids(path: Path, values: Mapping[str, Sequence[object]]) -> str | None:
     """Return the column of ids of a table of few columns, such as ``id,breed``, if they are names of image files beside it."""
-    named = next((name for name in values if name.strip().lower() == "id"), None)
+    named = next((name for name in values if name.strip().lower() in _ID_COLUMNS), None)
     if named is None or len(values) > _NARROW:
         return None
     texts = [str(value).strip() for value in values[named]]

@@ -15,7 +15,9 @@ from aekit.data.readers._number_affixes import APOSTROPHES, BLANKS, SIGNS, begin
 from aekit.data.readers._record_types import is_text as is_text_type
 from aekit.io.arrow import arrow_texts
 
-MINUS = "\u2212"
+MINUSES = "\u2212\u2013\u2010\u2011\ufe63\uff0d"
+"""Signs that stand for a minus: typographic ones, and dashes that word processors make of it."""
+_MINUS_SIGN = rf"(^|[eE{SIGNS}{BLANKS}])[{MINUSES}]([\d.,{SIGNS}])"
 _FIRST = 100
 """Cells of a column of strings that decide whether the others are looked at."""
 _BLANK = f"[{BLANKS}{APOSTROPHES}]"
@@ -61,8 +63,9 @@ def respell_numbers(
     """
     inner = APOSTROPHES + BLANKS + ("," if delimiter != "," or b'"' in body else "")
     has_fortran = re.search(rb"[\d.][dD][+-]?\d", body[:_LOOKED_AT]) is not None
-    is_odd = any(sign.encode() in body for sign in inner + SIGNS + MINUS) or _AFFIXED.search(body[:_LOOKED_AT])
-    if decimal != "," and not has_fortran and not is_odd:
+    has_minus_signs = any(sign.encode() in body for sign in MINUSES)
+    is_odd = any(sign.encode() in body for sign in inner + SIGNS) or _AFFIXED.search(body[:_LOOKED_AT])
+    if decimal != "," and not has_fortran and not has_minus_signs and not is_odd:
         return columns, []
     odd: dict[int, _Odd] = {}
     plain: list[int] = []
@@ -74,9 +77,8 @@ def respell_numbers(
         if _are_floats(values):
             plain.append(number)
             continue
-        if MINUS.encode() in body:
-            column = pc.replace_substring(column, MINUS, "-")
-            values = pc.replace_substring(values, MINUS, "-")
+        if has_minus_signs:
+            column, values = (pc.replace_substring_regex(each, _MINUS_SIGN, r"\1-\2") for each in (column, values))
         is_label = names[number].strip().lower() in LABEL_COLUMNS  # whose classes keep their names
         column, values, kinds, unit = without_affixes(column, values, _sample(values), units=not is_label)
         for kind in kinds:
@@ -152,7 +154,7 @@ def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
     names = [field.name for field in table.schema if is_text_type(field.type)]
     names = [name for name in names if _begins_with_numbers(table[name])]
     columns = [table[name].cast(pa.string()) for name in names]
-    columns, lines = respell_numbers(columns, names, (SIGNS + MINUS + BLANKS + "'\",.").encode(), ",", "auto")
+    columns, lines = respell_numbers(columns, names, (SIGNS + MINUSES + BLANKS + "'\",.").encode(), ",", "auto")
     numeric = []
     for name, column in zip(names, columns):
         known = _known(column)

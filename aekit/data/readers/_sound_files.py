@@ -6,7 +6,7 @@ import importlib.util
 import math
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from aekit.io.memory import check_memory
 
 HIGHEST_RATE = 10_000_000
 """Highest sampling rate in Hz."""
+_UNKNOWN_SIZE = 0x7FFF_0000
+"""Sizes in a header from which on programs that write to a pipe do not know them."""
+_OGG_PAGE, _OGG_LAST = 1 << 16, 4
+"""Most bytes of a page of Ogg, about, and the flag of the last one."""
 MISSING_SOUNDFILE = "{} files need soundfile: pip install 'aekit[audio]'"
 
 
@@ -40,6 +44,27 @@ def read_sound(path: Path) -> tuple[int, np.ndarray]:
         check_memory(max(sound.frames, 0) * sound.channels * 4, f"{path}: {sound.frames:,} steps of sound")
         values, rate = sound.read(dtype="float32", always_2d=True), sound.samplerate
     return _checked(path, int(rate), np.ascontiguousarray(values.T))
+
+
+def is_cut_off(path: Path) -> bool:
+    """Return whether a file of sound is shorter than it says, as after a download or a recorder that stopped.
+
+    WAV, AIFF and AU say their size, and the last page of Ogg that it is the last; damage in FLAC is found by its reader.
+    """
+    with reading(path), path.open("rb") as file:
+        head, size = file.read(12), path.stat().st_size
+        file.seek(max(0, size - _OGG_PAGE))
+        tail = file.read()
+    if head[:4] == b"OggS":
+        last = tail.rfind(b"OggS")
+        return last >= 0 and not int.from_bytes(tail[last + 5 : last + 6], "big") & _OGG_LAST
+    kind = head[:4] + (b"" if head[:4] == b".snd" else head[8:])
+    order: Literal["little", "big"] = "little" if kind == b"RIFFWAVE" else "big"
+    first, second = int.from_bytes(head[4:8], order), int.from_bytes(head[8:], order)
+    said = {b"RIFFWAVE": first + 8, b"FORMAIFF": first + 8, b"FORMAIFC": first + 8, b".snd": first + second}.get(
+        kind, 0
+    )
+    return size < said < _UNKNOWN_SIZE
 
 
 def _checked(path: Path, rate: int, values: np.ndarray) -> tuple[int, np.ndarray]:

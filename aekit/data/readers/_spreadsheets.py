@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.readers._calamine_sheets import opened_by_calamine
+from aekit.data.readers._number_spelling import looks_numeric
 from aekit.data.readers.endings import CALAMINE_ENDINGS, SHEET_ENDINGS
 from aekit.data.reading import reading
 from aekit.errors import DataError, closest_name, importing
@@ -25,6 +27,9 @@ FIRST_ROWS = 21
 MOST_ROWS = 1 << 20
 """Rows of the largest sheet that spreadsheet programs write; a row may say that its number is far larger."""
 _COMPLAINT = "not a readable workbook"
+_LOOKED_AT = 512
+_CELLS = re.compile(rb"[\n\r\t,;]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _COPIES = 4
 """How many times larger than in its XML a workbook is in memory, about."""
 
@@ -42,7 +47,7 @@ def read_sheet(path: Path, sheet: str = "auto") -> tuple[str, list[str]]:
 
     Args:
         path: the workbook.
-        sheet: name of the sheet; ``auto``: the first that is not hidden and not empty.
+        sheet: name of the sheet; ``auto``: the first that is not hidden and holds more than lines of text.
 
     Raises:
         DataError: openpyxl or python-calamine is not installed; the file is damaged, encrypted or too large; or it has no such
@@ -71,6 +76,7 @@ def _first_rows(path: Path, sheet: str, stamp: tuple[int, int]) -> str:
 
 def _read_rows(path: Path, sheet: str, most_rows: int | None = None) -> tuple[str, list[str], list[list[str]]]:
     """Return the name of the chosen sheet, notes on the choice, and its rows."""
+    _refuse_text(path)
     if path.name.lower().endswith(CALAMINE_ENDINGS):
         with opened_by_calamine(path) as other:
             return _rows_of_chosen(path, other.sheets, sheet, other.rows, most_rows)
@@ -81,6 +87,15 @@ def _read_rows(path: Path, sheet: str, most_rows: int | None = None) -> tuple[st
         return _rows_of_chosen(path, sheets, sheet, lambda name: book[name].iter_rows(values_only=True), most_rows)
 
 
+def _refuse_text(path: Path) -> None:
+    """Refuse a text table under the name of a workbook, as instruments and web shops export it; raises `DataError`."""
+    with reading(path, _COMPLAINT), path.open("rb") as file:
+        head = file.read(_LOOKED_AT)
+    if _CELLS.search(head) and head.isascii() and not _CONTROL.search(head):
+        ending = ".tsv" if b"\t" in head else ".csv"
+        raise DataError(f"{path}: a text table, not a workbook; give it a name that ends in {ending}")
+
+
 def _rows_of_chosen(
     path: Path,
     sheets: Mapping[str, bool],
@@ -88,15 +103,28 @@ def _rows_of_chosen(
     rows_of: Callable[[str], Iterable[Iterable[Any]]],
     most_rows: int | None,
 ) -> tuple[str, list[str], list[list[str]]]:
-    """Return what `_read_rows` does; of sheets that are not named, the first that holds something."""
+    """Return what `_read_rows` does; of sheets that are not named, the first that holds a table, or else something."""
     names = _choose_sheets(path, sheets, sheet)
-    for name in names:
-        rows = _as_text(path, name, rows_of(name), most_rows)
-        if any(rows) or name == names[-1]:
+    filled: list[str] = []
+    for name in names if len(names) > 1 else ():
+        first_rows = _as_text(path, name, rows_of(name), FIRST_ROWS)
+        filled += [name] if any(first_rows) else []
+        if not _is_prose(first_rows):
             break
+    else:
+        name = (filled or names)[0]
+    durations: list[str] = []
+    rows = _as_text(path, name, rows_of(name), most_rows, durations)
     others = [repr(other) for other in names if other != name]
     listed = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-    return name, [f"sheet {name!r} of {len(names)} is read; sheet = ... reads {listed}"] if others else [], rows
+    notes = [f"sheet {name!r} of {len(names)} is read; sheet = ... reads {listed}"] if others else []
+    return name, [*notes, *durations], rows
+
+
+def _is_prose(rows: list[list[str]]) -> bool:
+    """Return whether rows are lines of text, such as remarks on the other sheets: one cell each, and no number."""
+    cells = [[cell for cell in row if cell] for row in rows]
+    return all(len(row) <= 1 for row in cells) and not any(looks_numeric(row[0]) for row in cells if row)
 
 
 def _to_csv(rows: list[list[str]]) -> str:
@@ -145,11 +173,21 @@ def _choose_sheets(path: Path, sheets: Mapping[str, bool], sheet: str) -> list[s
     return shown
 
 
-def _as_text(path: Path, name: str, sheet_rows: Iterable[Iterable[Any]], most_rows: int | None) -> list[list[str]]:
+def _as_text(
+    path: Path,
+    name: str,
+    sheet_rows: Iterable[Iterable[Any]],
+    most_rows: int | None,
+    durations: list[str] | None = None,
+) -> list[list[str]]:
+    """Return rows as text, and append a line to `durations` if there are any."""
     limit, total, rows = read_limit(), 0, list[list[str]]()
     for cells in islice(sheet_rows, most_rows):
         if len(rows) == MOST_ROWS:
             raise DataError(f"{path}: sheet {name!r} has more than {MOST_ROWS:,} rows: expected at most that")
+        cells = list(cells)
+        if durations == [] and any(isinstance(cell, timedelta) for cell in cells):
+            durations.append("durations are read as seconds")
         row = [_text(cell) for cell in cells]
         while row and not row[-1]:
             row.pop()

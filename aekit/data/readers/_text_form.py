@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -23,13 +23,15 @@ LINES, CHARACTERS = 500, 200_000
 """Most lines from which the form of a file is guessed, and about as many characters, but at least 50 lines."""
 MOST_COLUMNS = 100_000
 """Most columns: each costs Arrow some kilobytes."""
-FIRST_LINES = 20
+FIRST_LINES = 100
 """Lines below a title among which the line of names is looked for."""
+FEW_SETTINGS = 10
+"""Most settings above a table of which the first is no number, as a line of names is none."""
 COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", "|", ",", "::", "||", "~|~", "|;|", "\x01")
 """Delimiters that are looked for: besides the usual ones those of MovieLens and of exports from databases, and Hive's."""
 UNUSUAL = DELIMITERS[4:]
-_SPARSE_ROW = re.compile(r"[-+.\deE,]+(?: qid:\d+)?(?: +\d+:[-+.\deE]+)+\s*(?:#.*)?$")
+_SPARSE_ROW = re.compile(r"[-+.\deE,]+(?: qid:\d+)?(?: +\d+:[-+.\deE]+)*\s*(?:#.*)?$")
 _STAND_IN = "\x1f"
 """What a delimiter of several characters is replaced with, as parsers of CSV take single ones."""
 
@@ -87,7 +89,7 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     lines = lines[: max(50, len(lines) * CHARACTERS // max(CHARACTERS, sum(map(len, lines))))]
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: empty file" if not skip else f"{path}: skip = {skip}: no lines are left")
-    if all(_SPARSE_ROW.match(line) for line in lines[:5]):
+    if all(_SPARSE_ROW.match(line) for line in lines[:5]) and ":" in "".join(lines[:5]):
         advice = "load it by sklearn.datasets.load_svmlight_file, and pass (X, y) in Python"
         raise DataError(f"{path}: rows as LIBSVM writes them, 'label number:value ...', which are not read; {advice}")
     if form == AUTO and (word_vectors := find_word_vectors(lines)):
@@ -114,12 +116,14 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     first = 0
     for first, (_, cells) in enumerate(records):
         is_comment = _is_comment(cells) and (len(cells) != width or not _names_itself(cells))
-        if len(cells) >= width and not is_comment and not _is_above_names(cells, records[first + 1 :], width):
+        is_above = _is_above_names(cells, records[first + 1 :], width) or _is_longer(cells, records[first + 1 :], width)
+        if len(cells) >= width and not is_comment and not is_above:
             break
         following = records[first + 1][1] if first + 1 < len(records) else []
         if _is_row_named(cells, following, records[first + 1 :], width):
             break
         comment = cells
+    first = _behind_settings(lines, records, first, width, delimiter)
     if form.skip != "auto":
         first = 0
     skipped = skip + (records[first - 1][0] if first else 0)
@@ -260,10 +264,40 @@ def _is_above_names(cells: Sequence[str], following: Sequence[tuple[int, list[st
     """Return whether a line is a title or a remark above the line of names, which spreadsheets pad with empty cells."""
     if not _is_sparse(cells, width):
         return False
-    for (_, names), (_, below) in pairwise(following[:FIRST_LINES]):
-        if not _is_sparse(names, width):
-            return not any(map(looks_numeric, map(str.strip, names))) and any(map(looks_numeric, map(str.strip, below)))
+    is_title = bool(cells[0].strip()) and not "".join(cells[1:]).strip()
+    for place, (_, names) in enumerate(following[:FIRST_LINES]):
+        if not _is_sparse(names, width):  # below the names may be lines of units and the like
+            below = following[place + 1 : place + 1 + (MOST_LINES if is_title else 1)]
+            return not _has_number(names) and any(_has_number(row) for _, row in below)
     return False
+
+
+def _behind_settings(
+    lines: Sequence[str], records: Sequence[tuple[int, list[str]]], first: int, width: int, delimiter: str
+) -> int:
+    """Return the number of the record with the names, behind settings such as ``Rate,100`` and an empty line."""
+    most = FIRST_LINES if _has_number(records[first][1]) else FEW_SETTINGS
+    for place in range(first + 1, min(first + most, (first + len(records)) // 2)):
+        above = records[place - 1]
+        if _has_number(above[1][:1]) or len(above[1]) > width:
+            return first
+        is_behind_gap = not lines[above[0]].strip(f" \t\r\n{delimiter}")
+        names, below = records[place][1], records[place + 1][1]
+        if is_behind_gap and len(names) == width and all(map(str.strip, names)) and not _has_number(names):
+            return place if _has_number(below[:1]) and names != records[first][1] else first
+    return first
+
+
+def _is_longer(cells: Sequence[str], following: Sequence[tuple[int, list[str]]], width: int) -> bool:
+    """Return whether a line of more cells than the table has is above its names, as loggers write about themselves."""
+    if len("".join(cells[width:]).strip()) == 0 or not following:
+        return False
+    names = following[0][1]
+    return len(names) == width and all(map(str.strip, names)) and not _has_number(names)
+
+
+def _has_number(cells: Sequence[str]) -> bool:
+    return any(looks_numeric(cell.strip()) for cell in cells)
 
 
 def _is_sparse(cells: Sequence[str], width: int) -> bool:
@@ -287,7 +321,7 @@ def _is_row_named(
     """Return whether a line has a name for each column but the first, which names the rows, as R writes tables."""
     if len(cells) != width - 1 or len(following) != width or width < 3 or _is_comment(cells):
         return False
-    if any(looks_numeric(cell.strip()) for cell in cells) or not all(cell.strip() for cell in cells):
+    if _has_number(cells) or not all(cell.strip() for cell in cells):
         return False
     firsts = [row[0] for _, row in rows if len(row) == width]
     return len(set(firsts)) == len(firsts) or all(not row[-1].strip() for _, row in rows if len(row) == width)
@@ -295,7 +329,7 @@ def _is_row_named(
 
 def _named(cells: Sequence[str], width: int, rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the names of all columns; those without one are called as pandas calls them, ``Unnamed: 0``."""
-    names = [cell.strip() for cell in cells]
+    names = [re.sub(r'^"([^"]*)"$', r"\1", cell.strip()) for cell in cells]
     if len(names) == width - 1:
         names = [*names, ""] if all(not row[-1].strip() for row in rows) else ["", *names]
     names += [""] * (width - len(names))

@@ -21,6 +21,7 @@ from aekit.data.readers._cell_types import as_cells
 from aekit.data.readers._number_spelling import respell_numbers
 from aekit.data.readers._quoting import with_double_quotes
 from aekit.data.readers._remarks_below import cut_remarks, name_total
+from aekit.data.readers._repeated_names import without_repeated_names
 from aekit.data.readers._text_form import (
     AUTO,
     COMMENTS,
@@ -39,10 +40,13 @@ HEAD, FIRST_LINES = 1 << 20, 20
 LABEL = b"aekit.label"
 """Key of the metadata of a table that names the column of its classes, where its format says which that is."""
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
+_INVISIBLE = tuple(mark.encode() for mark in "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff")
+"""Blanks of no width, byte-order marks within a text, and marks of its direction, in UTF-8."""
+_GZIP = b"\x1f\x8b"
 _BINARY = {
     b"PK\x03\x04": "an archive, such as an Excel workbook, whose name should end in .xlsx",
     b"\xd0\xcf\x11\xe0": "an old or encrypted Excel workbook; save it as .xlsx or CSV",
-    b"\x1f\x8b": "a gzipped file; its name should end in .gz",
+    _GZIP: "a gzipped file; its name should end in .gz",
     b"PAR1": "a Parquet file; its name should end in .parquet",
     b"\x89PNG": "an image",
     b"\xff\xd8\xff": "an image",
@@ -91,11 +95,14 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
         table = pa.table({number: pa.array([], pa.string()) for number in numbers})
     else:
         table = _parse(path, body, delimiter, numbers, detected.lines)
-        below += name_total(table)
         _check_quotes(path, table, body, delimiter)
+        table, again = without_repeated_names(table, detected.names) if detected.has_header else (table, [])
+        below += again + name_total(table)
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
         columns = [pc.utf8_trim_whitespace(column) for column in columns]
+    if b' "' in body:  # behind a blank, quotes are part of a cell for the parser
+        columns = [pc.replace_substring_regex(column, r'^"([^"]*)"$', r"\1") for column in columns]
     columns, number_notes = respell_numbers(
         columns, detected.names, body, detected.delimiter and delimiter, form.decimal
     )
@@ -125,6 +132,17 @@ def _without_nulls(data: bytes) -> tuple[bytes, list[str]]:
     return data.replace(b"\0", b""), [f"{count:,} bytes of 0 in the text are left out"]
 
 
+def _without_invisible(data: bytes) -> tuple[bytes, list[str]]:
+    """Return text without marks that have no width, which web pages and word processors put beside numbers and words."""
+    count = 0
+    for mark in _INVISIBLE:
+        if mark in data:
+            count += data.count(mark)
+            data = data.replace(mark, b"")
+    what = "1 invisible character in the text is" if count == 1 else f"{count:,} invisible characters in the text are"
+    return data, [f"{what} left out"] if count else []
+
+
 def delimited_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     """Return the names of the columns of a text table from its first lines; raises as `read_delimited`."""
     return find_form(path, _first_text(path, form), form).names
@@ -149,7 +167,7 @@ def _first_text(path: Path, form: TextFormat) -> str:
 def _repaired(data: bytes) -> tuple[bytes, list[str]]:
     """Return the text of a file as CSV has it, without bytes of 0 and with its quotes and line ends, and lines on the changes."""
     lines = []
-    for repair in (_without_nulls, with_double_quotes, _without_lone_returns):
+    for repair in (_without_nulls, _without_invisible, with_double_quotes, _without_lone_returns):
         data, said = repair(data)
         lines += said
     return data, lines
@@ -176,6 +194,10 @@ def _head(data: bytes, is_cut: bool = False) -> bytes:
 
 
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:
+    if path.suffix.lower() == ".gz":
+        with reading(path, _COMPLAINT), path.open("rb") as file:
+            if (head := file.read(2)) and head != _GZIP:
+                raise DataError(f"{path}: not gzipped; its name should not end in .gz")
     with reading(path, _COMPLAINT), pa.input_stream(str(path)) as stream:  # unpacks .gz
         return read_all(stream, path, limit, copies=3)
 

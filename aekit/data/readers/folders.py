@@ -178,6 +178,13 @@ def _is_text(name: str) -> bool:
     return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
+def splits_without_files(root: Path) -> str:
+    """Return a line on folders below a folder of splits that hold no file at all, or ""."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    empty = [path.name for path in folders if not any(files for _, _, files in os.walk(path))]
+    return f"folders without a file: {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}" if empty else ""
+
+
 def classes_without_files(root: Path, labels: np.ndarray) -> str:
     """Return a line on folders without a sample beside those that are the classes of (N,) labels, on the same level, or ""."""
     classes = set(map(str, np.unique(labels).tolist()))

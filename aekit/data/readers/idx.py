@@ -28,7 +28,8 @@ def read_idx(path: Path) -> np.ndarray:
     with reading(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         head = file.read(4)
         if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES:
-            raise DataError(f"{path}: not an IDX file; it begins with {head.hex() or 'nothing'}")
+            other = "; unpack it first if it is something else" if path.suffix == ".gz" else ""
+            raise DataError(f"{path}: not an IDX file; it begins with {head.hex() or 'nothing'}{other}")
         sizes = file.read(4 * head[3])
         shape, dtype = tuple(int(n) for n in np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4")), _DTYPES[head[2]]
         expected = math.prod(shape) * np.dtype(dtype).itemsize

@@ -13,7 +13,7 @@ import pyarrow as pa
 from aekit.data.labels import label_texts, to_label_array
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
-from aekit.data.readers._folder_layouts import find_layout
+from aekit.data.readers._folder_layouts import find_layout, folders_below_classes
 from aekit.data.readers._image_files import OTHER_IMAGES, unreadable_formats
 from aekit.data.readers._label_names import is_likely_label
 from aekit.data.readers._listed_paths import (
@@ -31,6 +31,7 @@ from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
 
 Masks = Literal["skip", "keep"]
+_METADATA = ("metadata.jsonl", "*/metadata.csv", "*/metadata.jsonl")
 MasksOption = Annotated[
     Masks,
     Field(description="masks in a folder, such as ground_truth/ and scan_mask.png: skip them, or keep them as samples"),
@@ -84,7 +85,10 @@ def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> List
     if root.is_dir():
         listing = list_folder(root, masks=masks)
         beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
-        if lists := [path.name for path in beside if lists_images(path)]:
+        # As image folders of Hugging Face have them, in each split too.
+        described = sorted(path for pattern in _METADATA for path in root.glob(pattern) if path not in beside)
+        lists = [path.relative_to(root).as_posix() for path in (*filter(lists_images, beside), *described)]
+        if lists:
             hint = f"{', '.join(lists[:3])} lists images; open it for labels that it may hold"
             listing = replace(listing, note="; ".join(filter(None, [listing.note, hint])))
     elif listed:
@@ -130,12 +134,14 @@ def list_folder(
     if other:
         losses.append(f"{other.total()} images in formats that aekit does not read are left out ({_kinds(other)})")
     labels = layout.labels
+    notes = [f"{ignored.total()} files that are not {what} are ignored ({_kinds(ignored)})"] if ignored else []
+    notes.append("" if labels is None else folders_below_classes(paths, labels.tolist()))
     return Listing(
         ids=ids,
         paths=[root / path for path in paths],
         labels=labels if labels is None else np.array([readable_text(name) for name in labels.tolist()]),
         splits=layout.splits,
-        note=f"{ignored.total()} files that are not {what} are ignored ({_kinds(ignored)})" if ignored else "",
+        note="; ".join(filter(None, notes)),
         losses=tuple(losses),
     )
 
@@ -176,6 +182,8 @@ def _list(path: Path, column: str) -> Listing:
     ids = _ids(table, named or default)
     if not named:  # the ids are paths
         ids = list(map(forward_slashes, ids))
+    elif named != chosen:
+        notes.append(tables.say_ids(named))
     if names[0] == UNNAMED and len(names) == 2:
         label = names[1]
     label = label if label and not _holds_images(table[label]) else None

@@ -47,6 +47,28 @@ def densify(matrix: Any, place: str) -> tuple[np.ndarray, str]:
     return array, f"a sparse matrix of {shape} was made dense"
 
 
+def _with_gaps(values: np.ndarray, attributes: Mapping[str, Any], name: str) -> tuple[np.ndarray, list[str]]:
+    """Return an array whose missing values are NaN, as the attributes of NetCDF name them, and lines on the attributes.
+
+    Args:
+        values: an array of any shape; one of whole numbers stays as it is.
+        attributes: such as ``_FillValue``, ``missing_value`` and ``scale_factor``.
+        name: of the array, for the lines.
+    """
+    if values.dtype.kind not in "uif":
+        return values, []
+    lines = [f"{name}: {kind} is not applied" for kind in ("scale_factor", "add_offset") if kind in attributes]
+    for kind in ("_FillValue", "missing_value"):
+        fill = np.asarray(attributes.get(kind, np.nan)).reshape(-1)[:1]
+        if fill.dtype.kind not in "uif" or np.isnan(fill).any() or not (gaps := values == fill).any():
+            continue
+        is_float = values.dtype.kind == "f"
+        values = np.where(gaps, np.asarray(np.nan, values.dtype), values) if is_float else values
+        what = "are missing values" if is_float else "are used as numbers"
+        lines.append(f"{name}: values that are its {kind}, {fill[0]:g}, {what} ({gaps.sum():,} of {gaps.size:,})")
+    return values, lines
+
+
 def usable_arrays(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> dict[str, tuple[int, ...]]:
     """Return the arrays that can be samples, with their shapes: numbers with at least two axes."""
     return {name: shape for name, (shape, dtype) in shapes.items() if dtype.kind in "uifb" and len(shape) > 1}
@@ -87,21 +109,18 @@ def read_named_arrays(
             wide = [name for name in others if min(usable[name]) > 1]  # MATLAB has matrices alone
             others = wide if len(wide) == 1 else others
             if len(others) != 1:
-                what = (
-                    f"{len(others)} arrays may be the samples"
-                    if others
-                    else "no array of numbers with two axes or more"
-                )
-                raise DataError(f"{place}: {what}; choose one by x: {_listed(arrays)}")
+                if not others:
+                    raise DataError(f"{place}: no array of numbers with two axes or more; it holds {_listed(arrays)}")
+                raise DataError(f"{place}: {len(others)} arrays may be the samples; choose one by x: {_listed(arrays)}")
             x = others[0]
     short = {path: name for name, path in alias.items()}
-    loaded = LazyArrays(alias, load)
+    loaded = LazyArrays(alias, load, arrays)
     chosen_x, chosen_y = (name if name in ("auto", "none") else short[name] for name in (x, y))
     samples, labels, splits, note = join_arrays(place, loaded, chosen_x, chosen_y)
     unused = [path for path in arrays if path not in loaded.used]
     notes = [f"arrays used: {', '.join(loaded.used)}", *filter(None, [note])]
     notes += [f"arrays not used: {', '.join(unused[:10])}"] if unused else []
-    return Contents(samples, labels, None, splits, tuple(notes), (), place)
+    return Contents(samples, labels, None, splits, tuple(notes), tuple(loaded.lines), place)
 
 
 class LazyArrays(Mapping[str, np.ndarray]):
@@ -109,11 +128,13 @@ class LazyArrays(Mapping[str, np.ndarray]):
 
     Attributes:
         used: paths of the arrays that were asked for.
+        lines: about what their attributes say of their values.
     """
 
-    def __init__(self, paths: Mapping[str, str], load: Callable[[str], np.ndarray]) -> None:
-        self._paths, self._load = paths, load
+    def __init__(self, paths: Mapping[str, str], load: Callable[[str], np.ndarray], arrays: Mapping[str, Any]) -> None:
+        self._paths, self._load, self._arrays = paths, load, arrays
         self.used: list[str] = []
+        self.lines: list[str] = []
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -124,7 +145,9 @@ class LazyArrays(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         path = self._paths[name]
         self.used.append(path)
-        return self._load(path)
+        values, lines = _with_gaps(self._load(path), getattr(self._arrays[path], "attrs", {}), path)
+        self.lines += lines
+        return values
 
 
 def _aliases(arrays: Mapping[str, Any]) -> dict[str, str]:
@@ -141,4 +164,4 @@ def _names_splits(paths: list[str]) -> bool:
 
 def _listed(arrays: Mapping[str, Any], names: list[str] | None = None) -> str:
     shapes = [f"{name} ({' x '.join(map(str, arrays[name].shape))})" for name in (arrays if names is None else names)]
-    return ", ".join(shapes[:12]) + (", ..." if len(shapes) > 12 else "") or "nothing"
+    return ", ".join(shapes[:12]) + (", ..." if len(shapes) > 12 else "") or "no arrays"

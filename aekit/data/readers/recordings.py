@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aekit.data.readers import tables
-from aekit.data.readers._sound_files import MISSING_SOUNDFILE, read_sound, resample_sound
+from aekit.data.readers._sound_files import MISSING_SOUNDFILE, is_cut_off, read_sound, resample_sound
 from aekit.data.readers._time_axis import TIME_COLUMNS as TIME_COLUMNS, find_time_axis
 from aekit.data.readers.endings import SHEET_ENDINGS, SOUND_ENDINGS, TEXT_ENDINGS
 from aekit.data.readers.numpy_files import read_npy
@@ -32,8 +32,10 @@ class Recording:
         name: name of the machine, where a file holds several recordings; or "".
         values: (C, T) float32, or float64 where float32 would not tell steps apart; NaN where a value is missing.
         columns: columns of the channels; () if they have no names.
+        names: all columns of a table, or ().
         labels: (T,) labels of the steps, or None.
         rate: sampling rate of sound, in Hz; 0: unknown.
+        is_cut_off: whether a file of sound is shorter than it says.
         breaks: steps after a gap.
         notes: lines about choices of columns.
         losses: lines about steps that are sorted or left out.
@@ -45,8 +47,9 @@ class Recording:
         self.path, self.name, self.reason, self.count = path, name, reason, 0
         self.values = np.zeros((0, 0), np.float32)
         self.columns: tuple[Column, ...] = ()
+        self.names: tuple[str, ...] = ()
         self.labels: np.ndarray | None = None
-        self.rate = 0
+        self.rate, self.is_cut_off = 0, False
         self.breaks: tuple[int, ...] = ()
         self.notes: list[str] = []
         self.losses: list[str] = []
@@ -63,6 +66,20 @@ class Recording:
         """Check that it has the channels of a spec."""
         if not self.reason and len(self.values) != like.shape[0]:
             self.reason, self.count = f"{len(self.values)} channels, expected {like.shape[0]}", 0
+
+    @staticmethod
+    def columns_left_out(recordings: Sequence[Recording]) -> list[str]:
+        """Return a line on columns of tables that the first readable one, which defines the channels, lacks."""
+        names_of = {one.path: one.names for one in recordings if one.names and not one.reason}
+        first = next(iter(names_of), None)
+        lacking = Counter(
+            name for names in names_of.values() for name in names if first and name not in names_of[first]
+        )
+        if first is None or not lacking:
+            return []
+        listed = ", ".join(f"{name!r} of {count:,}" for name, count in lacking.most_common(5))
+        more = ", ..." if len(lacking) > 5 else ""
+        return [f"columns that {first.name!r} lacks are left out of other files: {listed}{more}"]
 
     def check_length(self, span: int) -> None:
         """Check that a window fits between two gaps."""
@@ -96,6 +113,7 @@ def read_recordings(
         recording = Recording(path)
         if path.suffix.lower() in SOUND_ENDINGS:
             recording.rate, values = read_sound(path)
+            recording.is_cut_off = is_cut_off(path)
         else:
             array = np.asarray(read_npy(path))
             if array.ndim not in (1, 2) or array.dtype.kind not in "uifb":
@@ -127,6 +145,8 @@ def match_sound(recordings: Sequence[Recording], like: SampleSpec | None, rate: 
     sound = [recording for recording in recordings if recording.rate and not recording.reason]
     if not sound:
         return (like.sample_rate if like is not None else 0), lines
+    if cut := [recording for recording in sound if recording.is_cut_off]:
+        lines.append(f"sound is cut off, and read up to there: {_some(cut, sound)}")
     common = Counter(recording.rate for recording in sound).most_common(1)[0][0]
     rate = (like.sample_rate if like is not None else 0) or rate or common
     others = [recording for recording in sound if recording.rate != rate]
@@ -183,6 +203,7 @@ def _read_table(
     for part in axis.parts:
         recording = Recording(path, part.name)
         recording.columns, recording.breaks = tabular.columns, part.breaks
+        recording.names = tuple(names)
         recording.labels = None if tabular.labels is None else tabular.labels[part.rows]
         recording.notes = axis.notes + ([tabular.note] if tabular.note else [])
         recording.losses = [*axis.losses, *tabular.losses]

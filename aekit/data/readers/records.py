@@ -212,6 +212,7 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
     ids: list[str] | None = None
     if chosen.ids:
         ids, id_lines = tables.to_ids(records.column(chosen.ids), chosen.ids)
+        notes += [tables.say_ids(chosen.ids)] if ids else []
         losses += id_lines
     elif chosen.kind == "image":
         paths = records.paths(chosen.sample)

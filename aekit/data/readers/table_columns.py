@@ -15,16 +15,14 @@ import pyarrow.compute as pc
 
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
-from aekit.data.readers._cell_types import EXACT, decide_types, to_texts
+from aekit.data.readers._cell_types import EXACT, decide_types, to_texts, words_for_no_label
 from aekit.data.readers._code_columns import find_codes, with_texts
-from aekit.data.readers._column_roles import (
-    find_roles,
-    find_row_names,
-    further_columns,
-)
+from aekit.data.readers._column_roles import Roles, find_roles, find_row_names, further_columns
 from aekit.data.readers._doubtful_numbers import constant_columns, doubtful_numbers
 from aekit.data.readers._feature_columns import (
     Categories as Categories,
+    Said,
+    cells_without_category,
     choose_columns,
     quote_names,
     row_names_left_out,
@@ -101,90 +99,167 @@ def read_columns(
     Raises:
         DataError: a chosen column is missing or cannot be used, or there are no features.
     """
-    names = table.column_names
+    chosen = _check_names(table.column_names, where, x, y)
+    content = _content_of(table, where)
+    roles = find_roles(
+        content.written, content.typed, where, chosen=chosen, y=y, default_labels=default_labels, like=like
+    )
+    said = Said([*tables.remarks(table), *roles.notes], list(roles.losses))
+    ids = _read_ids(content, roles, said) if rows_are_samples else None
+    excluded = roles.label_like | {name for name in table.column_names if name.lower() in exclude}
+    candidates = [name for name in table.column_names if name not in excluded and name not in roles.named]
+    if like is not None and like.columns:
+        columns = find_known_columns(like.columns, chosen, candidates, content.typed, where)
+        said.losses += unknown_categories(content.written, columns)
+    else:
+        unused = {roles.ids} if roles.ids and not rows_are_samples else set()  # of the steps of a recording
+        ignored = sorted((excluded - roles.named) | unused)
+        said.notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
+        columns = _choose_features(
+            content, roles, chosen, candidates, categories, missing, like, rows_are_samples, said
+        )
+        if not columns and y == "auto" and _is_sample(content, roles.label):
+            alone = read_columns(table, where, y="none", categories=categories, missing=missing, like=like)
+            line = f"column {roles.label!r} alone holds numbers: it is the sample, not the label"
+            return alone._replace(losses=(*alone.losses, line))
+        if not columns:
+            why = "; ".join(["no columns of numbers; choose columns by x, and labels by y", *said.losses])
+            raise DataError(f"{where}: {why}")
+    features = _read_features(content, columns, said, refuse=like is None)
+    if like is None:
+        said.losses += doubtful_numbers(columns, features, rows_are_samples)
+        said.notes += constant_columns(columns, features)
+        said.add(cells_without_category(columns, features))
+    said.losses += impute_missing(columns, features) if missing != "keep" else []
+    labels = tables.to_labels(content.written[roles.label]) if roles.label else None
+    said.notes += words_for_no_label(content.written[roles.label], roles.label) if roles.label else []
+    others = (roles.label, roles.ids, roles.split)
+    further = further_columns(content.written, content.typed, {column.name for column in columns}, others)
+    return Tabular(
+        np.column_stack(features),
+        columns,
+        labels,
+        ids,
+        roles.splits,
+        "; ".join(said.notes),
+        tuple(said.losses),
+        further,
+    )
+
+
+def _check_names(names: Sequence[str], where: str, x: str | Sequence[str], y: str) -> list[str] | None:
+    """Check that names of columns differ and that those of options exist; return the chosen features, or None."""
     tables.check_names(names, where)
     chosen = [x] if isinstance(x, str) and x != "auto" else list(x) if x != "auto" else None
     for name in [*(chosen or []), *([y] if y not in ("auto", "none") else [])]:
         if name not in names:
             raise DataError(f"{where}: no column {name!r}{closest_name(name, names)}")
-    notes, losses = tables.remarks(table), list[str]()
+    return chosen
+
+
+class _Content(NamedTuple):
+    """The columns of a table in the forms that their uses need.
+
+    Attributes:
+        where: path of the table, for messages.
+        written: as they are written.
+        marked: texts of numbers marked as cells of a file.
+        typed: with their types.
+        strays: name -> words among its numbers, with the row of the first.
+        rounded: names of columns of integers that are too large for float64.
+        number_texts: names of columns that hold numbers as text.
+        spelling: lines about how these numbers are written.
+    """
+
+    where: str
+    written: pa.Table
+    marked: pa.Table
+    typed: pa.Table
+    strays: dict[str, dict[str, int]]
+    rounded: set[str]
+    number_texts: list[str]
+    spelling: list[str]
+
+
+def _content_of(table: pa.Table, where: str) -> _Content:
     marked, number_texts, spelling = mark_number_texts(table)
-    written, (table, strays, rounded) = table, decide_types(marked)
-    roles = find_roles(written, table, where, chosen=chosen, y=y, default_labels=default_labels, like=like)
-    label, splits = roles.label, roles.splits
-    notes, losses = notes + roles.notes, losses + roles.losses
-    excluded = roles.label_like | {name for name in names if name.lower() in exclude}
-    candidates = [name for name in names if name not in excluded and name not in roles.named]
-    if like is not None and like.columns:
-        columns = find_known_columns(like.columns, chosen, candidates, table, where)
-        losses += unknown_categories(written, columns)
-    else:
-        ignored = sorted(excluded - roles.named)
-        notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
-        trained = None if splits is None or not (splits == "train").any() else pa.array(splits == "train")
-        training = table if trained is None else table.filter(trained)
-        # An encoder of an array that takes as many columns was trained on all of them.
-        if chosen is None and (like is None or len(candidates) != like.size):
-            row_names = find_row_names(table, candidates) | find_row_names(training, candidates)
-            if not rows_are_samples:
-                row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
-            candidates = [name for name in candidates if name not in row_names]
-            losses += row_names_left_out(
-                {name: kind for name, kind in row_names.items() if name not in roles.index_columns}
-            )
-        if like is None:
-            codes = find_codes(marked, table, chosen or candidates, rows_are_samples)
-            losses += codes.lines(chosen)
-            if chosen is None:
-                candidates = [name for name in candidates if name not in codes.dates]
-                table = with_texts(marked, table, codes.texts)
-                if codes.texts:
-                    training = table if trained is None else table.filter(trained)
-        # An encoder that knows no columns was not trained on categories.
-        encoding = "none" if like is not None else categories
-        if missing == "auto":
-            missing = "median" if loses_most(training, chosen or candidates) else "skip"
-            if missing == "median":
-                losses.append(
-                    "more than half of the rows have missing values, and are used; missing = 'skip' leaves them out"
-                )
-        columns, column_notes, column_losses = choose_columns(
-            training, chosen, candidates, encoding, missing, where, rounded
+    return _Content(where, table, marked, *decide_types(marked), number_texts, spelling)
+
+
+def _read_ids(content: _Content, roles: Roles, said: Said) -> list[str] | None:
+    """Return the (N,) ids in the column of ids, or else in the index; None where the rows are numbered."""
+    if not roles.ids:
+        return roles.index_ids
+    ids, lines = tables.to_ids(content.written[roles.ids], roles.ids)
+    said.losses += lines
+    said.notes += [tables.say_ids(roles.ids)] if ids else []
+    return ids
+
+
+def _choose_features(
+    content: _Content,
+    roles: Roles,
+    chosen: list[str] | None,
+    candidates: list[str],
+    categories: Categories,
+    missing: Missing | Literal["keep"],
+    like: SampleSpec | None,
+    rows_are_samples: bool,
+    said: Said,
+) -> tuple[Column, ...]:
+    """Choose the features among the candidates, where no encoder knows them, by the rows for training."""
+    table = content.typed
+    is_training = None if roles.splits is None else pa.array(roles.splits == "train")
+    trained = is_training if is_training is not None and pc.any(is_training).as_py() else None
+    training = table if trained is None else table.filter(trained)
+    # An encoder of an array that takes as many columns was trained on all of them.
+    if chosen is None and (like is None or len(candidates) != like.size):
+        row_names = find_row_names(table, candidates) | find_row_names(training, candidates)
+        if not rows_are_samples:
+            row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
+        candidates = [name for name in candidates if name not in row_names]
+        said.losses += row_names_left_out(
+            {name: kind for name, kind in row_names.items() if name not in roles.index_columns}
         )
-        notes, losses = notes + column_notes, losses + column_losses
-        if not columns and y == "auto" and label and label.strip().lower() == "y" and tables.is_numeric(table[label]):
-            alone = read_columns(written, where, y="none", categories=categories, missing=missing, like=like)
-            return alone._replace(
-                losses=(*alone.losses, f"column {label!r} alone holds numbers: it is the sample, not the label")
-            )
-        if not columns:
-            raise DataError(
-                f"{where}: no columns of numbers; choose columns by x, and labels by y; {'; '.join(losses)}".rstrip(
-                    "; "
-                )
-            )
-    as_numbers = [column.name for column in columns if column.categories is None and column.name in number_texts]
-    losses += [f"numbers written as text are read as numbers in {quote_names(as_numbers)}"] if as_numbers else []
-    notes += spelling if as_numbers else []
+    if like is None:
+        codes = find_codes(content.marked, table, chosen or candidates, rows_are_samples)
+        said.losses += codes.lines(chosen, content.rounded)
+        if chosen is None:
+            candidates = [name for name in candidates if name not in codes.dates]
+            table = with_texts(content.marked, table, codes.texts)
+            training = table if trained is None else table.filter(trained)
+    # An encoder that knows no columns was not trained on categories.
+    encoding = "none" if like is not None else categories
+    if missing == "auto":
+        missing = "median" if loses_most(training, chosen or candidates) else "skip"
+        if missing == "median":
+            advice = "missing = 'skip' leaves them out"
+            said.losses.append(f"more than half of the rows have missing values, and are used; {advice}")
+    columns, lines = choose_columns(training, chosen, candidates, encoding, missing, content.where, content.rounded)
+    said.add(lines)
+    return columns
+
+
+def _is_sample(content: _Content, label: str | None) -> bool:
+    """Return whether the column that is called the label is a feature called y, as of a curve."""
+    return label is not None and label.strip().lower() == "y" and tables.is_numeric(content.typed[label])
+
+
+def _read_features(content: _Content, columns: tuple[Column, ...], said: Said, *, refuse: bool) -> list[np.ndarray]:
+    """Return the entries of all columns; where one is beyond float32, `refuse` it or leave its rows out."""
+    numeric = [column.name for column in columns if column.categories is None]
+    if as_numbers := [name for name in numeric if name in content.number_texts]:
+        said.losses.append(f"numbers written as text are read as numbers in {quote_names(as_numbers)}")
+        said.notes += content.spelling
     features = []
     for column in columns:
-        if column.categories is None and not column.time and column.name in rounded:
-            raise _too_large(where, column.name)
-        source = table if column.categories is None else written
-        features.append(_entries(source[column.name], column, where))
-    numeric = {column.name for column in columns if column.categories is None}
-    losses += _stray_words({name: words for name, words in strays.items() if name in numeric})
-    losses += _check_range(columns, features, where, refuse=like is None)
-    if like is None:
-        losses += doubtful_numbers(columns, features, rows_are_samples)
-        notes += constant_columns(columns, features)
-    losses += impute_missing(columns, features) if missing != "keep" else []
-    labels = tables.to_labels(written[label]) if label else None
-    id_list, id_lines = tables.to_ids(written[roles.ids], roles.ids) if roles.ids else (roles.index_ids, [])
-    losses += id_lines
-    further = further_columns(written, table, {column.name for column in columns}, (label, roles.ids, roles.split))
-    all_notes = "; ".join(notes)
-    return Tabular(np.column_stack(features), columns, labels, id_list, splits, all_notes, tuple(losses), further)
+        if column.categories is None and not column.time and column.name in content.rounded:
+            raise _too_large(content.where, column.name)
+        source = content.typed if column.categories is None else content.written
+        features.append(_entries(source[column.name], column, content.where))
+    said.losses += _stray_words({name: words for name, words in content.strays.items() if name in set(numeric)})
+    said.losses += _check_range(columns, features, content.where, refuse=refuse)
+    return features
 
 
 def _too_large(where: str, name: str) -> DataError:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aekit.data.readers._arff_files import arff_names, read_arff
+from aekit.data.readers._arff_files import arff_names, is_arff, read_arff
 from aekit.data.readers._cell_types import (
     is_empty as is_empty,
     is_numeric as is_numeric,
@@ -39,6 +39,7 @@ PATH_COLUMNS = ("path", "file", "filename", "image")
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "validation")
+_SPLITS |= {"publictest": "validation", "privatetest": "test"}  # of competitions
 _HEADERLESS, _REMARKS = b"aekit.headerless", b"aekit.remarks"
 
 
@@ -58,7 +59,7 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     _refuse_form(path, form)
     if path.suffix.lower() == ".parquet":
         table = _with_categories(read_parquet(path))
-    elif path.name.lower().endswith(ARFF_ENDINGS):
+    elif is_arff(path):
         table, label, notes = read_arff(path)
         table = _with_facts(with_remarks(table, notes), {LABEL: label.encode()} if label else {})
     elif path.name.lower().endswith(STATISTICS_ENDINGS):
@@ -198,7 +199,7 @@ def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     try:
         if path.suffix.lower() == ".parquet":
             return parquet_columns(path).names
-        if path.name.lower().endswith(ARFF_ENDINGS):
+        if is_arff(path):
             return arff_names(path)
         if path.name.lower().endswith(STATISTICS_ENDINGS):
             return statistics_names(path)
@@ -213,6 +214,11 @@ def find_column(names: Iterable[str], candidates: Iterable[str]) -> str | None:
     """Return the first of the `candidates` (lower case) that a table has, as the table spells it; None if it has none."""
     known = {name.strip().lower(): name for name in reversed(list(names))}
     return next((known[name] for name in candidates if name in known), None)
+
+
+def say_ids(name: str) -> str:
+    """Return the line that a column holds the ids."""
+    return f"column {name!r} holds the ids"
 
 
 def to_ids(column: pa.ChunkedArray, name: str) -> tuple[list[str] | None, list[str]]:

@@ -26,6 +26,14 @@ ANIMATED_FORMATS = ("PNG", "GIF", "WEBP")
 CONTAINERS = "avi,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mpegvideo,m4v,h264,hevc,asf,ogg,flv,ivf"
 """FFmpeg's names of the formats that videos may have, whatever their ending is."""
 
+_TURNS = {
+    90: Image.Transpose.ROTATE_90,
+    -90: Image.Transpose.ROTATE_270,
+    180: Image.Transpose.ROTATE_180,
+    -180: Image.Transpose.ROTATE_180,
+}
+_SIDEWAYS = (90, -90)
+"""Degrees by which frames are turned, against the clock, of which these swap height and width."""
 Frame = Any
 """An image of Pillow, a frame of PyAV, or an array (H, W) or (H, W, C); `fit_frame` converts them."""
 
@@ -37,6 +45,7 @@ class Video:
         path: the file.
         header: header of its frames.
         count: number of frames according to the file; 0 if it cannot be read.
+        rate: frames per second in the mean; 0 if unknown.
         reason: why it cannot be read, or "".
         breaks: (), as frames follow each other.
     """
@@ -44,6 +53,7 @@ class Video:
     breaks: tuple[int, ...] = ()
     header: Header
     count: int = 0
+    rate: float = 0.0
     reason: str = ""
 
     def __init__(self, path: Path) -> None:
@@ -121,11 +131,14 @@ class Video:
                 raise BadImage(
                     f"frames of {context.width}x{context.height} pixels, more than {MAX_MEGAPIXELS:.0f} million"
                 )
+            self.rate = float(stream.average_rate or 0)
             gray = str(context.pix_fmt).startswith(("gray", "mono"))
-            self.header = Header((context.height, context.width), not gray, "uint8", depth_reduced=False)
             # Not every container states its number of frames, and a frame takes at least a byte.
             is_known = 0 < stream.frames <= self.path.stat().st_size
             self.count = stream.frames if is_known else sum(1 for packet in container.demux(stream) if packet.size)
+            size = (context.height, context.width)
+            is_turned = "mov" in container.format.name and _turn_of_first(container, stream) in _SIDEWAYS
+            self.header = Header(size[::-1] if is_turned else size, not gray, "uint8", depth_reduced=False)
 
     def _open_video(self) -> Any:
         # Playlists and the like, of any ending, would name other files and addresses.
@@ -207,7 +220,17 @@ def fit_frame(frame: Frame, spec: SampleSpec) -> np.ndarray:
             size = "x".join(map(str, first.shape))
             raise BadImage(f"frames {size} {frame.dtype}, expected {spec}; only 8-bit frames are resized and converted")
         frame = Image.fromarray(first[0] if len(first) == 1 else np.ascontiguousarray(frame))
-    return image_to_array(frame if isinstance(frame, Image.Image) else frame.to_image(), spec)
+    if not isinstance(frame, Image.Image):
+        image, turn = frame.to_image(), _TURNS.get(frame.rotation)
+        frame = image if turn is None else image.transpose(turn)
+    return image_to_array(frame, spec)
+
+
+def _turn_of_first(container: Any, stream: Any) -> int:
+    """Return by how many degrees the first frame is shown turned, as telephones write that they were held upright."""
+    container.seek(0)
+    frame = next(container.decode(stream), None)
+    return 0 if frame is None else int(frame.rotation)
 
 
 def _pyav(path: Path) -> Any:

@@ -30,6 +30,8 @@ Side = Annotated[int, Field(ge=1, le=8192)]
 Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 Count = Annotated[int, Field(ge=1)]
 
+_OTHER_RATE = 1.1
+"""Ratio of frame rates from which on they are said to differ."""
 _STEP = Field(description="step between frames of a clip: 2 takes every second frame, so that a clip spans more time")
 _STRIDE = Field(description="frames between the starts of consecutive clips; auto: clips do not overlap")
 _SIZE = Field(
@@ -96,8 +98,15 @@ class Clips(Source):
         self.labels = None if listing.labels is None else listing.labels[self.segment_starts[:, 0]]
         if listing.metadata is not None:
             self.metadata = listing.metadata.repeated(self.segment_starts[:, 0].tolist())
-        self.notes, self.losses = (*notes, *filter(None, [listing.note])), listing.losses
+        self.notes, self.losses = (*notes, *filter(None, [listing.note, self._rates()])), listing.losses
         self._reader: tuple[int, VideoReader | None] = (-1, None)
+
+    def _rates(self) -> str:
+        """Return a line on videos of different frame rates, of which a clip takes as many frames; "" where they are alike."""
+        rates = [video.rate for video in self.videos if video.rate]
+        if not rates or max(rates) < _OTHER_RATE * min(rates):
+            return ""
+        return f"videos of {min(rates):.4g} to {max(rates):.4g} frames per second: clips last differently long"
 
     @staticmethod
     def claims(path: Path) -> bool:

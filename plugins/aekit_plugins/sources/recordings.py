@@ -159,6 +159,7 @@ class Recordings(Source):
         lines = [
             f"{one.path.name}: {line}" if root.is_dir() else line for one in self.recordings for line in one.losses
         ]
+        changes += Recording.columns_left_out(self.recordings) if like is None else []
         self.losses = (*listing.losses, *list(dict.fromkeys(lines))[:5], *changes)
 
     @staticmethod
