@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from aekit.errors import RecipeError, terminal_text
 from aekit.progress import SILENT, Progress, Task
@@ -65,11 +65,15 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
+def _print(line: str, file: TextIO) -> None:
+    print(f"{line}\n", end="", file=file, flush=True)  # at once, so that the lines of two threads do not run together
+
+
 class Lines(Progress):
     """Print plain lines on standard error, for logs and pipes."""
 
     def say(self, text: str) -> None:
-        print(terminal_text(text), file=sys.stderr, flush=True)
+        _print(terminal_text(text), sys.stderr)
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
@@ -90,7 +94,7 @@ class _Line(Task):
         self.done, self.note = self.done + units, note
         if time.monotonic() - self.shown >= LINE_SECONDS:
             self.shown = time.monotonic()
-            print(terminal_text(self.text()), file=sys.stderr, flush=True)
+            _print(terminal_text(self.text()), sys.stderr)
 
     def text(self) -> str:
         seconds = time.monotonic() - self.started
@@ -113,7 +117,7 @@ class Bars(Progress):
         if self._console:
             self._console.print(terminal_text(text), markup=False, highlight=False, soft_wrap=True)  # above the bar
         else:
-            print(terminal_text(text), file=sys.stderr, flush=True)
+            _print(terminal_text(text), sys.stderr)
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
@@ -161,7 +165,7 @@ class NotebookBars(Progress):
     """Show bars in the output of a notebook's cell, as HTML that needs neither widgets nor a browser extension."""
 
     def say(self, text: str) -> None:
-        print(text, flush=True)  # on standard error a notebook shows it as an error
+        _print(text, sys.stdout)  # on standard error a notebook shows it as an error
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:

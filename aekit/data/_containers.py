@@ -93,6 +93,18 @@ def _is_pair(data: tuple[Any, ...]) -> bool:
     return len(samples) > 1 and len(labels) == 1 and samples[:1] == labels
 
 
+def _is_tuple_of_unlike(data: Any) -> bool:
+    """Return whether a tuple holds an array of samples beside something else, rather than samples of one shape."""
+    shapes = [tuple(getattr(part, "shape", ())) for part in data] if isinstance(data, tuple) else []
+    return len(set(shapes)) > 1 and any(len(shape) > 1 for shape in shapes)
+
+
+def _refuse_tuple(data: tuple[Any, ...]) -> Contents:
+    parts = [f"{type(part).__name__} {tuple(getattr(part, 'shape', ())) or ''}".rstrip() for part in data]
+    expected = "expected an array (N, ...), or a pair (X, y) of N samples and their N labels"
+    raise DataError(f"a tuple of {' and '.join(parts)}: {expected}")
+
+
 def _is_table(value: Any) -> bool:
     has_columns = hasattr(value, "__arrow_c_stream__") and not is_of_module(value, "xarray")
     return has_columns and len(getattr(value, "shape", ())) == 2
@@ -263,6 +275,7 @@ _CASES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Contents | None]], ..
     (lambda data: _is_of_torch(data, "Dataset") and not _is_of_torch(data, "IterableDataset"), read_dataset),
     (_of_type(Mapping), _mapping),
     (lambda data: isinstance(data, tuple) and _is_pair(data), lambda pair: _pair(*pair)),
+    (_is_tuple_of_unlike, _refuse_tuple),
     (_of_type(list, tuple), read_list),
     (_of_type(set, frozenset), _advise("it has no order; pass a list")),
     (lambda data: isinstance(data, np.ndarray) and bool(data.dtype.names) and data.ndim == 1, _structured),

@@ -34,11 +34,14 @@ def from_array(
     splits: np.ndarray | None = None,
 ) -> ArraySource:
     """Make a source of an array (N, ...), whose axes `infer_axes` determines."""
-    if array.dtype == object:
-        array = stack_rows(array.tolist()) if array.ndim == 1 else to_numbers(array)
+    losses: list[str] = []
+    if array.dtype == object and array.ndim == 1:
+        array = stack_rows(array.tolist())
+    if array.dtype.kind in "OUS":
+        array, losses = to_numbers(array)
     arranged, inferred, note = infer_axes(array, kind, layout, like)
     source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
-    source.notes = (note,) if note else ()
+    source.notes, source.losses = (note,) if note else (), tuple(losses)
     return source
 
 

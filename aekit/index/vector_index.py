@@ -64,10 +64,12 @@ class VectorIndex:
 
     @property
     def digest(self) -> str:
+        """Digest of the encoder that made the vectors."""
         return self.manifest["digest"]
 
     @property
     def dim(self) -> int:
+        """Number of dimensions of the vectors."""
         return self.manifest["dim"]
 
     @property
@@ -277,9 +279,6 @@ class VectorIndex:
         )
         source = open_data(data, options, like=encoder.spec)
         queries = embed_samples(encoder, source, metadata="none", progress=False, precision=self.precision)
-        if not len(queries):
-            name, reason = next(iter(source.skipped.items()))
-            raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")
         for name, reason in source.skipped.items():
             warn(f"query {name}: {reason}; skipped")
         hits = self.search(queries, k, where=where)

@@ -225,7 +225,56 @@ def _(folder: Path, listener: Listener) -> None:
     holds(source, ROWS, LABELS.tolist())
 
 
-@AREA.refused("a pair of arrays of which the second is longer", "row 1 of the list has shape (7,), row 0 has (6, 4)")
+@AREA.refused(
+    "labels before the samples, (y, X)", "a tuple of ndarray (6,) and ndarray (6, 4): expected an array (N, ...), or"
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data((np.arange(6), ROWS))
+
+
+@AREA.refused(
+    "a pair of samples and a generator of labels", "a tuple of ndarray (6, 4) and generator: expected an array"
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data((ROWS, (label for label in "abcabc")))
+
+
+@AREA.changed("an array of text with numbers in it", "numbers written as text are read as numbers, 24 of 24")
+def _(folder: Path, listener: Listener) -> None:
+    numbers = np.arange(24.0).reshape(6, 4)
+    texts = numbers.astype(str)
+    for written in (texts, numbers.astype("S"), texts.astype(object), texts.tolist(), {"x": texts}):
+        source = aekit.open_data(written)
+        source.report_notes(listener)
+        holds(source, numbers)
+
+
+@AREA.refused("an array of text with words in it", "array of text: 'b' at (0, 1): expected numbers; a DataFrame keeps")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(np.array([["1", "b"]] * 4))
+
+
+@AREA.right("tensors that NumPy cannot show: float8, a negative view, a quantized one")
+def _(folder: Path, listener: Listener) -> None:
+    rows = torch.tensor(ROWS)
+    negative = torch.complex(-rows, -rows).conj().imag
+    quantized = torch.quantize_per_tensor(rows, 1.0, 0, torch.qint32)
+    for tensor in (negative, quantized):
+        holds(aekit.open_data(tensor), rows.round().numpy() if tensor is quantized else ROWS)
+    assert aekit.open_data(rows.to(torch.float8_e4m3fn)).spec.dtype == "float32"
+
+
+@AREA.refused("a tensor on the device `meta`", "a tensor (6, 4) on the device 'meta', which holds no values")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(torch.empty(6, 4, device="meta"))
+
+
+@AREA.refused("a DataFrame without rows", "the table: has no rows")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(pd.DataFrame(ROWS)[:0])
+
+
+@AREA.refused("a pair of arrays of which the second is longer", "a tuple of ndarray (6, 4) and ndarray (7,): expected")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data((ROWS, np.arange(7)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
@@ -536,6 +537,11 @@ def _(folder: Path, listener: Listener) -> None:
     assert Path(warning.filename).name == Path(__file__).name
 
 
+@AREA.refused("only rows with NaN given to `Encoder.embed`", "none of 3 samples can be used: 0: nan at (0,); 1: nan")
+def _(folder: Path, listener: Listener) -> None:
+    fitted().embed(np.full((3, 6), np.nan, np.float32))
+
+
 # Results as objects.
 
 
@@ -646,11 +652,37 @@ def _(folder: Path, listener: Listener) -> None:
         text, page = repr(result), result._repr_html_()  # type: ignore[attr-defined]
         assert text.startswith(f"<{type(result).__name__}") and len(text) < 250 and "\n" not in text, text
         assert page.startswith("<div>") and "<b>x" not in page and "<script" not in page, page[:500]
+        # A comparison of arrays would raise, and a hash of lists.
+        assert result == result and result != copy.copy(result) and result in {None, result}
     frames = [result.to_pandas() for result in results if hasattr(result, "to_pandas")]
     assert [len(frame) for frame in frames] == [40, 80, 4 * len(frames[2]["metric"].unique()), 40, 40, 40]
 
 
 # Files and places.
+
+
+@AREA.right("`~` and `$VARIABLES` in every path, also where something is written")
+def _(folder: Path, listener: Listener) -> None:
+    with mock.patch.dict(os.environ, HOME=str(folder), RUNS="runs"), contextlib.chdir(folder):
+        np.save("rows.npy", ROWS)
+        encoder = aekit.fit("~/rows.npy", dim=2, epochs=1, backbone="linear", out="~/$RUNS/a")
+        assert encoder.save(Path("~/encoder")) == folder / "encoder"
+        encoder.embed("$HOME/rows.npy", out="~/embeddings")
+        aekit.build_index("~/embeddings", "~/index")
+        assert aekit.load("~/runs/a").digest == aekit.open_index("~/index").digest
+        listener.command("embed", "~/encoder", "~/rows.npy", "--out=~/embeddings-2")
+        names = ["embeddings", "embeddings-2", "encoder", "index", "rows.npy", "runs"]
+        assert sorted(os.listdir(folder)) == names
+
+
+@AREA.refused("an empty text as the path of data", "'': an empty path; expected a folder, a file or SOURCE:NAME")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data("")
+
+
+@AREA.refused("an empty text as the data to fit", "data.source = '': expected text that is not empty")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.fit("")
 
 
 @AREA.right("files are as readable as the umask says, weights too")

@@ -157,6 +157,8 @@ def read_columns(
             return alone._replace(
                 losses=(*alone.losses, f"column {label!r} alone holds numbers: it is the sample, not the label")
             )
+        if not columns and not len(table):
+            raise DataError(f"{where}: has no rows")
         if not columns:
             raise DataError(
                 f"{where}: no columns of numbers; choose columns by x, and labels by y; {'; '.join(losses)}".rstrip(

@@ -62,7 +62,7 @@ TASKS: dict[str, ApplyTask] = {
 PRETEXT_TASK = ApplyTask(restore, "restore samples with a pretext task of the run")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ApplyResult:
     """Result of applying a run.
 

@@ -19,7 +19,7 @@ from aekit.workflows.comparing.comparison import Comparison, compare
 BEST, DEFAULT_RUN, RECIPE = "best", "default", "best.toml"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tuning:
     """The result of `aekit.tune`.
 
