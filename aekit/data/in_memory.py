@@ -41,6 +41,10 @@ def from_array(
         array, losses = to_numbers(array)
     arranged, inferred, note = infer_axes(array, kind, layout, like)
     source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
+    if like is not None and like.columns and inferred == "vector":
+        names = [column.name for column in like.columns]
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        note = f"columns without names are taken in the order of those of the training: {shown}"
     source.notes, source.losses = (note,) if note else (), tuple(losses)
     return source
 

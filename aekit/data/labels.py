@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MappingView, Sequence
+from collections.abc import Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ def to_label_array(values: Any) -> np.ndarray:
     """
     if isinstance(values, (set, frozenset)):
         raise DataError("labels in a set have no order; pass a list")
-    values = list(values) if isinstance(values, (Iterator, MappingView)) else without_tensor(values)
+    values = list(values) if isinstance(values, (Iterator, KeysView, ValuesView)) else without_tensor(values)
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), values.data.astype(object)
         values[mask] = None

@@ -129,12 +129,12 @@ def _made(plugin: Plugin, kind: type[Part], /, *args: Any, **options: Any) -> Pa
     if not isinstance(part, kind):
         expected = f"an aekit.plugin.{kind.__name__}"
         raise RecipeError([f"{plugin} returned {type(part).__name__}; expected {expected}"])
-    restores = isinstance(part, RestorationTask)
-    if problem := signature_problem(type(part), RestorationTask if restores else kind):
+    task = part if isinstance(part, RestorationTask) else None
+    if problem := signature_problem(type(part), RestorationTask if task else kind):
         raise PluginError(f"{plugin}: {problem}")
     if isinstance(part, Pretext) and type(part).loss is Pretext.loss:
         raise PluginError(f"{plugin} defines no loss(x, generator)")
-    if restores and type(part).loss is RestorationTask.loss and type(part).damage is RestorationTask.damage:
+    if task and type(task).loss is RestorationTask.loss and type(task).damage is RestorationTask.damage:
         raise PluginError(f"{plugin} defines no damage(x, generator)")
     return part
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -92,6 +92,10 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             raise ValueError(f"{problem}; overrides={{'data.arrays.missing': 'median'}} imputes missing ones")
         dtype = rows.dtype if isinstance(rows, np.ndarray) else np.dtype(self.encoder_.spec.dtype)
         return embeddings.vectors.astype(dtype)
+
+    if TYPE_CHECKING:  # scikit-learn has no annotations
+
+        def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray: ...
 
     def _rows(self, X: Any, *, reset: bool) -> Any:
         """Check (N, D) rows: arrays as scikit-learn does, tables by the names of their columns."""
