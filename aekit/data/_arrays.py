@@ -32,6 +32,8 @@ def stack_rows(rows: Sequence[Any], what: str = "row {} of the list") -> np.ndar
     if any(isinstance(row, np.ma.MaskedArray) for row in rows):
         return np.ma.stack(rows)
     stacked = np.stack([np.asarray(without_tensor(row)) for row in rows])
+    if stacked.dtype == object and stacked.ndim > 1:  # decimals and fractions, and whole numbers beyond 64 bits
+        return to_numbers(stacked)[0]
     if stacked.dtype == object:
         raise DataError(f"{what.format(0)} is of type {type(rows[0]).__name__}; expected arrays of numbers")
     return stacked

@@ -151,6 +151,8 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
     if {str(name).lower() for name in data} == {"x", "y"} and _is_table(data.get("x", data.get("X"))):
         samples, labels = data.get("x", data.get("X")), data.get("y", data.get("Y"))
         return _pair(samples, labels)
+    if all(split_named(str(name)) and axes_of(value) > 1 for name, value in data.items()):
+        data = {f"x_{name}": value for name, value in data.items()}
     arrays: dict[str, np.ndarray] = {}
     unusable = []
     for name, value in data.items():
@@ -160,6 +162,10 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
             unusable.append(str(name))
         else:
             arrays[str(name)] = to_numpy(value, f"{name!r}")
+    if not arrays:
+        raise DataError(
+            f"the dict: no arrays under {', '.join(map(repr, unusable))}; expected arrays, such as {{'x': samples, 'y': labels}}"
+        )
     splits = arrays.pop("split", arrays.pop("splits", None))
     ids = arrays.pop("ids", arrays.pop("id", None))
     flat = [name for name, array in arrays.items() if array.ndim == 1]
@@ -244,6 +250,16 @@ def _has(*names: str) -> Callable[[Any], bool]:
     return lambda data: all(hasattr(data, name) for name in names)
 
 
+def _exported(data: Any) -> Contents:
+    """Read an object that shows its memory to other libraries: a buffer, or an array of a library that NumPy does not know."""
+    try:
+        array = np.from_dlpack(data) if hasattr(data, "__dlpack__") else np.asarray(data)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        problem = f"data of type {type(data).__name__}: not in the memory of the CPU, or not an array ({error})"
+        raise DataError(f"{problem}; pass a NumPy array") from None
+    return Contents(to_numpy(array, "the data"))
+
+
 def _advise(advice: str) -> Callable[[Any], Contents | None]:
     """Refuse an object with a line on what to pass instead."""
 
@@ -291,6 +307,8 @@ _CASES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Contents | None]], ..
     (lambda data: isinstance(data, (str, np.ndarray)) or is_tensor(data), _leave),
     (_has("collect", "collect_schema"), _advise("pass the table itself, data.collect()")),
     (_has("__array__"), lambda data: Contents(to_numpy(data, "the data"))),
+    (lambda data: isinstance(data, memoryview) or hasattr(data, "__array_interface__"), _exported),
+    (_has("__dlpack__", "__dlpack_device__"), _exported),
     (_has("to_table"), _advise("pass the table itself, data.to_table()")),
     (_has("read", "seek"), _advise("pass the path of the file, or the bytes of an image")),
     (_is_indexed, read_dataset),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -223,6 +226,53 @@ def _(folder: Path, listener: Listener) -> None:
     source = aekit.open_data((scipy.sparse.csr_matrix(ROWS), LABELS))
     source.report_notes(listener)
     holds(source, ROWS, LABELS.tolist())
+
+
+class Exported:
+    """An array of a library that shows its memory by DLPack alone, as cupy does; `device` is 1 for the CPU, 2 for CUDA."""
+
+    def __init__(self, array: np.ndarray, device: int) -> None:
+        self.array, self.device = array, device
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.device != 1:
+            raise BufferError("copies to another device are not made unasked")
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device, 0
+
+
+@AREA.right("objects that show their memory: a memoryview, an `__array_interface__`, and DLPack")
+def _(folder: Path, listener: Listener) -> None:
+    interface = SimpleNamespace(__array_interface__=ROWS.__array_interface__)
+    for data in (memoryview(ROWS), interface, Exported(ROWS.copy(), 1)):
+        holds(aekit.open_data(data), ROWS)
+
+
+@AREA.refused(
+    "an array of another library on a GPU", "data of type Exported: not in the memory of the CPU, or not an array"
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(Exported(ROWS.copy(), 2))
+
+
+@AREA.right("lists of decimals, of fractions, and of whole numbers beyond 64 bits")
+def _(folder: Path, listener: Listener) -> None:
+    rows = [[Decimal("1.5"), Fraction(1, 4)], [2**70, 0]]
+    holds(aekit.open_data(rows), np.array([[1.5, 0.25], [2.0**70, 0]]))
+
+
+@AREA.right("a dict of arrays named after splits")
+def _(folder: Path, listener: Listener) -> None:
+    source = aekit.open_data({"train": ROWS[:3], "val": ROWS[3:4], "test": ROWS[4:]})
+    holds(source, ROWS)
+    assert source.splits is not None and source.splits.tolist() == ["train"] * 3 + ["validation"] + ["test"] * 2
+
+
+@AREA.refused("a dict of dicts", "the dict: no arrays under 'train', 'test'; expected arrays, such as")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data({"train": {"x": ROWS}, "test": {"x": ROWS}})
 
 
 @AREA.refused(
