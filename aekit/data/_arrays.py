@@ -70,7 +70,7 @@ def to_numbers(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
         try:
             values[position] = np.nan if lacks else float(value)
         except (TypeError, ValueError):
-            held, shown = ("objects", value) if array.dtype == object else ("text", array[position].item())
+            of, entry = ("objects", value) if array.dtype == object else ("text", array[position].item())
             advice = "a DataFrame keeps columns of words"
-            raise DataError(f"array of {held}: {shown!r} at {position}: expected numbers; {advice}") from None
+            raise DataError(f"array of {of}: {entry!r} at {position}: expected numbers; {advice}") from None
     return values, [f"numbers written as text are read as numbers, {texts:,} of {array.size:,}"] if texts else []

@@ -324,7 +324,10 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
     embeddings = without_tensor(embeddings)
     if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
         return Embeddings.from_array(embeddings, ids=ids_in_index(embeddings))
-    raise DataError(f"embeddings of type {type(embeddings).__name__}: expected a path, Embeddings or an array (N, D)")
+    made = "; encoder.embed(data) makes them" if hasattr(embeddings, "embed") else ""
+    raise DataError(
+        f"embeddings of type {type(embeddings).__name__}: expected a path, Embeddings or an array (N, D){made}"
+    )
 
 
 def _open_path(path: str | Path, progress: Progress) -> Embeddings:

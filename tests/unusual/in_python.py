@@ -453,6 +453,18 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.draw_map(ROWS, folder / "map.png")  # type: ignore[misc]
 
 
+@AREA.refused(
+    "an encoder where embeddings are expected", "expected a path, Embeddings or an array (N, D); encoder.embed(data)"
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.evaluate(fitted())
+
+
+@AREA.refused("an encoder for `log_likelihood`", "aekit.log_likelihood: generator is missing")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.log_likelihood(fitted(), torch.zeros(2, 6))  # type: ignore[arg-type,call-arg]
+
+
 @AREA.refused("a call without a required argument", "aekit.tune: out and minutes are missing")
 def _(folder: Path, listener: Listener) -> None:
     aekit.tune(ROWS)  # type: ignore[call-arg]
