@@ -324,10 +324,8 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
     embeddings = without_tensor(embeddings)
     if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
         return Embeddings.from_array(embeddings, ids=ids_in_index(embeddings))
-    made = "; encoder.embed(data) makes them" if hasattr(embeddings, "embed") else ""
-    raise DataError(
-        f"embeddings of type {type(embeddings).__name__}: expected a path, Embeddings or an array (N, D){made}"
-    )
+    what = f"{type(embeddings).__name__}{' (encoder.embed(data) makes them)' if hasattr(embeddings, 'embed') else ''}"
+    raise DataError(f"embeddings of type {what}: expected a path, Embeddings or an array (N, D)")
 
 
 def _open_path(path: str | Path, progress: Progress) -> Embeddings:

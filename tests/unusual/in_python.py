@@ -454,7 +454,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.refused(
-    "an encoder where embeddings are expected", "expected a path, Embeddings or an array (N, D); encoder.embed(data)"
+    "an encoder where embeddings are expected", "embeddings of type Encoder (encoder.embed(data) makes them): expected"
 )
 def _(folder: Path, listener: Listener) -> None:
     aekit.evaluate(fitted())
