@@ -6,7 +6,7 @@ import html
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from aekit.errors import RecipeError, terminal_text
@@ -54,7 +54,7 @@ def _receiver(progress: ProgressOption) -> Progress:
         return SILENT
     if in_notebook():
         return NotebookBars()
-    if sys.stderr is not None and sys.stderr.isatty():
+    if _is_terminal(sys.stderr):
         return Bars()
     return Lines() if progress else SILENT
 
@@ -65,8 +65,18 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except (AttributeError, ValueError):  # a stream of a program's own, or a closed one
+        return False
+
+
 def _print(line: str, file: TextIO) -> None:
-    print(f"{line}\n", end="", file=file, flush=True)  # at once, so that the lines of two threads do not run together
+    """Print a line at once, so that the lines of two threads do not run together; a stream that is closed, or cannot be
+    flushed, stops no training."""
+    with suppress(ValueError, AttributeError):
+        print(f"{line}\n", end="", file=file, flush=True)
 
 
 class Lines(Progress):

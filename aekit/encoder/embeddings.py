@@ -69,10 +69,10 @@ class Embeddings:
         encoder: Embedder | None = None,
         source: Source | None = None,
     ) -> None:
-        self.manifest, self.folder, self._rows = manifest, folder, rows
+        self.manifest, self.folder, self._rows = manifest, folder and folder.absolute(), rows
         self.digest: str = manifest["digest"]
         self.precision: Precision = manifest.get("precision", "fp32")
-        self.encoder, self.encoder_folder, self._source = encoder, folder, source
+        self.encoder, self.encoder_folder, self._source = encoder, self.folder, source
         self._row_by_id: dict[str, int] | None = None
         self._opened_parts: Parts | None = None
 

@@ -87,7 +87,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     drift = (torch.tensor(values) - torch.tensor(saved["check"])).abs().max().item() if same_length else math.inf
     if not drift <= CHECK_TOLERANCE:
         raise PluginError(f"{folder}: computes other embeddings than when it was saved (off by {drift:.2g}){moved}")
-    encoder.record, encoder.folder = {key: value for key, value in saved.items() if key not in _OF_THE_ENCODER}, folder
+    encoder.record = {key: value for key, value in saved.items() if key not in _OF_THE_ENCODER}
+    encoder.folder = folder.absolute()  # the working directory may change
     if "data" in encoder.record:
         encoder.record["data"] = resolved_origin(encoder.record["data"], folder)
     return encoder.to(device)

@@ -50,7 +50,8 @@ class VectorIndex:
     """
 
     def __init__(self, engine: Index, manifest: dict[str, Any], metadata: pa.Table, folder: Path | None) -> None:
-        self.engine, self.manifest, self.metadata, self.folder = engine, manifest, metadata, folder
+        self.engine, self.manifest, self.metadata = engine, manifest, metadata
+        self.folder = folder and folder.absolute()
         self.ids: list[str] = metadata["id"].to_pylist()
         self._rows = {name: row for row, name in enumerate(self.ids)}
         self._encoder: Encoder | None = None
@@ -64,12 +65,10 @@ class VectorIndex:
 
     @property
     def digest(self) -> str:
-        """Digest of the encoder that made the vectors."""
         return self.manifest["digest"]
 
     @property
     def dim(self) -> int:
-        """Number of dimensions of the vectors."""
         return self.manifest["dim"]
 
     @property

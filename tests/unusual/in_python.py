@@ -687,6 +687,25 @@ def _(folder: Path, listener: Listener) -> None:
         assert sorted(os.listdir(folder)) == names
 
 
+@AREA.right("another working directory than when embeddings, an index and a run were written with relative paths")
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "other").mkdir()
+    np.save(folder / "rows.npy", ROWS)
+    with contextlib.chdir(folder):
+        encoder = aekit.fit("rows.npy", dim=2, epochs=1, out="run")
+        embeddings = encoder.embed("rows.npy", out="embeddings")
+        index = aekit.build_index(embeddings, "index")
+        opened, loaded = aekit.open_index("index"), aekit.load("run")
+        applied = aekit.apply("run", "rows.npy", out="applied")
+    with contextlib.chdir(folder / "other"):
+        assert embeddings.vectors.shape == (60, 2) and embeddings.source() is not None
+        for each in (index, opened):
+            assert each.search_data(ROWS[:3], k=1).ids.ravel().tolist() == ["0", "1", "2"]
+        assert loaded.embed(ROWS, out="again").digest == encoder.digest
+        assert applied.folder == folder / "applied"
+        assert aekit.evaluate(embeddings, LABELS, evaluators="knn").results.keys() >= {"encoder", "raw"}
+
+
 @AREA.refused("an empty text as the path of data", "'': an empty path; expected a folder, a file or SOURCE:NAME")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import os
 import pickle
@@ -399,3 +400,20 @@ def _(folder: Path, listener: Listener) -> None:
     with mock.patch("sys.stdout", types.SimpleNamespace(write=written.append, flush=lambda: None)):
         NotebookBars().say("one")
     assert [text for text in written if text] == ["one\n"]
+
+
+class WriteOnly:
+    """A stream of a program's own."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@AREA.right("standard output and error that are None, closed, or streams of a program's own")
+def _(folder: Path, listener: Listener) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed, WriteOnly()):
+        with mock.patch("sys.stdout", stream), mock.patch("sys.stderr", stream):
+            fitted(progress=True)
+            fitted()

@@ -177,7 +177,7 @@ def apply(
             task=task,
             digest=context.encoder.digest,
             values=context.outputs_written.close(),
-            folder=None if out is None or is_remote(out) else Path(out),
+            folder=None if out is None or is_remote(out) else Path(out).absolute(),
             samples_path=context.outputs_written.samples_path,
             count=context.outputs_written.count,
             rows=outcome.rows,

@@ -116,7 +116,7 @@ class Tuning:
         metrics = ("test", "default", "difference", "more_training", "more_candidates")
         values = {name: record[name] for name in cls.__dataclass_fields__ if name != "folder"}
         values |= {name: Metric(**values[name]) for name in metrics if values[name] is not None}
-        return cls(folder, **values)
+        return cls(folder.absolute(), **values)
 
     def _what_won(self) -> str:
         tried = sum(self.counts.values())

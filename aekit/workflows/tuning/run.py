@@ -260,7 +260,7 @@ class _Tuner:
                 counts[trial.state.name.lower()] = counts.get(trial.state.name.lower(), 0) + 1
         metric, test = test_metric(winner, self.criterion)
         return Tuning(
-            folder=self.folder,
+            folder=self.folder.absolute(),
             winner=_title(best),
             settings=settings,
             criterion=self.criterion.name,
