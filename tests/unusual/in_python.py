@@ -160,6 +160,26 @@ def _(folder: Path, listener: Listener) -> None:
     assert aekit.load_autoencoder(folder / "run").encoder.digest == encoder.digest
 
 
+@AREA.changed(
+    "a network whose class was defined anew since it was saved, as when a cell is run again",
+    "backbone 'net' of this session has changed since; what was kept of it is used",
+)
+def _(folder: Path, listener: Listener) -> None:
+    def defined(width: int, activation: type[nn.Module]) -> type[nn.Module]:
+        class Net(nn.Sequential):
+            def __init__(self) -> None:
+                super().__init__(nn.Linear(6, width), activation())
+
+        return Net
+
+    saved = fitted(backbone=defined(8, nn.ReLU), out=folder / "run", report=False)
+    for width, activation in ((9, nn.ReLU), (8, nn.Tanh)):  # other weights, and other numbers by the same weights
+        fitted(backbone=defined(width, activation))
+        again = aekit.load(folder / "run")
+        assert again.digest == saved.digest
+        assert np.abs(again.embed(ROWS).vectors - saved.embed(ROWS).vectors).max() < 1e-6
+
+
 @AREA.refused(
     "the report of a run whose network is code of another session",
     "backbone 'sequential'; register it again with aekit",

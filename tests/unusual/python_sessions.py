@@ -417,3 +417,12 @@ def _(folder: Path, listener: Listener) -> None:
         with mock.patch("sys.stdout", stream), mock.patch("sys.stderr", stream):
             fitted(progress=True)
             fitted()
+
+
+@AREA.right("a DataFrame whose columns are called by numbers and by words, without a warning of Arrow")
+def _(folder: Path, listener: Listener) -> None:
+    rows = pd.DataFrame(ROWS).assign(last=ROWS[:, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = aekit.open_data(rows)
+    assert [column.name for column in source.spec.columns] == ["0", "1", "2", "3", "4", "5", "last"]
