@@ -28,8 +28,9 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
     """Make a public function check its arguments, and report failures of files, of memory and of plugins in one line.
 
     It refuses unknown keyword arguments, with the nearest valid name; missing arguments, and arguments that must be named; and
-    paths, texts, numbers and truth values of another type. Functions that take any keyword arguments check them themselves. The
-    caller's default dtype and device, autocast and gradient mode of torch do not reach it.
+    paths, texts, numbers and truth values of another type. In paths it replaces ``~`` and ``$VARIABLES``. Functions that take any
+    keyword arguments check them themselves. The caller's default dtype and device, autocast and gradient mode of torch do not
+    reach it.
 
     Args:
         function: the function.
@@ -39,6 +40,9 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
     takes_any = any(parameter.kind is _ANY_NAME for parameter in parameters.values())
     names = [name for name, parameter in parameters.items() if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY]
     types = {name: _types_of(parameter.annotation) for name, parameter in parameters.items()}
+
+    def expanded(argument: str, value: Any) -> Any:
+        return expand_path(value) if "Path" in types.get(argument, ()) else value
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -57,9 +61,11 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
                 raise ArgumentError(
                     f"aekit.{name or function.__name__}: {argument} {_shown(value)}: expected {described}"
                 )
+        by_place = [expanded(argument, value) for argument, value in zip(parameters, args)]
+        by_name = {argument: expanded(argument, value) for argument, value in kwargs.items()}
         try:
             with usual_torch_state():
-                return function(*args, **kwargs)
+                return function(*by_place, *args[len(by_place) :], **by_name)  # type: ignore[arg-type]
         except AekitError:
             raise
         except Exception as error:
@@ -70,6 +76,19 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
             raise
 
     return checked
+
+
+def expand_path(place: Any) -> Any:
+    """Return a path in which ``~`` and ``$VARIABLES`` are replaced, as a shell does; URLs and other values as they are.
+
+    Examples:
+        >>> expand_path("~/a") == os.path.join(os.path.expanduser("~"), "a"), expand_path("s3://bucket/$x"), expand_path(3)
+        (True, 's3://bucket/$x', 3)
+    """
+    if not isinstance(place, (str, os.PathLike)) or not isinstance(text := os.fspath(place), str) or "://" in text:
+        return place
+    full = os.path.expanduser(os.path.expandvars(text))
+    return place if full == text else full if isinstance(place, str) else type(place)(full)  # type: ignore[call-arg]
 
 
 def _number_of_arguments(

@@ -91,6 +91,17 @@ class AekitError(Exception):
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(str(message), LONGEST))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Pools of processes send errors; by default they are made anew of their text, which is not what each class takes.
+        return _restored, (type(self), str(self), vars(self))
+
+
+def _restored(kind: type[AekitError], text: str, state: dict[str, object]) -> AekitError:
+    error = kind(text) if kind.__init__ is AekitError.__init__ else kind.__new__(kind)
+    error.args = (text,)
+    vars(error).update(state)
+    return error
+
 
 class DataError(AekitError):
     """Data that cannot be read, or does not fit its use."""

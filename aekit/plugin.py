@@ -234,7 +234,7 @@ if TYPE_CHECKING:
         Step as Step,
         Variant as Variant,
     )
-    from aekit.objectives.restoration import RestorationTask as RestorationTask
+    from aekit.objectives.restoration import DamagedBatch as DamagedBatch, RestorationTask as RestorationTask
     from aekit.registry.hookspecs import API_VERSION as API_VERSION, Entry as Entry, hookimpl as hookimpl
     from aekit.registry.options import Field as Field
 
@@ -247,7 +247,7 @@ GROUPS = {
     },
     "Variants and pretext tasks": {
         "aekit.objectives.base": "Variant Pretext Objective Step Batch",
-        "aekit.objectives.restoration": "RestorationTask",
+        "aekit.objectives.restoration": "RestorationTask DamagedBatch",
         "aekit.nn.gather": "gather own_rows batch_mean batch_sum",
     },
     "Backbones": {

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from aekit.errors import LONGEST, AekitWarning, DataWarning, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 class Task:
@@ -44,11 +50,27 @@ SILENT = Progress()
 
 
 def warn(text: str, category: type[AekitWarning] = DataWarning) -> None:
-    """Issue a warning that points at the caller's code, outside aekit and its plugins.
+    """Issue a warning that points at the user's code: outside aekit and its plugins, and outside libraries that call it, such as
+    pipelines, if there is such a line.
 
     The command line prints it as a line. In Python the filters of `warnings` apply.
     """
-    frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("aekit", "aekit_plugins"):
-        frame, level = frame.f_back, level + 1
+    levels = list(enumerate(_frames(sys._getframe(1)), start=2))
+    outside = [(level, file) for level, (name, file) in levels if name not in ("aekit", "aekit_plugins")] or [(2, "")]
+    level = next((level for level, file in outside if not file.startswith(_library_folders())), outside[0][0])
     warnings.warn(printable(text, LONGEST), category, stacklevel=level)
+
+
+def _frames(frame: FrameType | None) -> Iterator[tuple[str, str]]:
+    """Yield the top-level package and the file of a frame and of those that called it."""
+    while frame is not None:
+        yield frame.f_globals.get("__name__", "").partition(".")[0], frame.f_code.co_filename
+        frame = frame.f_back
+
+
+@cache
+def _library_folders() -> tuple[str, ...]:
+    import sysconfig
+
+    paths = sysconfig.get_paths()
+    return (*(os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib")), "<frozen ")

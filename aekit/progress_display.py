@@ -6,8 +6,8 @@ import html
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 from aekit.errors import RecipeError, terminal_text
 from aekit.progress import SILENT, Progress, Task
@@ -54,7 +54,7 @@ def _receiver(progress: ProgressOption) -> Progress:
         return SILENT
     if in_notebook():
         return NotebookBars()
-    if sys.stderr is not None and sys.stderr.isatty():
+    if _is_terminal(sys.stderr):
         return Bars()
     return Lines() if progress else SILENT
 
@@ -65,11 +65,25 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except (AttributeError, ValueError):  # a stream of a program's own, or a closed one
+        return False
+
+
+def _print(line: str, file: TextIO) -> None:
+    """Print a line at once, so that the lines of two threads do not run together; a stream that is closed, or cannot be
+    flushed, stops no training."""
+    with suppress(ValueError, AttributeError):
+        print(f"{line}\n", end="", file=file, flush=True)
+
+
 class Lines(Progress):
     """Print plain lines on standard error, for logs and pipes."""
 
     def say(self, text: str) -> None:
-        print(terminal_text(text), file=sys.stderr, flush=True)
+        _print(terminal_text(text), sys.stderr)
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
@@ -90,7 +104,7 @@ class _Line(Task):
         self.done, self.note = self.done + units, note
         if time.monotonic() - self.shown >= LINE_SECONDS:
             self.shown = time.monotonic()
-            print(terminal_text(self.text()), file=sys.stderr, flush=True)
+            _print(terminal_text(self.text()), sys.stderr)
 
     def text(self) -> str:
         seconds = time.monotonic() - self.started
@@ -113,7 +127,7 @@ class Bars(Progress):
         if self._console:
             self._console.print(terminal_text(text), markup=False, highlight=False, soft_wrap=True)  # above the bar
         else:
-            print(terminal_text(text), file=sys.stderr, flush=True)
+            _print(terminal_text(text), sys.stderr)
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
@@ -161,7 +175,7 @@ class NotebookBars(Progress):
     """Show bars in the output of a notebook's cell, as HTML that needs neither widgets nor a browser extension."""
 
     def say(self, text: str) -> None:
-        print(text, flush=True)  # on standard error a notebook shows it as an error
+        _print(text, sys.stdout)  # on standard error a notebook shows it as an error
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:

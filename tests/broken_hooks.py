@@ -123,7 +123,7 @@ def aekit_register_sources() -> list[Entry]:
 
 @hookimpl
 def aekit_register_indexes() -> list[Entry]:
-    return _entries("index")
+    return [*_entries("index"), Entry("finds-little-until-tuned", "broken_plugins:FindsLittleUntilTuned", "fine", 2)]
 
 
 @hookimpl

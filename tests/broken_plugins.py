@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -408,6 +409,20 @@ class BestLast(Exact):
 class AddsInFront(Exact):
     def add(self, vectors: np.ndarray) -> None:
         self.held = np.concatenate([vectors, self.held])
+
+
+class FindsLittleUntilTuned(Exact):
+    """Fine: it is tuned again for what is added, as aekit does."""
+
+    tuned_for = 0
+
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        scores = super().scores(queries)
+        return scores if len(self.held) == self.tuned_for else scores.astype(np.int32).astype(np.float32)
+
+    def tune(self, recall: Callable[[], float]) -> None:
+        if recall() < 1:
+            self.tuned_for = len(self.held)
 
 
 class VectorsInAnyOrder(Exact):

@@ -70,7 +70,7 @@ FORMAT = TensorsFormat(
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class Detector:
     """Scores of samples, higher for samples that differ more from the reference samples.
 

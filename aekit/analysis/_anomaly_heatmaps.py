@@ -19,7 +19,7 @@ from aekit.visualization.heat_maps import HeatScale, draw_heat_maps, overlay
 _LONGEST_NAME = 80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeatMaps:
     """Heat maps of the most anomalous images.
 

@@ -21,7 +21,7 @@ from aekit.io.summaries import data_frame, html_summary
 from aekit.visualization.sample_page import SamplePage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Anomalies:
     """Scores of samples, the most anomalous sample first.
 

@@ -47,7 +47,7 @@ PAGE_SAMPLES = 16
 Method = Literal["kmeans", "hdbscan"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clusters(AnalysisResult):
     """Clusters of embedded samples.
 

@@ -41,7 +41,7 @@ PAGE_SELECTED, PAGE_ENDS = 240, 24
 """Most selected samples on the page, and its rarest and densest ones."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curation(AnalysisResult):
     """Selected samples, and how densely each region of the embeddings is populated.
 

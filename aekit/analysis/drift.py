@@ -37,7 +37,7 @@ OUTSIDE = 0.95
 SHOWN, IMAGE_COLUMNS, PAGE_SAMPLES = 5, 10, 48
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drift(AnalysisResult):
     """How new data differs from a reference.
 

@@ -34,7 +34,7 @@ PAGE_GROUPS, PAGE_MEMBERS = 60, 6
 COLUMNS = ("group", "keep", "data", "id", "kind", "similarity", "reason")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Duplicates(AnalysisResult):
     """Groups of samples that are equal or nearly so.
 

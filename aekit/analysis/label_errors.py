@@ -36,7 +36,7 @@ PAGE_WRONG, PAGE_NEXT = 240, 24
 """Most probably wrong labels on the page, and the labels after them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelErrors(AnalysisResult):
     """Labels and how probably they are wrong, the most suspicious label first.
 

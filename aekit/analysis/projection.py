@@ -38,7 +38,7 @@ __all__ = ["Map", "draw_map"]
 MAX_SAMPLES, _BATCH = 5000, 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Map:
     """Samples as points in the plane.
 

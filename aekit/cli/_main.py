@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import Any
@@ -57,11 +58,19 @@ def main() -> None:
     with stopping() as stop, guarded() as streams:
         try:
             # With standalone_mode=False click returns the code of `ctx.exit` instead of exiting.
-            code = group.main(prog_name="aekit", standalone_mode=False)
+            code = group.main(list(map(_expand_home, sys.argv[1:])), prog_name="aekit", standalone_mode=False)
             streams.check()
         except BaseException as error:
             code = _report(error, stop)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _expand_home(argument: str) -> str:
+    """Replace ``~`` where the shell leaves it, such as in ``--out=~/run`` and in quotes."""
+    option, equals, value = argument.rpartition("=")
+    if argument.startswith("~/"):
+        return os.path.expanduser(argument)
+    return f"{option}{equals}{os.path.expanduser(value)}" if value.startswith("~/") else argument
 
 
 def _report(error: BaseException, stop: Stop) -> int:

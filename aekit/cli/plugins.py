@@ -18,6 +18,7 @@ FAILED = 1
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _kind_option = click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
+_name_argument = click.argument("kind_and_name", nargs=-1, required=True, metavar="[KIND] NAME")
 
 
 @click.group(
@@ -63,15 +64,14 @@ def _print_list(kind: str | None, *, as_json: bool) -> None:
 
 
 @plugins.command()
-@click.argument("kind_and_name", nargs=-1, required=True, metavar="[KIND] NAME")
+@_name_argument
+@_kind_option
 @_json_option
-def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
+def show(kind_and_name: tuple[str, ...], kind: str | None, as_json: bool) -> None:
     """Show the options of a plugin: type, range, default and description."""
     from aekit.registry.options import describe_options
 
-    if len(kind_and_name) > 2:
-        raise click.UsageError(f"{len(kind_and_name)} arguments; expected KIND NAME, or NAME")
-    plugin = find(kind_and_name[-1], kind_and_name[0] if len(kind_and_name) == 2 else None)
+    plugin = _named(kind_and_name, kind)
     options = [] if plugin.kind == "command" else describe_options(plugin)
     if as_json:
         facts = {**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags, "options": options}
@@ -83,18 +83,20 @@ def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
         limits = f", {option['range']}" if option["range"] else ""
         click.echo(f"\n  {option['option']} = {option['default']}  ({option['type']}{limits})")
         click.echo(f"      {option['description']}")
-    if not options:
+    if plugin.kind == "command":
+        click.echo(f"its options: aekit {plugin.name} --help")
+    elif not options:
         click.echo("no options")
 
 
 @plugins.command()
-@click.argument("name")
+@_name_argument
 @_kind_option
 @click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="Test with this option; repeatable.")
 @_json_option
-def test(name: str, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
+def test(kind_and_name: tuple[str, ...], kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
     """Test a plugin against its contract with the conformance kit. The exit code is 1 if a check fails or cannot run."""
-    plugin = find(name, kind)
+    plugin = _named(kind_and_name, kind)
 
     from aekit.registry.overrides import parse_override
     from aekit.testing import outcomes
@@ -129,6 +131,16 @@ def new(name: str, kind: str, out: str | None) -> None:
     folder = new_plugin(name, kind, out)
     click.echo(f"created {folder} with {kind} {name!r}, which works and passes its test")
     click.echo(f"next: pip install -e {argument(folder)} && aekit plugins test {quoted(name)}")
+
+
+def _named(kind_and_name: Sequence[str], kind: str | None) -> Plugin:
+    """Find the plugin of ``NAME``, ``KIND NAME``, or ``NAME --kind KIND``."""
+    *kinds, name = kind_and_name
+    if kind is not None and kind not in kinds:
+        kinds.append(kind)
+    if len(kinds) > 1:
+        raise click.UsageError(f"{' '.join(kind_and_name)}: expected KIND NAME, or NAME, for one kind")
+    return find(name, kinds[0] if kinds else None)
 
 
 def find(name: str, kind: str | None = None) -> Plugin:

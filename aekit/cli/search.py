@@ -52,7 +52,11 @@ def search(
     =, !=, <, <=, >, >=, in ("a", "b"), like "2024/%" or is null. Combine conditions with and, or, not and parentheses. Write
     text and dates in quotes, numbers without.
     """
-    if encoder or not all(text.startswith("id:") for text in query):
+    by_id = all(text.startswith("id:") for text in query)
+    if overrides and by_id and not html:
+        problem = "--set changes how queries and images are read, but id:NAME is in the index; leave it out"
+        raise click.UsageError(f"{problem}, or add --html")
+    if encoder or not by_id:
         load_torch_libraries()
     opened = aekit.open_index(index)
     compared = [] if where is None else opened.compared_columns(where)  # refused before the encoder is loaded

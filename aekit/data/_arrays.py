@@ -26,10 +26,14 @@ def stack_rows(rows: Sequence[Any], what: str = "row {} of the list") -> np.ndar
         except ValueError:  # numpy's own message does not name the row
             raise DataError(f"{what.format(number)} is ragged; expected arrays of one shape") from None
         if shapes[number] != shapes[0]:
-            raise DataError(f"{what.format(number)} has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
+            raise DataError(
+                f"{what.format(number)} has shape {shapes[number]}, row 0 has {shapes[0]}: expected one shape"
+            )
     if any(isinstance(row, np.ma.MaskedArray) for row in rows):
         return np.ma.stack(rows)
     stacked = np.stack([np.asarray(without_tensor(row)) for row in rows])
+    if stacked.dtype == object and stacked.ndim > 1:  # decimals and fractions, and whole numbers beyond 64 bits
+        return to_numbers(stacked)[0]
     if stacked.dtype == object:
         raise DataError(f"{what.format(0)} is of type {type(rows[0]).__name__}; expected arrays of numbers")
     return stacked
@@ -52,17 +56,21 @@ def unmask(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return np.ma.filled(array.astype(dtype), np.nan), [line]
 
 
-def to_numbers(array: np.ndarray) -> np.ndarray:
-    """Return an array of Python objects, all of which are numbers or None, as float64.
+def to_numbers(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return an array of Python objects or of text, all of which are numbers or missing, as float64, and a line on text.
 
     Raises:
         DataError: one is not a number.
     """
-    values = np.empty(array.shape, np.float64)
+    values, texts = np.empty(array.shape, np.float64), 0
     for position, value in np.ndenumerate(array):
+        is_text = isinstance(value, (str, bytes))
+        texts += is_text
+        lacks = value is None or type(value).__name__ == "NAType" or (is_text and not value.strip())
         try:
-            values[position] = np.nan if value is None or type(value).__name__ == "NAType" else float(value)
+            values[position] = np.nan if lacks else float(value)
         except (TypeError, ValueError):
+            of, entry = ("objects", value) if array.dtype == object else ("text", array[position].item())
             advice = "a DataFrame keeps columns of words"
-            raise DataError(f"array of objects: {value!r} at {position}: expected numbers; {advice}") from None
-    return values
+            raise DataError(f"array of {of}: {entry!r} at {position}: expected numbers; {advice}") from None
+    return values, [f"numbers written as text are read as numbers, {texts:,} of {array.size:,}"] if texts else []

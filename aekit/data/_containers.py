@@ -93,6 +93,18 @@ def _is_pair(data: tuple[Any, ...]) -> bool:
     return len(samples) > 1 and len(labels) == 1 and samples[:1] == labels
 
 
+def _is_tuple_of_unlike(data: Any) -> bool:
+    """Return whether a tuple holds an array of samples beside something else, rather than samples of one shape."""
+    shapes = [tuple(getattr(part, "shape", ())) for part in data] if isinstance(data, tuple) else []
+    return len(set(shapes)) > 1 and any(len(shape) > 1 for shape in shapes)
+
+
+def _refuse_tuple(data: tuple[Any, ...]) -> Contents:
+    parts = [f"{type(part).__name__} {tuple(getattr(part, 'shape', ())) or ''}".rstrip() for part in data]
+    expected = "expected an array (N, ...), or a pair (X, y) of N samples and their N labels"
+    raise DataError(f"a tuple of {' and '.join(parts)}: {expected}")
+
+
 def _is_table(value: Any) -> bool:
     has_columns = hasattr(value, "__arrow_c_stream__") and not is_of_module(value, "xarray")
     return has_columns and len(getattr(value, "shape", ())) == 2
@@ -139,6 +151,8 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
     if {str(name).lower() for name in data} == {"x", "y"} and _is_table(data.get("x", data.get("X"))):
         samples, labels = data.get("x", data.get("X")), data.get("y", data.get("Y"))
         return _pair(samples, labels)
+    if all(split_named(str(name)) and axes_of(value) > 1 for name, value in data.items()):
+        data = {f"x_{name}": value for name, value in data.items()}
     arrays: dict[str, np.ndarray] = {}
     unusable = []
     for name, value in data.items():
@@ -148,6 +162,10 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
             unusable.append(str(name))
         else:
             arrays[str(name)] = to_numpy(value, f"{name!r}")
+    if not arrays:
+        raise DataError(
+            f"the dict: no arrays under {', '.join(map(repr, unusable))}; expected arrays, such as {{'x': samples, 'y': labels}}"
+        )
     splits = arrays.pop("split", arrays.pop("splits", None))
     ids = arrays.pop("ids", arrays.pop("id", None))
     flat = [name for name, array in arrays.items() if array.ndim == 1]
@@ -232,6 +250,16 @@ def _has(*names: str) -> Callable[[Any], bool]:
     return lambda data: all(hasattr(data, name) for name in names)
 
 
+def _exported(data: Any) -> Contents:
+    """Read an object that shows its memory to other libraries: a buffer, or an array of a library that NumPy does not know."""
+    try:
+        array = np.from_dlpack(data) if hasattr(data, "__dlpack__") else np.asarray(data)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        problem = f"data of type {type(data).__name__}: not in the memory of the CPU, or not an array ({error})"
+        raise DataError(f"{problem}; pass a NumPy array") from None
+    return Contents(to_numpy(array, "the data"))
+
+
 def _advise(advice: str) -> Callable[[Any], Contents | None]:
     """Refuse an object with a line on what to pass instead."""
 
@@ -263,6 +291,7 @@ _CASES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Contents | None]], ..
     (lambda data: _is_of_torch(data, "Dataset") and not _is_of_torch(data, "IterableDataset"), read_dataset),
     (_of_type(Mapping), _mapping),
     (lambda data: isinstance(data, tuple) and _is_pair(data), lambda pair: _pair(*pair)),
+    (_is_tuple_of_unlike, _refuse_tuple),
     (_of_type(list, tuple), read_list),
     (_of_type(set, frozenset), _advise("it has no order; pass a list")),
     (lambda data: isinstance(data, np.ndarray) and bool(data.dtype.names) and data.ndim == 1, _structured),
@@ -278,6 +307,8 @@ _CASES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Contents | None]], ..
     (lambda data: isinstance(data, (str, np.ndarray)) or is_tensor(data), _leave),
     (_has("collect", "collect_schema"), _advise("pass the table itself, data.collect()")),
     (_has("__array__"), lambda data: Contents(to_numpy(data, "the data"))),
+    (lambda data: isinstance(data, memoryview) or hasattr(data, "__array_interface__"), _exported),
+    (_has("__dlpack__", "__dlpack_device__"), _exported),
     (_has("to_table"), _advise("pass the table itself, data.to_table()")),
     (_has("read", "seek"), _advise("pass the path of the file, or the bytes of an image")),
     (_is_indexed, read_dataset),

@@ -24,7 +24,8 @@ def infer_axes(
     ====== ================================= ===========================================================
     2      vectors (N, D)
     3      gray images (N, H, W)           neither uint8, uint16, bool nor square: then series (N, C, T)
-    4      images (N, C, H, W)             the last axis is 1, 3 or 4 and the second is not: (N, H, W, C)
+    4      images (N, C, H, W)             the last axis is 1, 3 or 4 and the second is not: (N, H, W, C);
+                                             likewise if neither is, and H = W > C in that order
     5      clips (N, C, T, H, W)             likewise (N, T, H, W, C)
     ====== ================================= ===========================================================
 
@@ -60,7 +61,29 @@ def infer_axes(
         note = (
             f"read as {count} gray images of {height}x{width}; a single color image is array[None], (1, H, W, {width})"
         )
+    elif layout == "auto" and inferred in _VISUAL and array.ndim == _AXES[inferred]:
+        note = _note_on_channels(array.shape, inferred)
     return arranged, inferred, note
+
+
+def _note_on_channels(shape: tuple[int, ...], kind: Kind) -> str:
+    """Return a note on which axis holds the channels, where that is neither usual nor certain, or ""."""
+    first, last = shape[1], shape[-1]
+    if _ends_in_channels(shape) and last not in _CHANNELS:
+        return f"read as {kind}s of {last} channels, which come last; layout = 'channels-first' reads {first} channels"
+    if not _ends_in_channels(shape) and first not in _CHANNELS and last < first:
+        return f"read as {kind}s of {first} channels, which come first; layout = 'channels-last' reads {last} channels"
+    return ""
+
+
+def _ends_in_channels(shape: tuple[int, ...]) -> bool:
+    """Return whether (N, H, W, C) or (N, T, H, W, C) is likelier than channels after the first axis."""
+    is_square = shape[-3] == shape[-2] > shape[-1]  # images of any number of bands
+    if len(shape) == _AXES["clip"] and is_square:  # the second axis may count the frames
+        return True
+    if shape[1] in _CHANNELS or shape[-1] in _CHANNELS:
+        return shape[1] not in _CHANNELS
+    return is_square
 
 
 def _looks_like_one_image(shape: tuple[int, ...]) -> bool:
@@ -69,6 +92,7 @@ def _looks_like_one_image(shape: tuple[int, ...]) -> bool:
 
 
 _AXES: dict[Kind, int] = {"vector": 2, "series": 3, "image": 4, "clip": 5}
+_VISUAL = ("image", "clip")
 _CHANNELS = (1, 3, 4)
 _PIXELS = (np.uint8, np.uint16, np.bool_)
 _SQUARE = 8
@@ -94,8 +118,7 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
             readings.append((array[:, None], k))
         elif array.ndim == _AXES[k]:
             first, last = (array, k), (np.moveaxis(array, -1, 1), k)
-            pixels = k in ("image", "clip") and array.shape[-1] in _CHANNELS and array.shape[1] not in _CHANNELS
-            both = [last, first] if pixels else [first, last]
+            both = [last, first] if k in _VISUAL and _ends_in_channels(array.shape) else [first, last]
             readings += both if layout == "auto" else [last if layout == "channels-last" else first]
     return readings
 

@@ -35,11 +35,18 @@ def from_array(
     splits: np.ndarray | None = None,
 ) -> ArraySource:
     """Make a source of an array (N, ...), whose axes `infer_axes` determines."""
-    if array.dtype == object:
-        array = stack_rows(array.tolist()) if array.ndim == 1 else to_numbers(array)
+    losses: list[str] = []
+    if array.dtype == object and array.ndim == 1:
+        array = stack_rows(array.tolist())
+    if array.dtype.kind in "OUS":
+        array, losses = to_numbers(array)
     arranged, inferred, note = infer_axes(array, kind, layout, like)
     source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
-    source.notes = (note,) if note else ()
+    if like is not None and like.columns and inferred == "vector":
+        names = [column.name for column in like.columns]
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        note = f"columns without names are taken in the order of those of the training: {shown}"
+    source.notes, source.losses = (note,) if note else (), tuple(losses)
     return source
 
 

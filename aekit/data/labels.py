@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,11 @@ def to_label_array(values: Any) -> np.ndarray:
         an array of the same shape, but (N,) for (N, 1). Dates and times become text, and so do numbers among texts.
 
     Raises:
-        DataError: the entries differ in shape.
+        DataError: the entries differ in shape, or they have no order.
     """
-    values = without_tensor(values)
+    if isinstance(values, (set, frozenset)):
+        raise DataError("labels in a set have no order; pass a list")
+    values = list(values) if isinstance(values, (Iterator, KeysView, ValuesView)) else without_tensor(values)
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), values.data.astype(object)
         values[mask] = None

@@ -114,6 +114,10 @@ def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None, *, near: P
 
 
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
+    if not text.strip():
+        raise DataError(
+            f"{text!r}: an empty path; expected a folder, a file or SOURCE:NAME ('.' is the current folder)"
+        )
     where, shown = place_of_data(text, base)
     name, colon, named = text.partition(":")
     left_out = ""

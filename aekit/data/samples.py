@@ -166,8 +166,7 @@ def _read_into(array: np.ndarray, source: Source, rows: np.ndarray, strict: bool
             kept.append(start + np.flatnonzero(ok))
             task.advance(len(indices))
     if not filled:
-        reasons = "; ".join(f"{name}: {why}" for name, why in list(source.skipped.items())[:3])
-        raise NoneUsable(f"none of {len(rows)} samples can be used{': ' + reasons if reasons else ''}")
+        raise NoneUsable(source.none_usable(len(rows)))
     return np.concatenate(kept)
 
 

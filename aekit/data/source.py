@@ -111,6 +111,11 @@ class Source:
             listed = f"; all in {listed_in}" if listed_in else ""
             warn(f"data: {len(self.skipped)} samples skipped, e.g. {name}: {reason}{listed}")
 
+    def none_usable(self, count: int) -> str:
+        """Return the line of an error: none of so many samples that were read can be used, and why not the first three."""
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(self.skipped.items())[:3])
+        return f"none of {count} samples can be used{': ' + reasons if reasons else ''}"
+
     def rows_of(self, split: str | None) -> np.ndarray:
         """Return the positions (N,) of the samples of a split.
 
@@ -160,7 +165,10 @@ class ArraySource(Source):
         if array.dtype.kind not in "uifb":
             raise DataError(f"array of dtype {array.dtype}: expected numbers")
         if array.ndim not in _KIND_OF:
-            raise DataError(f"array of shape {array.shape}: expected 2 dimensions (vectors) to 5 (clips)")
+            advice = (
+                "; array[:, None] makes samples of one value each, array[None] one sample" if array.ndim == 1 else ""
+            )
+            raise DataError(f"array of shape {array.shape}: expected 2 dimensions (vectors) to 5 (clips){advice}")
         if 0 in array.shape[1:]:
             raise DataError(f"array of shape {array.shape}: its samples hold no values; expected at least one each")
         labels = None if labels is None else to_label_array(labels)

@@ -17,7 +17,7 @@ from aekit.data.locations import portable_record
 from aekit.data.metadata import Metadata, MetadataChoice
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
-from aekit.data.samples import to_tensor
+from aekit.data.samples import NoneUsable, to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.data.stream import AHEAD, read_ahead
 from aekit.encoder._embedder import Embedder
@@ -118,6 +118,8 @@ def embed_samples(
                         task.advance(len(rows.ids))
                 store.close()
         embeddings = Embeddings.open(out)
+    if not len(embeddings):
+        raise NoneUsable(source.none_usable(len(rows_to_embed)))
     source.warn_of_skipped(None if out is None else beside(out, "skipped.csv"))
     embeddings.encoder, embeddings._source = encoder, source
     return embeddings

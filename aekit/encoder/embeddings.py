@@ -69,10 +69,10 @@ class Embeddings:
         encoder: Embedder | None = None,
         source: Source | None = None,
     ) -> None:
-        self.manifest, self.folder, self._rows = manifest, folder, rows
+        self.manifest, self.folder, self._rows = manifest, folder and folder.absolute(), rows
         self.digest: str = manifest["digest"]
         self.precision: Precision = manifest.get("precision", "fp32")
-        self.encoder, self.encoder_folder, self._source = encoder, folder, source
+        self.encoder, self.encoder_folder, self._source = encoder, self.folder, source
         self._row_by_id: dict[str, int] | None = None
         self._opened_parts: Parts | None = None
 
@@ -324,7 +324,8 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
     embeddings = without_tensor(embeddings)
     if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
         return Embeddings.from_array(embeddings, ids=ids_in_index(embeddings))
-    raise DataError(f"embeddings of type {type(embeddings).__name__}: expected a path, Embeddings or an array (N, D)")
+    what = f"{type(embeddings).__name__}{' (encoder.embed(data) makes them)' if hasattr(embeddings, 'embed') else ''}"
+    raise DataError(f"embeddings of type {what}: expected a path, Embeddings or an array (N, D)")
 
 
 def _open_path(path: str | Path, progress: Progress) -> Embeddings:

@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
 from aekit.data.spec import SampleSpec
 from aekit.encoder._backbone_check import check_attributes, check_features
@@ -193,6 +195,7 @@ class Encoder(nn.Module):
                 reset_weights(nn.ModuleList([fresh.backbone, fresh.head]))
         return fresh.to(self.device).eval()
 
+    @partial(checked_arguments, name="Encoder.save")
     def save(self, folder: str | Path) -> Path:
         """Write ``encoder.json``, ``weights.safetensors`` and a model card into a new folder.
 

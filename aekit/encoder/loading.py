@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,19 @@ from aekit.encoder.identity import (
 )
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import program_plugin
-from aekit.errors import AekitError, DataError, IdentityError, PluginError, RecipeError, out_of_memory, print_traceback
+from aekit.errors import (
+    AekitError,
+    DataError,
+    IdentityError,
+    PluginError,
+    PluginWarning,
+    RecipeError,
+    out_of_memory,
+    print_traceback,
+)
 from aekit.io.manifests import check_files, explain_read_errors, path_inside
 from aekit.io.weights import load_error, sized_by
+from aekit.progress import warn
 from aekit.registry.discovery import SESSION, Plugin, registry
 
 
@@ -56,7 +67,27 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     folder = find_encoder_folder(path)
     saved = read_description(folder)
     check_files(folder, saved.get("sha256", {}), "save the encoder again", manifest="encoder.json")
-    plugins = [_plugin(record, folder, saved.get("programs", {})) for record in saved["plugins"]]
+    programs = saved.get("programs", {})
+    plugins = [_plugin(record, folder, programs) for record in saved["plugins"]]
+    try:
+        return _restored(folder, saved, plugins, device)
+    except (IdentityError, PluginError):
+        known = [
+            plugin in registry().named(plugin.kind, plugin.name) for plugin in plugins
+        ]  # rather than a kept program
+        kept = [
+            (known[i] and _program(record, folder, programs)) or plugins[i] for i, record in enumerate(saved["plugins"])
+        ]
+        if kept == plugins:
+            raise
+        encoder = _restored(folder, saved, kept, device)
+    changed = " and ".join(f"{new.kind} {new.name!r}" for new, old in zip(kept, plugins) if new is not old)
+    warn(f"{folder}: {changed} of this session has changed since; what was kept of it is used", PluginWarning)
+    return encoder
+
+
+def _restored(folder: Path, saved: dict[str, Any], plugins: Sequence[Plugin], device: str | torch.device) -> Encoder:
+    """Build the encoder that a folder describes with these plugins, and check that it computes what it did; raises as `load`."""
     moved = version_changes(saved["plugins"], plugins)
     spec = SampleSpec.from_dict(saved["spec"])
     try:
@@ -87,7 +118,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     drift = (torch.tensor(values) - torch.tensor(saved["check"])).abs().max().item() if same_length else math.inf
     if not drift <= CHECK_TOLERANCE:
         raise PluginError(f"{folder}: computes other embeddings than when it was saved (off by {drift:.2g}){moved}")
-    encoder.record, encoder.folder = {key: value for key, value in saved.items() if key not in _OF_THE_ENCODER}, folder
+    encoder.record = {key: value for key, value in saved.items() if key not in _OF_THE_ENCODER}
+    encoder.folder = folder.absolute()  # the working directory may change
     if "data" in encoder.record:
         encoder.record["data"] = resolved_origin(encoder.record["data"], folder)
     return encoder.to(device)
@@ -101,12 +133,15 @@ _OF_THE_ENCODER = {"format", "aekit", "sha256"} | {
 
 def _plugin(record: dict[str, str], folder: Path, programs: dict[str, Any]) -> Plugin:
     """Return the plugin that a saved encoder names; for code of another session, the program that is kept of it."""
-    if record["distribution"] == SESSION:
-        same = [p for p in registry().named(record["kind"], record["name"]) if p.to_dict() == record]
-        kept = program_plugin(record, folder, programs)
-        if not same and kept is not None:
-            return kept
+    same = [p for p in registry().named(record["kind"], record["name"]) if p.to_dict() == record]
+    if not same and (kept := _program(record, folder, programs)) is not None:
+        return kept
     return registry().require(record, required_by=str(folder))
+
+
+def _program(record: dict[str, str], folder: Path, programs: dict[str, Any]) -> Plugin | None:
+    """Return the program that is kept of code of a session; None for other plugins, and if there is none."""
+    return program_plugin(record, folder, programs) if record["distribution"] == SESSION else None
 
 
 def open_encoder(encoder: Encoder | str | Path, *, device: str | torch.device | None = None) -> Encoder:

@@ -23,7 +23,7 @@ _SIGNS = {"better": "<", "worse": ">", "not significantly different": ""}
 """Outcome of the encoder -> the sign behind the value of the other subject."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Results of every evaluator on an encoder's embeddings and on the baselines.
 

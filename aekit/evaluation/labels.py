@@ -28,7 +28,7 @@ TARGET_DESCRIPTIONS: dict[TargetKind, str] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """Labels in the form that evaluators accept.
 

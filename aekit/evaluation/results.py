@@ -26,7 +26,7 @@ class Metric:
         return f"{self.value:.3f}{interval}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Samples to fit on, to choose hyperparameters with, and to test on, as positions in the embeddings.
 
@@ -51,7 +51,7 @@ class Split:
         return None if self.groups is None else self.groups[self.test]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The result of an evaluator.
 

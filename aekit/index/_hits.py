@@ -50,21 +50,33 @@ class Hits(tuple[Any, ...]):
         hits.queries, hits.scores, hits.rows, hits._metadata = names, scores, rows, metadata
         return hits
 
+    def __eq__(self, other: object) -> bool:  # as a tuple it would compare arrays, and raise
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def __getnewargs__(self) -> tuple[tuple[Any, ...]]:
         return (tuple(self),)
 
     @cached_property
     def ids(self) -> np.ndarray:
+        """(Q, k) ids of the neighbors; None where fewer were found."""
         ids = self._values("id")
         assert ids is not None
         return ids
 
     @cached_property
     def labels(self) -> np.ndarray | None:
+        """(Q, k) labels of the neighbors, or None if the index has none."""
         return self._values("label")
 
     @cached_property
     def splits(self) -> np.ndarray | None:
+        """(Q, k) splits of the neighbors, or None if the index has none."""
         return self._values("split")
 
     def _values(self, column: str) -> np.ndarray | None:

@@ -121,7 +121,7 @@ def build_index(
                 index = _build(embeddings, plugin, settings, metric, progress, folder)
             with explain_write_errors(folder):
                 _save(index, folder, embeddings)
-    index.folder = local_path(out)
+    index.folder = local_path(out).absolute()
     return index
 
 

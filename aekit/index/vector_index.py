@@ -50,7 +50,8 @@ class VectorIndex:
     """
 
     def __init__(self, engine: Index, manifest: dict[str, Any], metadata: pa.Table, folder: Path | None) -> None:
-        self.engine, self.manifest, self.metadata, self.folder = engine, manifest, metadata, folder
+        self.engine, self.manifest, self.metadata = engine, manifest, metadata
+        self.folder = folder and folder.absolute()
         self.ids: list[str] = metadata["id"].to_pylist()
         self._rows = {name: row for row, name in enumerate(self.ids)}
         self._encoder: Encoder | None = None
@@ -277,9 +278,6 @@ class VectorIndex:
         )
         source = open_data(data, options, like=encoder.spec)
         queries = embed_samples(encoder, source, metadata="none", progress=False, precision=self.precision)
-        if not len(queries):
-            name, reason = next(iter(source.skipped.items()))
-            raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")
         for name, reason in source.skipped.items():
             warn(f"query {name}: {reason}; skipped")
         hits = self.search(queries, k, where=where)

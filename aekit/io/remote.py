@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from aekit._arguments import expand_path
 from aekit.errors import OutputError, name_copy
 from aekit.io._remote_cache import (
     Listing,
@@ -54,7 +55,7 @@ def local_copy(url: str | os.PathLike[str], names: Iterable[str] | None = None) 
 
 def local_path(place: str | os.PathLike[str]) -> Path:
     """Return the path of a place: of its copy, if it is remote; raises as `local_copy`."""
-    return local_copy(place) if is_remote(place) else Path(place)
+    return local_copy(place) if is_remote(place) else Path(expand_path(place))
 
 
 def local_if_remote(value: Any) -> Any:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from aekit._arguments import checked_arguments
 from aekit.errors import DataError
 from aekit.nn.gaussian import GaussianHead, log_importance_weights, reparameterize
 from aekit.objectives.autoencoder import Autoencoder, repeat_draws
@@ -16,6 +17,7 @@ MAX_ENTRIES = 2**21
 """Entries of decoded samples in memory at a time."""
 
 
+@checked_arguments
 @torch.no_grad()
 def log_likelihood(autoencoder: Autoencoder, raw: Tensor, generator: torch.Generator, draws: int = 5000) -> Tensor:
     """Estimate log p(x) of each sample by the importance-weighted lower bound, which tightens with more draws.

@@ -14,6 +14,7 @@ from aekit.encoder.encoder import Encoder
 from aekit.nn.gather import batch_sum
 from aekit.objectives.base import Pretext
 from aekit.objectives.losses import LOSSES
+from aekit.objectives.returned_values import check_mask, check_samples, refusal
 from aekit.registry.options import Field
 
 LossOption = Annotated[
@@ -101,8 +102,23 @@ class RestorationTask(Pretext):
             raise ValueError(f"the task restores samples, but {error}") from None
 
     def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
-        """Damage original samples (B, *shape) for training."""
+        """Damage original samples (B, *shape) for training, without changing them in place."""
         raise NotImplementedError
+
+    def checked_damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
+        """Damage original samples (B, *shape) by `damage`, in full precision.
+
+        Raises:
+            PluginError: `damage` returned something else than a `DamagedBatch` that fits the samples.
+        """
+        with torch.autocast(x.device.type, enabled=False):  # coordinates and samples need full precision
+            damaged = self.damage(x, generator)
+        if not isinstance(damaged, DamagedBatch):
+            raise refusal(self, "damage", damaged, "a DamagedBatch, such as DamagedBatch(visible)")
+        check_samples(self, "damage", damaged.visible, x)
+        if damaged.mask is not None:
+            check_mask(self, "damage", damaged.mask, x)
+        return damaged
 
     def prepare_damaged(self, x: Tensor, hidden: Tensor | None = None) -> DamagedBatch:
         """Prepare samples (B, *shape) that are already damaged for the network.
@@ -132,8 +148,7 @@ class RestorationTask(Pretext):
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the mean error per entry, and the fraction of the damage, as squared error, that is removed."""
-        with torch.autocast(x.device.type, enabled=False):  # coordinates and samples need full precision
-            damaged = self.damage(x, generator)
+        damaged = self.checked_damage(x, generator)
         output = self.output(damaged.visible)
         weights = damaged.weights
         if weights is None and damaged.mask is not None:
@@ -154,6 +169,6 @@ class RestorationTask(Pretext):
         return {self.damaged_label: lambda damaged: damaged.visible}
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        damaged = self.damage(x, generator)
+        damaged = self.checked_damage(x, generator)
         output = damaged.composite(self.transform(damaged.visible))
         return {"network input": damaged.visible, "network output": output, "sample": x}

@@ -24,12 +24,27 @@ def check_samples(part: nn.Module, method: str, returned: Any, samples: Tensor) 
         PluginError: it is no tensor of the shape and dtype of the samples.
     """
     if not isinstance(returned, Tensor):
-        raise _refusal(part, method, returned, f"a tensor {tuple(samples.shape)}")
+        raise refusal(part, method, returned, f"a tensor {tuple(samples.shape)}")
     if returned.shape != samples.shape or returned.dtype != samples.dtype:
         shown = f"{returned.dtype} of shape {tuple(returned.shape)}"
         expected = f"{samples.dtype} of shape {tuple(samples.shape)}, as its input"
         raise PluginError(f"{_described(part)}: {method}() returned {shown}: expected {expected}")
     return returned
+
+
+def check_mask(part: nn.Module, method: str, returned: Any, samples: Tensor) -> None:
+    """Check a mask over samples (B, *shape).
+
+    Raises:
+        PluginError: it is no bool tensor that broadcasts to the samples.
+    """
+    expected = f"a bool mask that broadcasts to {tuple(samples.shape)}"
+    if not isinstance(returned, Tensor):
+        raise refusal(part, method, returned, expected)
+    sizes = zip(reversed(returned.shape), reversed(samples.shape))
+    if returned.dtype != torch.bool or returned.ndim > samples.ndim or any(a not in (1, b) for a, b in sizes):
+        shown = f"{returned.dtype} of shape {tuple(returned.shape)}"
+        raise PluginError(f"{_described(part)}: {method}() returned a mask {shown}: expected {expected}")
 
 
 def check_scalars(part: nn.Module, method: str, returned: Any) -> dict[str, Tensor]:
@@ -39,7 +54,7 @@ def check_scalars(part: nn.Module, method: str, returned: Any) -> dict[str, Tens
         PluginError: it does not.
     """
     if not isinstance(returned, dict):
-        raise _refusal(part, method, returned, "a dict of scalars")
+        raise refusal(part, method, returned, "a dict of scalars")
     for name, value in returned.items():
         check_scalar(part, method, value, f"{name!r} as ")
     return returned
@@ -89,7 +104,8 @@ def check_code(head: nn.Module, code: Any, dim: int) -> Tensor:
     return code
 
 
-def _refusal(part: nn.Module, method: str, returned: Any, expected: str) -> PluginError:
+def refusal(part: nn.Module, method: str, returned: Any, expected: str) -> PluginError:
+    """Return the error of a method of a variant or pretext task that returned something of another type."""
     return PluginError(f"{_described(part)}: {method}() returned {type(returned).__name__}: expected {expected}")
 
 

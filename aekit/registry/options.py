@@ -159,6 +159,23 @@ def _limits(constraint: Any) -> list[tuple[str, Any]]:
     return [(key, getattr(constraint, key)) for key in _SIGNS if getattr(constraint, key, None) is not None]
 
 
+_LENGTHS = {
+    "string_too_short": "text of {min_length} characters or more",
+    "string_too_long": "text of at most {max_length} characters",
+    "too_short": "a list of {min_length} entries or more",
+    "too_long": "a list of at most {max_length} entries",
+}
+"""Type of an error of pydantic -> what was expected, where its own message is not a sentence of ours."""
+
+
+def _expected(detail: Any) -> str:
+    if detail["type"] in _LENGTHS:
+        if detail["ctx"].get("min_length") == 1:
+            return "text that is not empty" if detail["type"] == "string_too_short" else "a list that is not empty"
+        return _LENGTHS[detail["type"]].format(**detail["ctx"])
+    return str(detail["msg"].replace("Input should be ", ""))
+
+
 def _line(model: type[BaseModel], details: list[Any], place: str, owner: str) -> str:
     detail = details[0]
     location = detail["loc"][:1] if len(details) > 1 else detail["loc"]
@@ -171,5 +188,5 @@ def _line(model: type[BaseModel], details: list[Any], place: str, owner: str) ->
         return f"{where}: is required{by}"
     if detail["type"] == "string_unicode":  # a name on the command line whose bytes are in another encoding
         return f"{where} = {detail['input']!r}: is not UTF-8; rename the folder or file{by}"
-    expected = " or ".join(dict.fromkeys(d["msg"].replace("Input should be ", "") for d in details))
+    expected = " or ".join(dict.fromkeys(map(_expected, details)))
     return f"{where} = {detail['input']!r}: expected {expected[0].lower()}{expected[1:]}{by}"

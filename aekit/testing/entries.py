@@ -13,6 +13,7 @@ from importlib import import_module
 
 import tomli_w
 
+from aekit.objectives.restoration import RestorationTask
 from aekit.registry.discovery import KINDS, entry_points
 from aekit.registry.options import describe_options, options_model, validate_options
 from aekit.registry.signatures import signature_problem
@@ -95,6 +96,8 @@ def overrides(case: Case) -> None:
     base = getattr(import_module(module), name)
     if not inspect.isclass(case.code) or not issubclass(case.code, base):
         return
+    if issubclass(case.code, RestorationTask):
+        base = RestorationTask
     problem = signature_problem(case.code, base)
     assert not problem, problem
     known = [method for method in dir(base) if not method.startswith("_") and callable(getattr(base, method))]

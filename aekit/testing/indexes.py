@@ -107,6 +107,7 @@ def adds(case: IndexCase) -> None:
     """added vectors become rows after the existing ones, and are found"""
     index = case.built(200)
     index.add(case.vectors[200:].copy())
+    index.tune(lambda: case.recall(index))  # as aekit does when it adds
     recall = case.recall(index)
     assert recall >= RECALL, f"after adding to it, it finds {recall:.0%} of the ten nearest"
 

@@ -15,6 +15,7 @@ from aekit.objectives.autoencoder import Autoencoder
 from aekit.objectives.base import Objective, Pretext, PretextObjective, Untrained, Variant
 from aekit.objectives.layerwise import LayerwiseObjective
 from aekit.objectives.losses import LOSSES
+from aekit.objectives.restoration import RestorationTask
 from aekit.objectives.weighted_sum import WeightedSum
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
@@ -128,10 +129,13 @@ def _made(plugin: Plugin, kind: type[Part], /, *args: Any, **options: Any) -> Pa
     if not isinstance(part, kind):
         expected = f"an aekit.plugin.{kind.__name__}"
         raise RecipeError([f"{plugin} returned {type(part).__name__}; expected {expected}"])
-    if problem := signature_problem(type(part), kind):
+    task = part if isinstance(part, RestorationTask) else None
+    if problem := signature_problem(type(part), RestorationTask if task else kind):
         raise PluginError(f"{plugin}: {problem}")
     if isinstance(part, Pretext) and type(part).loss is Pretext.loss:
         raise PluginError(f"{plugin} defines no loss(x, generator)")
+    if task and type(task).loss is RestorationTask.loss and type(task).damage is RestorationTask.damage:
+        raise PluginError(f"{plugin} defines no damage(x, generator)")
     return part
 
 

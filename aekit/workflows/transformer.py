@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from aekit.data.samples import NoneUsable
 from aekit.workflows.fitting import fit
 
 
@@ -81,12 +82,20 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        embeddings = self.encoder_.embed(rows, metadata="none", precision="fp32", progress=False)
-        if len(embeddings) != len(rows):
-            lacking = f"{len(rows) - len(embeddings)} of {len(rows)} rows have missing or infinite values"
-            raise ValueError(f"{lacking}; overrides={{'data.arrays.missing': 'median'}} imputes missing ones")
+        try:
+            embeddings = self.encoder_.embed(rows, metadata="none", precision="fp32", progress=False)
+            lacking = len(rows) - len(embeddings)
+        except NoneUsable:
+            lacking = len(rows)
+        if lacking:
+            problem = f"{lacking} of {len(rows)} rows have missing or infinite values"
+            raise ValueError(f"{problem}; overrides={{'data.arrays.missing': 'median'}} imputes missing ones")
         dtype = rows.dtype if isinstance(rows, np.ndarray) else np.dtype(self.encoder_.spec.dtype)
         return embeddings.vectors.astype(dtype)
+
+    if TYPE_CHECKING:  # scikit-learn has no annotations
+
+        def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray: ...
 
     def _rows(self, X: Any, *, reset: bool) -> Any:
         """Check (N, D) rows: arrays as scikit-learn does, tables by the names of their columns."""

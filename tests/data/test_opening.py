@@ -74,10 +74,37 @@ def save_png_header(path: Path, side: int) -> None:
         ((5, 6, 8, 9), "float32", "image 6x8x9 float32"),
         ((5, 2, 8, 9, 3), "uint8", "clip 3x2x8x9 uint8"),
         ((5, 3, 2, 8, 9), "float32", "clip 3x2x8x9 float32"),
+        ((5, 16, 16, 12), "uint16", "image 12x16x16 uint16"),
+        ((5, 12, 16, 16), "uint16", "image 12x16x16 uint16"),
+        ((5, 64, 8, 8), "float32", "image 64x8x8 float32"),
+        ((5, 3, 16, 16), "float32", "image 3x16x16 float32"),
+        ((5, 4, 16, 16, 2), "uint8", "clip 2x4x16x16 uint8"),
+        ((5, 4, 2, 16, 16), "uint8", "clip 4x2x16x16 uint8"),
     ],
 )
 def test_the_axes_and_dtype_decide_what_a_sample_is(shape: tuple[int, ...], dtype: str, expected: str) -> None:
     assert str(open_data(np.zeros(shape, dtype)).spec) == expected
+
+
+def test_unusual_numbers_of_channels_are_told() -> None:
+    for shape, said in {
+        (5, 16, 16, 12): (
+            "read as images of 12 channels, which come last; layout = 'channels-first' reads 16 channels",
+        ),
+        (5, 9, 12, 6): ("read as images of 9 channels, which come first; layout = 'channels-last' reads 6 channels",),
+        (5, 12, 16, 16): (),
+        (5, 3, 16, 9): (),
+    }.items():
+        assert from_array(np.zeros(shape, np.uint8)).notes == said
+    assert from_array(np.zeros((5, 9, 12, 6), np.uint8), layout="channels-last").notes == ()
+
+
+def test_columns_without_names_are_taken_in_the_order_of_the_training() -> None:
+    trained_on = open_data(pa.table({name: np.eye(6)[i] for i, name in enumerate("abcdef")})).spec
+    assert open_data(np.eye(6), like=trained_on).notes == (
+        "columns without names are taken in the order of those of the training: a, b, c, d, e and 1 more",
+    )
+    assert open_data(np.eye(6), like=open_data(np.eye(6)).spec).notes == ()
 
 
 def test_channels_last_moves_values_rather_than_reshaping_them() -> None:

@@ -66,6 +66,8 @@ def test_the_commands_carry_metadata_to_a_search(encoder: aekit.Encoder, tmp_pat
     assert sorted(hit["id"] for hit in json.loads(missing)) == ["09.png", "19.png", "29.png", "39.png"]
     refused = command("search", tmp_path / "index", "id:00.png", "--where", "day = 3").error
     assert refused.endswith('day holds times: expected one such as "2026-01-31", not 3')
+    refused = command("search", tmp_path / "index", "id:00.png", "--set", "images.resize=pad").error
+    assert "--set changes how queries and images are read, but id:NAME is in the index; leave it out" in refused
 
 
 def test_columns_are_chosen_by_name_and_remembered(encoder: aekit.Encoder, tmp_path: Path, command: Command) -> None:

@@ -136,6 +136,10 @@ def test_a_task_that_hides_and_keeps_it_hidden_passes() -> None:
     assert fault("pretext", "masking", "hidden-values-do-not-leak") == ""
 
 
+def test_an_engine_is_tuned_again_when_vectors_are_added() -> None:
+    assert fault("index", "finds-little-until-tuned", "adds") == ""
+
+
 def test_the_kit_leaves_global_randomness_as_it_was() -> None:
     torch.manual_seed(1)
     np.random.seed(1)
@@ -177,6 +181,17 @@ def test_the_command_prints_a_line_a_check_and_the_counts() -> None:
     lines = done.output.splitlines()
     assert lines[-1] == "variant aekit/plain 0.1.0: 22 passed, 0 failed, 1 skipped, 0 not run"
     assert sum(line.startswith(("passed", "skipped")) for line in lines) == 23
+
+
+def test_the_command_takes_the_kind_in_front_of_the_name_or_as_an_option() -> None:
+    for arguments in (["variant", "plain"], ["plain", "--kind", "variant"], ["variant", "plain", "--kind", "variant"]):
+        done = CliRunner().invoke(command, ["show", *arguments])
+        assert done.exit_code == 0 and done.output.startswith("variant plain: "), done.output
+    for arguments in (["variant", "plain", "--kind", "index"], ["variant", "index", "plain"]):
+        done = CliRunner().invoke(command, ["test", *arguments])
+        assert done.exit_code == 2 and "expected KIND NAME, or NAME, for one kind" in done.output
+    wrong = CliRunner().invoke(command, ["test", "varient", "plain"]).exception
+    assert isinstance(wrong, PluginError) and "no kind 'varient'; did you mean 'variant'?" in str(wrong)
 
 
 def test_the_command_fails_with_the_plugin() -> None:

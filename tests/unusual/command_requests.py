@@ -562,7 +562,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert [hit["id"] for hit in hits] == ["1.png"]
 
 
-@AREA.refused("a search whose only query cannot be read", "broken.png: empty file; none of 1 queries can be used")
+@AREA.refused("a search whose only query cannot be read", "none of 1 samples can be used: broken.png: empty file")
 def _(folder: Path, listener: Listener) -> None:
     _search_folder()
     Path("q/broken.png").touch()

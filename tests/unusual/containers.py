@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -225,7 +228,103 @@ def _(folder: Path, listener: Listener) -> None:
     holds(source, ROWS, LABELS.tolist())
 
 
-@AREA.refused("a pair of arrays of which the second is longer", "row 1 of the list has shape (7,), row 0 has (6, 4)")
+class Exported:
+    """An array of a library that shows its memory by DLPack alone, as cupy does; `device` is 1 for the CPU, 2 for CUDA."""
+
+    def __init__(self, array: np.ndarray, device: int) -> None:
+        self.array, self.device = array, device
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.device != 1:
+            raise BufferError("copies to another device are not made unasked")
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device, 0
+
+
+@AREA.right("objects that show their memory: a memoryview, an `__array_interface__`, and DLPack")
+def _(folder: Path, listener: Listener) -> None:
+    interface = SimpleNamespace(__array_interface__=ROWS.__array_interface__)
+    for data in (memoryview(ROWS), interface, Exported(ROWS.copy(), 1)):
+        holds(aekit.open_data(data), ROWS)
+
+
+@AREA.refused(
+    "an array of another library on a GPU", "data of type Exported: not in the memory of the CPU, or not an array"
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(Exported(ROWS.copy(), 2))
+
+
+@AREA.right("lists of decimals, of fractions, and of whole numbers beyond 64 bits")
+def _(folder: Path, listener: Listener) -> None:
+    rows = [[Decimal("1.5"), Fraction(1, 4)], [2**70, 0]]
+    holds(aekit.open_data(rows), np.array([[1.5, 0.25], [2.0**70, 0]]))
+
+
+@AREA.right("a dict of arrays named after splits")
+def _(folder: Path, listener: Listener) -> None:
+    source = aekit.open_data({"train": ROWS[:3], "val": ROWS[3:4], "test": ROWS[4:]})
+    holds(source, ROWS)
+    assert source.splits is not None and source.splits.tolist() == ["train"] * 3 + ["validation"] + ["test"] * 2
+
+
+@AREA.refused("a dict of dicts", "the dict: no arrays under 'train', 'test'; expected arrays, such as")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data({"train": {"x": ROWS}, "test": {"x": ROWS}})
+
+
+@AREA.refused(
+    "labels before the samples, (y, X)", "a tuple of ndarray (6,) and ndarray (6, 4): expected an array (N, ...), or"
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data((np.arange(6), ROWS))
+
+
+@AREA.refused(
+    "a pair of samples and a generator of labels", "a tuple of ndarray (6, 4) and generator: expected an array"
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data((ROWS, (label for label in "abcabc")))
+
+
+@AREA.changed("an array of text with numbers in it", "numbers written as text are read as numbers, 24 of 24")
+def _(folder: Path, listener: Listener) -> None:
+    numbers = np.arange(24.0).reshape(6, 4)
+    texts = numbers.astype(str)
+    for written in (texts, numbers.astype("S"), texts.astype(object), texts.tolist(), {"x": texts}):
+        source = aekit.open_data(written)
+        source.report_notes(listener)
+        holds(source, numbers)
+
+
+@AREA.refused("an array of text with words in it", "array of text: 'b' at (0, 1): expected numbers; a DataFrame keeps")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(np.array([["1", "b"]] * 4))
+
+
+@AREA.right("tensors that NumPy cannot show: float8, a negative view, a quantized one")
+def _(folder: Path, listener: Listener) -> None:
+    rows = torch.tensor(ROWS)
+    negative = torch.complex(-rows, -rows).conj().imag
+    quantized = torch.quantize_per_tensor(rows, 1.0, 0, torch.qint32)
+    for tensor in (negative, quantized):
+        holds(aekit.open_data(tensor), rows.round().numpy() if tensor is quantized else ROWS)
+    assert aekit.open_data(rows.to(torch.float8_e4m3fn)).spec.dtype == "float32"
+
+
+@AREA.refused("a tensor on the device `meta`", "a tensor (6, 4) on the device 'meta', which holds no values")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(torch.empty(6, 4, device="meta"))
+
+
+@AREA.refused("a DataFrame without rows", "the table: has no rows")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(pd.DataFrame(ROWS)[:0])
+
+
+@AREA.refused("a pair of arrays of which the second is longer", "a tuple of ndarray (6, 4) and ndarray (7,): expected")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data((ROWS, np.arange(7)))
 

@@ -17,7 +17,7 @@ TOP = """
 import numpy as np
 import torch
 from torch import nn
-from aekit.plugin import Backbone, Index, Metric, Pretext, Result, SampleSpec, Source, Variant
+from aekit.plugin import Backbone, DamagedBatch, Index, Metric, Pretext, Result, RestorationTask, SampleSpec, Source, Variant
 """
 VARIANTS = {
     "forgets-super": ("def __init__(self): self.level = 1", "its __init__ does not call super().__init__"),
@@ -113,6 +113,19 @@ PRETEXTS = {
         "def __init__(self, encoder): super().__init__()",
         "pretext 'theirs' of others 1.4 failed with TypeError: Pretext.__init__() missing 1 required",
     ),
+}
+RESTORATIONS = {
+    "damage-tensor": (
+        "def damage(self, x, generator): return x * 0",
+        "pretext 'theirs' of others 1.4: damage() returned Tensor: expected a DamagedBatch, such as DamagedBatch(visible)",
+    ),
+    "damage-crops": ("def damage(self, x, generator): return DamagedBatch(x[:, 1:])", "of shape (60, 7): expected"),
+    "damage-number-mask": (
+        "def damage(self, x, generator): return DamagedBatch(x * 0, x)",
+        "damage() returned a mask torch.float32 of shape (60, 8): expected a bool mask that broadcasts to (60, 8)",
+    ),
+    "damage-without-generator": ("def damage(self, x): return x", "expected damage(self, x, generator)"),
+    "no-damage": ("pass", "pretext 'theirs' of others 1.4 defines no damage(x, generator)"),
 }
 NETWORK = """
     def __init__(self, spec):
@@ -284,7 +297,8 @@ def _variant(name: str, body: str, says: str) -> None:
 def _pretext(name: str, body: str, says: str) -> None:
     @AREA.refused(f"a pretext task of others: {name}", says)
     def _(folder: Path, listener: Listener) -> None:
-        _fit(folder, _class("Pretext", body), "pretext", pretexts=["theirs"])
+        base = "RestorationTask" if name in RESTORATIONS else "Pretext"
+        _fit(folder, _class(base, body), "pretext", pretexts=["theirs"], backbone="mlp")
 
 
 def _backbone(name: str, body: str, says: str) -> None:
@@ -319,7 +333,7 @@ def _evaluator(name: str, body: str, says: str) -> None:
 
 for _add, _cases in (
     (_variant, VARIANTS),
-    (_pretext, PRETEXTS),
+    (_pretext, PRETEXTS | RESTORATIONS),
     (_backbone, BACKBONES),
     (_source, SOURCES),
     (_index, INDEXES),

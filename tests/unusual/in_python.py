@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
@@ -157,6 +158,26 @@ def _(folder: Path, listener: Listener) -> None:
     assert loaded.digest == encoder.digest and registry().named("backbone", "sequential") == []
     assert np.abs(loaded.embed(ROWS).vectors - encoder.embed(ROWS).vectors).max() < 1e-6
     assert aekit.load_autoencoder(folder / "run").encoder.digest == encoder.digest
+
+
+@AREA.changed(
+    "a network whose class was defined anew since it was saved, as when a cell is run again",
+    "backbone 'net' of this session has changed since; what was kept of it is used",
+)
+def _(folder: Path, listener: Listener) -> None:
+    def defined(width: int, activation: type[nn.Module]) -> type[nn.Module]:
+        class Net(nn.Sequential):
+            def __init__(self) -> None:
+                super().__init__(nn.Linear(6, width), activation())
+
+        return Net
+
+    saved = fitted(backbone=defined(8, nn.ReLU), out=folder / "run", report=False)
+    for width, activation in ((9, nn.ReLU), (8, nn.Tanh)):  # other weights, and other numbers by the same weights
+        fitted(backbone=defined(width, activation))
+        again = aekit.load(folder / "run")
+        assert again.digest == saved.digest
+        assert np.abs(again.embed(ROWS).vectors - saved.embed(ROWS).vectors).max() < 1e-6
 
 
 @AREA.refused(
@@ -452,6 +473,18 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.draw_map(ROWS, folder / "map.png")  # type: ignore[misc]
 
 
+@AREA.refused(
+    "an encoder where embeddings are expected", "embeddings of type Encoder (encoder.embed(data) makes them): expected"
+)
+def _(folder: Path, listener: Listener) -> None:
+    aekit.evaluate(fitted())
+
+
+@AREA.refused("an encoder for `log_likelihood`", "aekit.log_likelihood: generator is missing")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.log_likelihood(fitted(), torch.zeros(2, 6))  # type: ignore[arg-type,call-arg]
+
+
 @AREA.refused("a call without a required argument", "aekit.tune: out and minutes are missing")
 def _(folder: Path, listener: Listener) -> None:
     aekit.tune(ROWS)  # type: ignore[call-arg]
@@ -534,6 +567,11 @@ def _(folder: Path, listener: Listener) -> None:
     (warning,) = issued
     assert issubclass(warning.category, DataWarning) and issubclass(DataWarning, UserWarning)
     assert Path(warning.filename).name == Path(__file__).name
+
+
+@AREA.refused("only rows with NaN given to `Encoder.embed`", "none of 3 samples can be used: 0: nan at (0,); 1: nan")
+def _(folder: Path, listener: Listener) -> None:
+    fitted().embed(np.full((3, 6), np.nan, np.float32))
 
 
 # Results as objects.
@@ -646,11 +684,56 @@ def _(folder: Path, listener: Listener) -> None:
         text, page = repr(result), result._repr_html_()  # type: ignore[attr-defined]
         assert text.startswith(f"<{type(result).__name__}") and len(text) < 250 and "\n" not in text, text
         assert page.startswith("<div>") and "<b>x" not in page and "<script" not in page, page[:500]
+        # A comparison of arrays would raise, and a hash of lists.
+        assert result == result and result != copy.copy(result) and result in {None, result}
     frames = [result.to_pandas() for result in results if hasattr(result, "to_pandas")]
     assert [len(frame) for frame in frames] == [40, 80, 4 * len(frames[2]["metric"].unique()), 40, 40, 40]
 
 
 # Files and places.
+
+
+@AREA.right("`~` and `$VARIABLES` in every path, also where something is written")
+def _(folder: Path, listener: Listener) -> None:
+    with mock.patch.dict(os.environ, HOME=str(folder), RUNS="runs"), contextlib.chdir(folder):
+        np.save("rows.npy", ROWS)
+        encoder = aekit.fit("~/rows.npy", dim=2, epochs=1, backbone="linear", out="~/$RUNS/a")
+        assert encoder.save(Path("~/encoder")) == folder / "encoder"
+        encoder.embed("$HOME/rows.npy", out="~/embeddings")
+        aekit.build_index("~/embeddings", "~/index")
+        assert aekit.load("~/runs/a").digest == aekit.open_index("~/index").digest
+        listener.command("embed", "~/encoder", "~/rows.npy", "--out=~/embeddings-2")
+        names = ["embeddings", "embeddings-2", "encoder", "index", "rows.npy", "runs"]
+        assert sorted(os.listdir(folder)) == names
+
+
+@AREA.right("another working directory than when embeddings, an index and a run were written with relative paths")
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "other").mkdir()
+    np.save(folder / "rows.npy", ROWS)
+    with contextlib.chdir(folder):
+        encoder = aekit.fit("rows.npy", dim=2, epochs=1, out="run")
+        embeddings = encoder.embed("rows.npy", out="embeddings")
+        index = aekit.build_index(embeddings, "index")
+        opened, loaded = aekit.open_index("index"), aekit.load("run")
+        applied = aekit.apply("run", "rows.npy", out="applied")
+    with contextlib.chdir(folder / "other"):
+        assert embeddings.vectors.shape == (60, 2) and embeddings.source() is not None
+        for each in (index, opened):
+            assert each.search_data(ROWS[:3], k=1).ids.ravel().tolist() == ["0", "1", "2"]
+        assert loaded.embed(ROWS, out="again").digest == encoder.digest
+        assert applied.folder == folder / "applied"
+        assert aekit.evaluate(embeddings, LABELS, evaluators="knn").results.keys() >= {"encoder", "raw"}
+
+
+@AREA.refused("an empty text as the path of data", "'': an empty path; expected a folder, a file or SOURCE:NAME")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data("")
+
+
+@AREA.refused("an empty text as the data to fit", "data.source = '': expected text that is not empty")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.fit("")
 
 
 @AREA.right("files are as readable as the umask says, weights too")

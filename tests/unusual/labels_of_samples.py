@@ -161,3 +161,14 @@ def _(folder: Path, listener: Listener) -> None:
             getattr(aekit, command)
         except AttributeError as error:
             assert str(error).endswith(f"did you mean {function}?")
+
+
+@AREA.right("labels of a generator, and the values of a dict")
+def _(folder: Path, listener: Listener) -> None:
+    by_name = dict(zip(NAMES, CLASSES.tolist()))
+    assert resolved(iter(CLASSES)) == resolved(by_name.values()) == CLASSES.tolist()
+
+
+@AREA.refused("labels in a set", "labels in a set have no order; pass a list")
+def _(folder: Path, listener: Listener) -> None:
+    accuracy(VECTORS, set(NAMES))

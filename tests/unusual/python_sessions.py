@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import logging
 import os
+import pickle
 import random
 import signal
 import sys
@@ -21,10 +24,12 @@ import numpy as np
 import pandas as pd
 import torch
 from interrupting import StopsAfter
+from sklearn.pipeline import make_pipeline
 from torch import nn
 from unusual.harness import Area, Listener
 
 import aekit
+from aekit.progress_display import NotebookBars
 from aekit.workflows.fitting import Interrupted
 
 AREA = Area(__name__)
@@ -358,3 +363,66 @@ def _(folder: Path, listener: Listener) -> None:
         return aekit.AekitTransformer(dim=2, epochs=1, random_state=state).fit(ROWS).encoder_.digest
 
     assert digest(np.random.default_rng(3)) == digest(np.random.default_rng(3)) != digest(None)
+
+
+def subclasses(kind: type) -> set[type]:
+    """Return all classes derived from a class."""
+    return {each for direct in kind.__subclasses__() for each in (direct, *subclasses(direct))}
+
+
+@AREA.right("errors that a pool of processes sends back, or that are copied")
+def _(folder: Path, listener: Listener) -> None:
+    made_of = {"RecipeError": [["a = 1", "b"]], "RefusedError": [403, "a"], "_NotFiniteError": ["a", 0.1]}
+    for kind in subclasses(aekit.AekitError):
+        if kind.__module__.startswith("aekit."):
+            error = kind(*made_of.get(kind.__name__, ["a"]))
+            again = pickle.loads(pickle.dumps(error))  # noqa: S301
+            for copied in (again, copy.copy(error), copy.deepcopy(error)):
+                assert type(copied) is kind and str(copied) == str(error) and vars(copied) == vars(error)
+
+
+@AREA.right("a warning that points at the user's line, also if a pipeline of scikit-learn calls aekit")
+def _(folder: Path, listener: Listener) -> None:
+    rows = pd.DataFrame(ROWS, columns=list("abcdef"))
+    rows.iloc[3, 2] = np.nan
+    pipeline = make_pipeline(aekit.AekitTransformer(dim=2, epochs=1))
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        pipeline.fit(rows)
+        ThreadPoolExecutor(1).submit(aekit.open_data, ROWS.astype(str)).result()  # no line of the user there
+    *ours, in_a_thread = [Path(warning.filename).name for warning in issued]
+    assert set(ours) == {Path(__file__).name} and in_a_thread == "thread.py"
+
+
+@AREA.right("lines of two threads in a notebook, each written at once")
+def _(folder: Path, listener: Listener) -> None:
+    written: list[str] = []
+    with mock.patch("sys.stdout", types.SimpleNamespace(write=written.append, flush=lambda: None)):
+        NotebookBars().say("one")
+    assert [text for text in written if text] == ["one\n"]
+
+
+class WriteOnly:
+    """A stream of a program's own."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@AREA.right("standard output and error that are None, closed, or streams of a program's own")
+def _(folder: Path, listener: Listener) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed, WriteOnly()):
+        with mock.patch("sys.stdout", stream), mock.patch("sys.stderr", stream):
+            fitted(progress=True)
+            fitted()
+
+
+@AREA.right("a DataFrame whose columns are called by numbers and by words, without a warning of Arrow")
+def _(folder: Path, listener: Listener) -> None:
+    rows = pd.DataFrame(ROWS).assign(last=ROWS[:, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = aekit.open_data(rows)
+    assert [column.name for column in source.spec.columns] == ["0", "1", "2", "3", "4", "5", "last"]

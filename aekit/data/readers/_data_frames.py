@@ -12,10 +12,12 @@ from aekit.data.readers._cell_types import as_cells
 def with_arrow_types(frame: Any) -> Any:
     """Return a DataFrame without the types that Arrow lacks.
 
-    Sparse columns hold all their values, periods the time of their start, and intervals their text.
+    Names of columns are text, sparse columns hold all their values, periods the time of their start, and intervals their text.
     """
     if type(frame.index).__name__ in ("PeriodIndex", "IntervalIndex"):
         frame = frame.set_axis(frame.index.astype(str))
+    if frame.columns.nlevels == 1 and not all(isinstance(name, str) for name in frame.columns):
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)  # Arrow warns of names of several types
     kinds = list(zip(frame.columns, frame.dtypes))
     sparse = {name: kind.subtype for name, kind in kinds if type(kind).__name__ == "SparseDtype"}
     frame = frame.astype(sparse) if sparse else frame

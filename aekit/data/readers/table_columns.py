@@ -122,6 +122,8 @@ def read_columns(
             alone = read_columns(table, where, y="none", categories=categories, missing=missing, like=like)
             line = f"column {roles.label!r} alone holds numbers: it is the sample, not the label"
             return alone._replace(losses=(*alone.losses, line))
+        if not columns and not len(table):
+            raise DataError(f"{where}: has no rows")
         if not columns:
             why = "; ".join(["no columns of numbers; choose columns by x, and labels by y", *said.losses])
             raise DataError(f"{where}: {why}")

@@ -109,7 +109,8 @@ def check_names(names: Iterable[str], where: str) -> None:
     """
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         listed = ", ".join(map(repr, repeated))
-        raise DataError(f"{where}: {listed} names more than one column; names must differ") from None
+        names = "names" if len(repeated) == 1 else "each name"
+        raise DataError(f"{where}: {listed} {names} more than one column; names must differ") from None
 
 
 def with_remarks(table: pa.Table, lines: Sequence[str]) -> pa.Table:

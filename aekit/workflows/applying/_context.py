@@ -40,7 +40,7 @@ TileOption = Annotated[int, Field(ge=0, description="side of the tiles that larg
 """Options of tasks that restore samples."""
 
 
-@dataclass
+@dataclass(eq=False)
 class TaskResult:
     """Result of a task.
 

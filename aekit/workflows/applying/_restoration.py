@@ -133,7 +133,7 @@ class Restoration(RestorationStep):
         if self.demonstrate and self.restoration is not None:
             number = self.number(positions[0]) // self.batch
             generator = torch.Generator(x.device).manual_seed(derive_seed(self.seed, number))
-            return self.restoration.damage(x, generator)
+            return self.restoration.checked_damage(x, generator)
         hidden = None
         if self.masks is not None:
             arrays = np.stack([self.masks.mask_for(row, sample) for row, sample in zip(positions, raw)])

@@ -62,7 +62,7 @@ TASKS: dict[str, ApplyTask] = {
 PRETEXT_TASK = ApplyTask(restore, "restore samples with a pretext task of the run")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ApplyResult:
     """Result of applying a run.
 
@@ -177,7 +177,7 @@ def apply(
             task=task,
             digest=context.encoder.digest,
             values=context.outputs_written.close(),
-            folder=None if out is None or is_remote(out) else Path(out),
+            folder=None if out is None or is_remote(out) else Path(out).absolute(),
             samples_path=context.outputs_written.samples_path,
             count=context.outputs_written.count,
             rows=outcome.rows,

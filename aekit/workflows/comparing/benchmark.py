@@ -32,7 +32,7 @@ _PLACES = ("data.source", "data.target", "encoder.weights")
 """Settings that are paths."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BenchResult:
     """The result of a benchmark.
 

@@ -32,7 +32,7 @@ RANDOM = "random"
 _NUMBER = re.compile(r"((?<![\w.-])\d+(?:,\d{3})*(?:\.\d+)?)(?![\w-])")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Tables of runs, one for each data set.
 

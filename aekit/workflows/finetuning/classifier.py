@@ -66,7 +66,7 @@ class FinetuneResults(Manifest):
     resumed_as: FinetuneSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions:
     """Predictions for a batch of samples.
 
@@ -187,7 +187,7 @@ class Classifier:
         FORMAT.write(folder, description)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FinetuneResult:
     """A fine-tuned encoder with its classifier, and its accuracy on the test samples.
 

@@ -19,7 +19,7 @@ from aekit.workflows.comparing.comparison import Comparison, compare
 BEST, DEFAULT_RUN, RECIPE = "best", "default", "best.toml"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tuning:
     """The result of `aekit.tune`.
 
@@ -118,7 +118,7 @@ class Tuning:
         metrics = ("test", "default", "difference", "more_training", "more_candidates")
         values = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
         values |= {name: Metric(**values[name]) for name in metrics if values[name] is not None}
-        return cls(folder, **values)
+        return cls(folder.absolute(), **values)
 
     def _what_won(self) -> str:
         tried = sum(self.counts.values())

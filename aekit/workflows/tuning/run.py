@@ -262,7 +262,7 @@ class _Tuner:
         metric, test = test_metric(winner, self.criterion)
         untrained = untrained_default(self.problem.source.spec)
         return Tuning(
-            folder=self.folder,
+            folder=self.folder.absolute(),
             winner=_title(best),
             settings=settings,
             criterion=self.criterion.name,

@@ -49,7 +49,8 @@ _X = Field(description="array in an .npz, or columns of a table; auto: by common
 _Y = Field(description="labels in an .npz or a table; auto: by common names; none: no labels")
 _LABELS = Field(description="file of labels, relative to the data; auto: in the same file, or next to an IDX file")
 _LAYOUT = Field(
-    description="position of the channel axis; auto: first, or last if only the last axis has length 1, 3 or 4"
+    description="position of the channel axis; auto: first, or last if only the last axis has length 1, 3 or 4, or is shorter "
+    "than two equal ones before it"
 )
 _CATEGORIES = Field(description="few: one-hot encode columns of 2 to 20 categories; none: skip them")
 _MISSING = Field(
