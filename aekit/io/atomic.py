@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -12,18 +11,22 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 from aekit.errors import AekitError, OutputError, printable
+from aekit.io.file_locks import is_running, lock_file
 
 LEFTOVER_SECONDS = 60.0
 """Age from which a temporary file counts as left by a killed process."""
 _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than allowed (ulimit -f), or than the file system can hold",
+    errno.EIO: "the disk, or the connection to it, fails (input/output error)",
+    errno.ESTALE: "the network file system has lost it; try again",
     errno.EROFS: "it is read-only",
     errno.EACCES: "no permission to write there",
     errno.EPERM: "no permission to write there",
@@ -79,28 +82,12 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
     Raises:
         OutputError: another process holds it, as it writes to `place`.
     """
-    while True:
+    with ExitStack() as held:
         with explain_write_errors(place):
-            handle = open(path, "w")  # noqa: SIM115  (stays open as long as the lock)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The process that held it before may have removed the file meanwhile: then the next one would lock another file.
-            locked = os.path.samestat(os.fstat(handle.fileno()), os.stat(path))
-        except FileNotFoundError:
-            locked = False
-        except BlockingIOError:
-            handle.close()
-            raise OutputError(
-                f"{place}: another aekit is writing into it; wait for it or choose another folder"
-            ) from None
-        if locked:
-            break
-        handle.close()
-    try:
+            holder = held.enter_context(lock_file(path))
+        if holder:
+            raise OutputError(f"{place}: {holder}")
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        handle.close()
 
 
 @contextmanager
@@ -217,19 +204,9 @@ def _remove_if_abandoned(leftover: Path) -> None:
             match
             and leftover.is_file()
             and leftover.stat().st_mtime < time.time() - LEFTOVER_SECONDS
-            and not _runs(int(match[1]))
+            and not is_running(int(match[1]))
         ):
             leftover.unlink()
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True
 
 
 def make_readable(path: Path) -> None:

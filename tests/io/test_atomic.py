@@ -97,7 +97,7 @@ def test_a_lock_file_that_was_removed_meanwhile_does_not_count(tmp_path: Path, m
             lock.unlink()  # by the process that held it, between opening and locking
         flock(handle, how)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("aekit.io.atomic.fcntl.flock", remove_first)
+    monkeypatch.setattr(fcntl, "flock", remove_first)
     with folder_lock(tmp_path):
         assert lock.exists() and removed
 
