@@ -163,13 +163,27 @@ def first_line(error: BaseException) -> str:
 _WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
 _ALLOCATORS = re.compile(
     "allocate memory|bad_alloc|out of memory|Storage size calculation overflowed|failed to map segment"
-    "|can't start new thread|Failed to launch worker thread"
     "|could not (?:create|execute) a primitive(?! descriptor)"  # oneDNN says no more than that
+)
+_THREADS = re.compile(
+    "can't start new thread|Failed to launch worker thread|(?i:thread|fork).{0,60}Resource temporarily unavailable"
+)
+NO_THREADS = (
+    "no further thread or process can be started: their number (ulimit -u, a container's pids) or memory is used up"
 )
 
 
+def lacks_threads(error: BaseException) -> bool:
+    """Return whether the system refused to start a thread or a process."""
+    if isinstance(error, OSError) and error.errno == errno.EAGAIN and error.filename is None:
+        return True
+    return not isinstance(error, AekitError) and bool(_THREADS.search(str(error)))
+
+
 def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
-    """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
+    """Return the line for an error that says that memory or threads are short, of Python, NumPy, Arrow or torch; else None."""
+    if lacks_threads(error):
+        return OutOfMemoryError(NO_THREADS)
     text = str(error)
     short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if not short and (isinstance(error, AekitError) or not _ALLOCATORS.search(text)):
@@ -227,7 +241,7 @@ def explained(error: BaseException) -> AekitError | None:
 
 def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError | None:
     """Return the line for an error of a file, its name, or memory that ran out; None for other errors."""
-    if isinstance(error, OSError) and error.errno and error.errno != errno.ENOMEM:
+    if isinstance(error, OSError) and error.errno and error.errno != errno.ENOMEM and not lacks_threads(error):
         places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
         reason = error.strerror or str(error)
         # The second is what a copy or a renaming writes.

@@ -15,7 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from aekit.errors import AekitError, DamagedError, OutOfMemoryError, out_of_memory, print_traceback, printable
+from aekit.errors import (
+    NO_THREADS,
+    AekitError,
+    DamagedError,
+    OutOfMemoryError,
+    lacks_threads,
+    out_of_memory,
+    print_traceback,
+    printable,
+)
 from aekit.io.atomic import file_sha256, write_json
 from aekit.io.manifest_models import Manifest, TensorsManifest
 from aekit.io.special_files import special_kind
@@ -139,7 +148,8 @@ class explain_read_errors:
             return
         print_traceback(error)  # damaged content can raise anything
         if out_of_memory(error):
-            raise OutOfMemoryError(f"{self._place}: does not fit into the memory that is free") from error
+            short = NO_THREADS if lacks_threads(error) else "does not fit into the memory that is free"
+            raise OutOfMemoryError(f"{self._place}: {short}") from error
         hint = f"; {self._what_to_do}" if self._what_to_do else ""
         raise DamagedError(f"{self._place}: {_reason(error)}{hint}") from error
 

@@ -122,5 +122,7 @@ def test_the_key_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.Monke
     assert [path.name for path in (tmp_path / "aekit").iterdir()] == ["key"]
     monkeypatch.setenv("XDG_CONFIG_HOME", "/proc/nowhere")
     monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
-    encoder.save(tmp_path / "without")  # neither a home nor a folder for temporary files can be written, which is no error
+    encoder.save(
+        tmp_path / "without"
+    )  # neither a home nor a folder for temporary files can be written, which is no error
     assert "made_by" not in json.loads((tmp_path / "without" / "encoder.json").read_text())["data"]

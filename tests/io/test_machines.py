@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aekit.errors import AekitError, DataError, OutOfMemoryError, importing
+from aekit.errors import AekitError, DataError, OutOfMemoryError, explained, importing
 from aekit.io.child_processes import run_python
 from aekit.io.manifests import explain_read_errors
 from aekit.io.parquet import read_parquet
@@ -57,14 +58,31 @@ def test_an_installed_package_that_fails_is_not_to_be_installed(
     [
         MemoryError("Unable to allocate 4 GiB"),
         RuntimeError("could not create a primitive"),
-        pa.ArrowException("Unknown error: Failed to launch worker thread: Resource temporarily unavailable"),
         OSError(12, "Cannot allocate memory"),
     ],
-    ids=["NumPy", "oneDNN", "Arrow", "system"],
+    ids=["NumPy", "oneDNN", "system"],
 )
 def test_an_artifact_that_memory_does_not_hold_is_not_damaged(error: Exception, tmp_path: Path) -> None:
     with (
         pytest.raises(OutOfMemoryError, match=r"part.parquet: does not fit into the memory that is free$"),
+        explain_read_errors(tmp_path / "part.parquet", "embed again"),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        pa.ArrowException("Unknown error: Failed to launch worker thread: Resource temporarily unavailable"),
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+    ],
+    ids=["Python", "Arrow", "fork"],
+)
+def test_threads_that_the_system_refuses_are_not_a_matter_of_data(error: Exception, tmp_path: Path) -> None:
+    assert str(explained(error)).startswith("no further thread or process can be started: their number (ulimit -u")
+    with (
+        pytest.raises(OutOfMemoryError, match=r"part.parquet: no further thread or process can be started: "),
         explain_read_errors(tmp_path / "part.parquet", "embed again"),
     ):
         raise error
