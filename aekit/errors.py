@@ -247,8 +247,16 @@ def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError
         # The second is what a copy or a renaming writes.
         return FileError(": ".join([*(printable(place) for place in places[-1:]), reason]))
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-        return FileError(f"{error.object}: is not UTF-8; rename the file or folder")
+        return FileError(f"{error.object}: {not_utf8('rename the file or folder')}")
     return out_of_memory(error)
+
+
+def not_utf8(remedy: str) -> str:
+    """Say that a name is not UTF-8 and what to do, or that Python was told to expect another encoding."""
+    expected = sys.getfilesystemencoding()
+    return (
+        f"is not UTF-8; {remedy}" if expected == "utf-8" else f"is not {expected}, which is expected; set PYTHONUTF8=1"
+    )
 
 
 LISTED = 50

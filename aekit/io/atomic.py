@@ -16,7 +16,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import AekitError, OutputError, printable
+from aekit.errors import AekitError, OutputError, not_utf8, printable
 from aekit.io.file_locks import is_running, lock_file
 
 LEFTOVER_SECONDS = 60.0
@@ -158,7 +158,7 @@ def check_text(path: str | Path) -> None:
     """
     readable = os.fsencode(path).decode("utf-8", "backslashreplace")
     if readable != str(path):
-        raise OutputError(f"{readable}: cannot be written: the path is not UTF-8; choose another name")
+        raise OutputError(f"{readable}: cannot be written: the path {not_utf8('choose another name')}")
     if "\0" in readable:
         raise OutputError(f"{readable}: cannot be written: the path holds a NUL character; choose another name")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aekit.errors import AekitError, DataError, OutOfMemoryError, explained, importing
+from aekit.errors import AekitError, DataError, OutOfMemoryError, explained, importing, not_utf8
 from aekit.io.child_processes import run_python
 from aekit.io.manifests import explain_read_errors
 from aekit.io.parquet import read_parquet
@@ -93,3 +93,14 @@ def test_columns_of_parquet_come_in_the_order_that_is_asked_for(tmp_path: Path) 
     pq.write_table(table, tmp_path / "t.parquet")
     assert read_parquet(tmp_path / "t.parquet").equals(table)
     assert read_parquet(tmp_path / "t.parquet", ["c", "a"]).equals(table.select(["c", "a"]))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "line"),
+    [("utf-8", "is not UTF-8; rename it"), ("ascii", "is not ascii, which is expected; set PYTHONUTF8=1")],
+)
+def test_a_name_is_not_to_be_renamed_where_python_was_told_another_encoding(
+    encoding: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
+    assert not_utf8("rename it") == line
