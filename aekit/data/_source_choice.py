@@ -177,8 +177,10 @@ def place_of_data(text: str, base: Path | None) -> tuple[str, str]:
         DataError: there is nothing at the URL, or it cannot be read.
     """
     if not is_remote(text):
-        # Unlike `Path.expanduser`, it leaves names such as ~$table.xlsx as they are.
-        path = os.path.abspath((base or Path()) / os.path.expanduser(os.path.expandvars(text)))
+        path = os.path.abspath((base or Path()) / text)
+        if not data_exists(Path(path)):  # else its name may hold $ or ~
+            # Unlike `Path.expanduser`, it leaves names such as ~$table.xlsx as they are.
+            path = os.path.abspath((base or Path()) / os.path.expanduser(os.path.expandvars(text)))
         return path, path
     folder, _, pattern = text.rpartition("/")
     names = [path.name for path in expand_range(Path(pattern))]

@@ -18,6 +18,7 @@ from typing import Any
 
 from aekit.errors import AekitError, OutputError, not_utf8, printable
 from aekit.io.file_locks import is_running, lock_file
+from aekit.io.special_files import special_kind
 
 LEFTOVER_SECONDS = 60.0
 """Age from which a temporary file counts as left by a killed process."""
@@ -175,6 +176,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     It removes the temporary files of the same path that killed processes left.
     """
     check_text(path)
+    if kind := special_kind(path):  # as root, a renaming would replace /dev/null
+        raise OutputError(f"{printable(str(path))}: cannot be written: it is {kind}; expected the name of a file")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with explain_write_errors(path):
         _remove_leftovers(path)

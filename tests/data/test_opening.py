@@ -936,3 +936,21 @@ def test_an_error_in_a_block_is_raised_once(tmp_path: Path) -> None:
         image_headers.open_image(save_image(tmp_path / "a.tif")),
     ):
         raise ValueError("in the block")
+
+
+@pytest.mark.parametrize("name", ["$HOME", "a$b", "~", "~root", "${PATH}"])
+def test_a_folder_that_exists_is_opened_by_its_own_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "x.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(open_data(f"{name}/x.csv")) == len(open_data(tmp_path / name / "x.csv")) == 3
+
+
+def test_variables_and_home_folders_are_expanded_where_no_such_name_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(open_data("$HOME/x.csv")) == len(open_data("~/x.csv")) == 3

@@ -137,3 +137,14 @@ def test_the_lock_of_a_folder_removes_what_a_killed_process_left_in_its_artifact
     with folder_lock(tmp_path):
         pass
     assert {path.name for path in (tmp_path / "encoder").iterdir()} == {f"README.md.{os.getppid()}.part", "README.md"}
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "by a link"])
+def test_pipes_and_devices_are_not_replaced_by_files(linked: bool, tmp_path: Path) -> None:
+    pipe, path = tmp_path / "pipe", tmp_path / "out"
+    os.mkfifo(pipe)
+    path.symlink_to(pipe if linked else os.devnull)
+    for place in (path, *([] if linked else [pipe])):
+        with pytest.raises(OutputError, match="cannot be written: it is a (pipe|device); expected the name of a file"):
+            write_text(place, "text")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "pipe"] and path.is_symlink() and pipe.is_fifo()
