@@ -165,6 +165,7 @@ _ALLOCATORS = re.compile(
     "allocate memory|bad_alloc|out of memory|Storage size calculation overflowed|failed to map segment"
     "|could not (?:create|execute) a primitive(?! descriptor)"  # oneDNN says no more than that
 )
+_UNMAPPED = re.compile("([^ /:]+): failed to map segment")
 _THREADS = re.compile(
     "can't start new thread|Failed to launch worker thread|(?i:thread|fork).{0,60}Resource temporarily unavailable"
 )
@@ -188,6 +189,8 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if not short and (isinstance(error, AekitError) or not _ALLOCATORS.search(text)):
         return None
+    if match := _UNMAPPED.search(text):
+        return OutOfMemoryError(f"out of memory: the library {match[1]} does not fit; allow more memory (ulimit -v)")
     match = _WANTED.search(text)
     amount = match[1].strip().replace(". ", " ") if match else ""  # NumPy writes "703. KiB"
     amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount

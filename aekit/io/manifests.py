@@ -77,8 +77,12 @@ def read_manifest(path: Path, model: type[Manifest], *, kind: str = "", version:
     value = read_entries(path)
     with explain_read_errors(path):
         if version is not None and value.get("format") != version:
-            written = printable(repr(value.get("format")))
-            raise DamagedError(f"{path}: {kind} format {written}, this aekit reads {version}; make it again")
+            written = value.get("format")
+            is_newer = type(written) is int and written > version
+            advice = "it is of a newer aekit; update this one, or make it again" if is_newer else "make it again"
+            raise DamagedError(
+                f"{path}: {kind} format {printable(repr(written))}, this aekit reads {version}; {advice}"
+            )
         try:
             unsealed(value)
         except DamagedError as error:

@@ -147,8 +147,26 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
 
 
 def _loopback() -> str:
-    """Return the name of the loopback interface: the first one, on Linux as on macOS."""
+    """Return the name of the loopback interface: the first one, on Linux as on macOS.
+
+    Raises:
+        TrainingError: it is down, as in a new network namespace.
+    """
+    if not any(map(_can_bind, ("127.0.0.1", "::1"))):
+        raise TrainingError(
+            "processes communicate on the loopback interface, which is down; turn it on (ip link set lo up), or leave "
+            "processes out"
+        )
     return socket.if_indextoname(1)
+
+
+def _can_bind(address: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _lower(count: str, than: str) -> bool:

@@ -145,6 +145,6 @@ def test_pipes_and_devices_are_not_replaced_by_files(linked: bool, tmp_path: Pat
     os.mkfifo(pipe)
     path.symlink_to(pipe if linked else os.devnull)
     for place in (path, *([] if linked else [pipe])):
-        with pytest.raises(OutputError, match="cannot be written: it is a (pipe|device); expected the name of a file"):
+        with pytest.raises(OutputError, match=r"cannot be written: it is a (pipe|device); expected the name of a file"):
             write_text(place, "text")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "pipe"] and path.is_symlink() and pipe.is_fifo()

@@ -40,7 +40,11 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
             AekitError,
             "which is installed and cannot be imported (libGL.so.1: ",
         ),
-        ("libx.so: failed to map segment from shared object", OutOfMemoryError, "out of memory; lower "),
+        (
+            "libx.so: failed to map segment from shared object",
+            OutOfMemoryError,
+            "out of memory: the library libx.so does",
+        ),
     ],
 )
 def test_an_installed_package_that_fails_is_not_to_be_installed(
