@@ -232,14 +232,23 @@ def explain_with(explain: Callable[[BaseException], AekitError | None]) -> None:
 
 
 def explained(error: BaseException) -> AekitError | None:
-    """Return the line for an error of the machine, or of a plugin of another distribution; None for a bug of aekit.
+    """Return the line for an error of the machine, its packages, or a plugin of another distribution; None for a bug of aekit.
 
     If `DEBUG` asks for it, the traceback of an error that has a line is printed.
     """
     if failure := failure_of_the_machine(error):
         print_traceback(error)
         return failure
-    return next((line for explain in _explanations if (line := explain(error))), None)
+    return next((line for explain in _explanations if (line := explain(error))), None) or _missing_package(error)
+
+
+def _missing_package(error: BaseException) -> AekitError | None:
+    """Return the line for a package that aekit requires and that is not there, as where an installation was cut off."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in ("", "aekit", "aekit_plugins"):
+        return None
+    print_traceback(error)
+    return AekitError(f"the package {package} is missing or not whole ({error}): pip install --force-reinstall aekit")
 
 
 def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError | None:

@@ -108,3 +108,17 @@ def test_a_name_is_not_to_be_renamed_where_python_was_told_another_encoding(
 ) -> None:
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
     assert not_utf8("rename it") == line
+
+
+@pytest.mark.parametrize("name", ["faiss", "sklearn.cluster"])
+def test_a_package_that_an_installation_lacks_is_one_line(name: str) -> None:
+    error = ModuleNotFoundError(f"No module named {name!r}", name=name)
+    package = name.partition(".")[0]
+    assert str(explained(error)) == (
+        f"the package {package} is missing or not whole (No module named {name!r}): pip install --force-reinstall aekit"
+    )
+
+
+@pytest.mark.parametrize("name", ["aekit.nowhere", "aekit_plugins.nowhere", None])
+def test_a_missing_module_of_aekit_is_a_bug(name: str | None) -> None:
+    assert explained(ModuleNotFoundError("No module", name=name)) is None
