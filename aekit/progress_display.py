@@ -103,6 +103,23 @@ class _Line(Task):
         return f"{self.title}: {self.done}{of} {self.unit}, {rate:.0f}/s, {_clock(seconds)}{left}{note}"
 
 
+def bar_columns(width: int) -> list[Any]:
+    """Return the columns of rich that a terminal of this width has room for: rich would cut all of them to a few letters."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        (0, TextColumn("{task.description:>6}")),
+        (70, BarColumn()),
+        (0, MofNCompleteColumn()),
+        (70, TextColumn("{task.fields[rate]}")),
+        (60, TimeElapsedColumn()),
+        (30, TextColumn("left")),
+        (30, TimeRemainingColumn()),
+        (48, TextColumn("{task.fields[note]}")),
+    )
+    return [column for least, column in columns if width >= least]
+
+
 class Bars(Progress):
     """Draw bars with rich, for terminals."""
 
@@ -118,26 +135,10 @@ class Bars(Progress):
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress as RichProgress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import Progress as RichProgress
 
-        columns = (
-            TextColumn("{task.description:>6}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=5) as drawn:
+        console = Console(stderr=True)
+        with RichProgress(*bar_columns(console.width), console=console, refresh_per_second=5) as drawn:
             number = drawn.add_task(title, total=total, completed=done, rate="", note="")
             outer, self._console = self._console, drawn.console
             try:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.progress import Progress as RichProgress
 
 import aekit
 from aekit.progress import SILENT, Progress, warn
-from aekit.progress_display import Bars, Lines, NotebookBars, open_progress
+from aekit.progress_display import Bars, Lines, NotebookBars, bar_columns, open_progress
 
 
 class Terminal(io.StringIO):
@@ -109,3 +111,14 @@ def test_a_warning_points_at_the_line_that_called_aekit() -> None:
     with pytest.warns(UserWarning, match="something") as issued:
         warn("something")
     assert issued[0].filename == __file__
+
+
+@pytest.mark.parametrize("width", [20, 32, 40, 50, 60, 80, 120])
+def test_a_bar_shows_how_far_it_is_on_narrow_terminals(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    bar = RichProgress(*bar_columns(width), console=console)
+    bar.add_task("fit", total=1600, completed=400, rate="804 samples/s", note="epoch 1 loss 554.5")
+    console.print(bar.get_renderable())
+    (line,) = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert line.startswith("   fit ") and "400/1600" in line and len(line) <= width
+    assert ("left -:--:--" in line) == (width >= 30) and ("loss 554.5" in line) == (width >= 50)
