@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from aekit.errors import RecipeError, terminal_text
-from aekit.progress import SILENT, Progress, Task
+from aekit.progress import SILENT, Progress, Task, WorkingTime
 
 LINE_SECONDS = 10.0
 """Seconds between plain lines."""
@@ -83,17 +82,17 @@ class _Line(Task):
 
     def __init__(self, title: str, total: int | None, unit: str, done: int) -> None:
         self.title, self.total, self.unit, self.done, self.initial = title, total, unit, done, done
-        self.started = self.shown = time.monotonic()
+        self.time, self.shown = WorkingTime(), 0.0
         self.note = ""
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.done, self.note = self.done + units, note
-        if time.monotonic() - self.shown >= LINE_SECONDS:
-            self.shown = time.monotonic()
+        if (seconds := self.time.seconds()) - self.shown >= LINE_SECONDS:
+            self.shown = seconds
             print(terminal_text(self.text()), file=sys.stderr, flush=True)
 
     def text(self) -> str:
-        seconds = time.monotonic() - self.started
+        seconds = self.time.seconds()
         rate = (self.done - self.initial) / max(seconds, 1e-9)
         of = f" of {self.total}" if self.total else ""
         left = ""
@@ -150,11 +149,11 @@ class Bars(Progress):
 class _Bar(Task):
     def __init__(self, drawn: object, number: object, unit: str) -> None:
         self.drawn, self.number, self.unit = drawn, number, unit
-        self.started, self.units = time.monotonic(), 0
+        self.time, self.units = WorkingTime(), 0
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.units += units
-        rate = self.units / max(time.monotonic() - self.started, 1e-9)
+        rate = self.units / max(self.time.seconds(), 1e-9)
         self.drawn.update(self.number, advance=units, rate=f"{rate:.0f} {self.unit}/s", note=note)  # type: ignore[attr-defined]
 
 
@@ -182,8 +181,8 @@ class _NotebookBar(_Line):
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.done, self.note = self.done + units, note
-        if time.monotonic() - self.shown >= REFRESH_SECONDS:
-            self.shown = time.monotonic()
+        if (seconds := self.time.seconds()) - self.shown >= REFRESH_SECONDS:
+            self.shown = seconds
             self.show()
 
     def show(self) -> None:
