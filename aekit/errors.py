@@ -181,6 +181,11 @@ def lacks_threads(error: BaseException) -> bool:
     return not isinstance(error, AekitError) and bool(_THREADS.search(str(error)))
 
 
+def lacks_handles(error: OSError) -> bool:
+    """Return whether the system refused to open a further file, or to start a further thread or process."""
+    return error.errno in (errno.EMFILE, errno.ENFILE) or lacks_threads(error)
+
+
 def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     """Return the line for an error that says that memory or threads are short, of Python, NumPy, Arrow or torch; else None."""
     if lacks_threads(error):
@@ -256,6 +261,7 @@ def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError
     if isinstance(error, OSError) and error.errno and error.errno != errno.ENOMEM and not lacks_threads(error):
         places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
         reason = error.strerror or str(error)
+        reason = f"{reason} (ulimit -n)" if error.errno == errno.EMFILE else reason
         # The second is what a copy or a renaming writes.
         return FileError(": ".join([*(printable(place) for place in places[-1:]), reason]))
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":

@@ -16,7 +16,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import AekitError, OutputError, not_utf8, printable
+from aekit.errors import AekitError, OutputError, lacks_handles, not_utf8, printable
 from aekit.io.file_locks import is_running, lock_file
 from aekit.io.special_files import special_kind
 
@@ -26,6 +26,7 @@ _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file is larger than allowed (ulimit -f), or than the file system can hold",
+    errno.ENODEV: "its file system cannot map files into memory",
     errno.EIO: "the disk, or the connection to it, fails (input/output error)",
     errno.ESTALE: "the network file system has lost it; try again",
     errno.EROFS: "it is read-only",
@@ -53,7 +54,7 @@ def explain_write_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno and _concerns(error, place):
+        if error.errno and not lacks_handles(error) and _concerns(error, place):
             raise OutputError(f"{printable(str(place))}: cannot be written: {write_failure(error)}") from error
         raise
     except AekitError:

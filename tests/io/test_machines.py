@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aekit.errors import AekitError, DataError, OutOfMemoryError, explained, importing, not_utf8
+from aekit.errors import AekitError, DataError, OutOfMemoryError, OutputError, explained, importing, not_utf8
+from aekit.io.atomic import explain_write_errors
 from aekit.io.child_processes import run_python
 from aekit.io.manifests import explain_read_errors
 from aekit.io.parquet import read_parquet
@@ -122,3 +124,15 @@ def test_a_package_that_an_installation_lacks_is_one_line(name: str) -> None:
 @pytest.mark.parametrize("name", ["aekit.nowhere", "aekit_plugins.nowhere", None])
 def test_a_missing_module_of_aekit_is_a_bug(name: str | None) -> None:
     assert explained(ModuleNotFoundError("No module", name=name)) is None
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EAGAIN])
+def test_files_and_threads_that_are_short_are_no_failure_of_a_place(number: int, tmp_path: Path) -> None:
+    with pytest.raises(OSError) as raised, explain_write_errors(tmp_path):
+        raise OSError(number, os.strerror(number))
+    assert not isinstance(raised.value, OutputError)
+    assert str(explained(raised.value)).startswith(
+        {errno.EMFILE: "Too many open files (ulimit -n)", errno.ENFILE: "Too many open files in system"}.get(
+            number, "no further thread or process can be started"
+        )
+    )
