@@ -253,7 +253,7 @@ def _missing_package(error: BaseException) -> AekitError | None:
     if package in ("", "aekit", "aekit_plugins"):
         return None
     print_traceback(error)
-    return AekitError(f"the package {package} is missing or not whole ({error}): pip install --force-reinstall aekit")
+    return AekitError(f"the package {package}, which aekit needs, is missing ({error}): pip install aekit")
 
 
 def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError | None:
@@ -272,9 +272,9 @@ def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError
 def not_utf8(remedy: str) -> str:
     """Say that a name is not UTF-8 and what to do, or that Python was told to expect another encoding."""
     expected = sys.getfilesystemencoding()
-    return (
-        f"is not UTF-8; {remedy}" if expected == "utf-8" else f"is not {expected}, which is expected; set PYTHONUTF8=1"
-    )
+    if expected == "utf-8":
+        return f"the path is not UTF-8; {remedy}"
+    return f"the path is not {expected}, which Python was told to expect; set PYTHONUTF8=1"
 
 
 LISTED = 50

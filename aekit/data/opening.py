@@ -212,7 +212,7 @@ def _open(
 ) -> Source:
     values = _validate(plugin, source_options)
     if readable_text(text) != text:  # it could not be written into records
-        raise DataError(f"{readable_text(text)}: the path {not_utf8('rename the folder or file')}")
+        raise DataError(f"{readable_text(text)}: {not_utf8('rename the folder or file')}")
     try:
         with prints_to_stderr():
             source = plugin.load()(where, like, **values)

@@ -19,10 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aekit.errors import DataError, name_copy
+from aekit.io._file_locks import lock
 from aekit.io._remote_files import RemoteFile, RemotePlace
 from aekit.io.atomic import atomic_file, explain_write_errors
 from aekit.io.cache_folder import cache_folder
-from aekit.io.file_locks import lock
 from aekit.io.memory import format_bytes, stated_bytes
 from aekit.io.remote_urls import file_name
 from aekit.progress import Progress, warn

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.errors import AekitError, OutputError, lacks_handles, not_utf8, printable
-from aekit.io.file_locks import is_running, lock_file
+from aekit.io._file_locks import is_running, lock_file
 from aekit.io.special_files import special_kind
 
 LEFTOVER_SECONDS = 60.0
@@ -84,9 +84,9 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
     Raises:
         OutputError: another process holds it, as it writes to `place`.
     """
-    with ExitStack() as held:
+    with ExitStack() as locks:
         with explain_write_errors(place):
-            holder = held.enter_context(lock_file(path))
+            holder = locks.enter_context(lock_file(path))
         if holder:
             raise OutputError(f"{place}: {holder}")
         yield
@@ -160,7 +160,7 @@ def check_text(path: str | Path) -> None:
     """
     readable = os.fsencode(path).decode("utf-8", "backslashreplace")
     if readable != str(path):
-        raise OutputError(f"{readable}: cannot be written: the path {not_utf8('choose another name')}")
+        raise OutputError(f"{readable}: cannot be written: {not_utf8('choose another name')}")
     if "\0" in readable:
         raise OutputError(f"{readable}: cannot be written: the path holds a NUL character; choose another name")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from aekit.errors import OutputError
-from aekit.io import file_locks
+from aekit.io import _file_locks as file_locks
+from aekit.io._file_locks import is_running, lock, lock_file
 from aekit.io.atomic import atomic_folder, folder_lock
-from aekit.io.file_locks import is_running, lock, lock_file
 
 
 @pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=["NFS", "Lustre", "FUSE"])

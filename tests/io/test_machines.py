@@ -103,7 +103,10 @@ def test_columns_of_parquet_come_in_the_order_that_is_asked_for(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("encoding", "line"),
-    [("utf-8", "is not UTF-8; rename it"), ("ascii", "is not ascii, which is expected; set PYTHONUTF8=1")],
+    [
+        ("utf-8", "the path is not UTF-8; rename it"),
+        ("ascii", "the path is not ascii, which Python was told to expect; set PYTHONUTF8=1"),
+    ],
 )
 def test_a_name_is_not_to_be_renamed_where_python_was_told_another_encoding(
     encoding: str, line: str, monkeypatch: pytest.MonkeyPatch
@@ -117,7 +120,7 @@ def test_a_package_that_an_installation_lacks_is_one_line(name: str) -> None:
     error = ModuleNotFoundError(f"No module named {name!r}", name=name)
     package = name.partition(".")[0]
     assert str(explained(error)) == (
-        f"the package {package} is missing or not whole (No module named {name!r}): pip install --force-reinstall aekit"
+        f"the package {package}, which aekit needs, is missing (No module named {name!r}): pip install aekit"
     )
 
 
