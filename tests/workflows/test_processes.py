@@ -204,3 +204,14 @@ def test_a_machine_without_a_loopback_interface_is_told(monkeypatch: pytest.Monk
     assert tried == ["127.0.0.1", "::1"]
     monkeypatch.undo()
     assert not _processes._can_bind("192.0.2.1")
+
+
+def test_threads_that_are_short_are_told_though_cleaning_up_fails_too() -> None:
+    try:
+        try:
+            raise RuntimeError("can't start new thread")
+        finally:
+            raise RuntimeError("cannot join thread before it is started")
+    except RuntimeError as error:
+        assert str(_processes._shortage(error)).startswith("no further thread or process can be started")
+    assert _processes._shortage(RuntimeError("another")) is None
