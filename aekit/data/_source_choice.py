@@ -201,6 +201,8 @@ def missing_data(path: Path) -> DataError:
     """Return the error for a path where nothing is, with names that are close to it."""
     if not path.parent.is_dir():
         return DataError(f"{path}: no such file or folder; {path.parent} does not exist")
+    if path.is_symlink():
+        return DataError(f"{path}: is a link to {os.readlink(path)}, which does not exist or leads back to itself")
     near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "expected a folder, a file or SOURCE:NAME"
     return DataError(f"{path}: no such file or folder; {hint}")

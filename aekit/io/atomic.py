@@ -170,6 +170,23 @@ def _check_free(folder: Path) -> None:
         raise OutputError(f"{folder}: exists already; choose another place, or move it away")
 
 
+def refuse_inputs(out: str | os.PathLike[str], *inputs: object) -> None:
+    """Check that a file to write is none of those that are read.
+
+    Args:
+        out: the file, which may exist.
+        inputs: paths, or data by ``SOURCE:PATH``; other objects are ignored.
+
+    Raises:
+        OutputError: it would overwrite one of them.
+    """
+    for value in inputs:
+        path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
+        for place in (path, str(path).partition(":")[2]):
+            if os.path.exists(place) and os.path.exists(out) and os.path.samefile(place, out):
+                raise OutputError(f"{out}: is read by this command, which would overwrite it; choose another name")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, of this process alone, and rename it to `path` once it is complete.

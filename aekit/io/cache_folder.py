@@ -22,7 +22,7 @@ def cache_folder() -> Path:
         FileError: that one belongs to somebody else, who could place anything in it.
     """
     if stated := os.environ.get("AEKIT_CACHE"):
-        return Path(stated)
+        return Path(os.path.expanduser(stated))  # a file of variables holds ~ as it is
     try:
         return Path.home() / ".cache" / "aekit"
     except RuntimeError:  # neither $HOME nor an entry among the users

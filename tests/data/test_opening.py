@@ -981,3 +981,9 @@ def test_a_file_system_that_cannot_map_files_is_read_into_memory(
     monkeypatch.setenv("AEKIT_MEMORY", "500")
     with pytest.raises(DataError, match=r"x.npy, which its file system cannot map into memory"):
         open_data(tmp_path / "x.npy")
+
+
+def test_a_link_to_nothing_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "photos").symlink_to("nowhere")
+    with pytest.raises(DataError, match="photos: is a link to nowhere, which does not exist or leads back to itself"):
+        open_data(tmp_path / "photos")

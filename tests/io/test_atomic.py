@@ -9,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from commands import Command
 
 from aekit.errors import OutputError
-from aekit.io.atomic import atomic_file, atomic_folder, folder_lock, write_json, write_text
+from aekit.io.atomic import atomic_file, atomic_folder, folder_lock, refuse_inputs, write_json, write_text
 
 
 def _fill(folder: Path, number: int, start: float, results: multiprocessing.Queue) -> None:
@@ -148,3 +152,43 @@ def test_pipes_and_devices_are_not_replaced_by_files(linked: bool, tmp_path: Pat
         with pytest.raises(OutputError, match=r"cannot be written: it is a (pipe|device); expected the name of a file"):
             write_text(place, "text")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "pipe"] and path.is_symlink() and pipe.is_fifo()
+
+
+def test_outputs_that_would_overwrite_inputs_are_refused(tmp_path: Path) -> None:
+    data, link = tmp_path / "data.csv", tmp_path / "link.csv"
+    data.write_text("a")
+    link.symlink_to(data)
+    for out, given in (
+        (data, data),
+        (link, str(data)),
+        (data, link),
+        (data, f"csv:{data}"),
+        (str(data), "no"),
+        (data, data),
+    ):
+        if given == "no":
+            refuse_inputs(out, given, object(), None, tmp_path, tmp_path / "other.csv")
+            continue
+        with pytest.raises(OutputError, match="is read by this command, which would overwrite it; choose another name"):
+            refuse_inputs(out, None, given)
+    refuse_inputs(tmp_path / "new.csv", data)
+
+
+def test_commands_do_not_write_over_what_they_read(tmp_path: Path, command: Command) -> None:
+    vectors = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", vectors)
+    table = pa.table({"id": list(map(str, range(30))), "vector": pa.array(vectors.tolist(), pa.list_(pa.float32(), 3))})
+    pq.write_table(table, tmp_path / "vectors.parquet")
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (page := tmp_path / "page.png").symlink_to("vectors.npy")
+    for arguments in (
+        ("map", tmp_path / "vectors.parquet", "-o", tmp_path / "vectors.png"),
+        ("map", tmp_path / "vectors.npy", "-o", page),
+        ("map", tmp_path / "vectors.npy", "--html", tmp_path / "vectors.npy"),
+        ("classify", tmp_path / "no-classifier", tmp_path / "data.csv", "-o", tmp_path / "data.csv"),
+    ):
+        assert "is read by this command, which would overwrite it" in command(*arguments).error
+    twice = command("map", tmp_path / "vectors.npy", "-o", tmp_path / "x.png", "--html", tmp_path / "x.png")
+    assert "is the name of two outputs" in twice.error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != page} == before

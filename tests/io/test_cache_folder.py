@@ -37,6 +37,11 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path.home() / ".cache" / "aekit"
 
 
+def test_a_home_in_the_variable_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEKIT_CACHE", "~/kept")
+    assert cache_folder() == Path.home() / "kept"
+
+
 def test_without_a_home_there_is_a_private_folder_among_the_temporary_files(homeless: Path) -> None:
     folder = cache_folder()
     assert folder == cache_folder() == homeless / f"aekit-{os.getuid()}"

@@ -51,7 +51,7 @@ def open_dataset(
         DataError: the name is unknown, files are missing and cannot be downloaded, or torchvision is needed and not installed.
     """
     framing = {**resizing, "source": "torchvision"}
-    cache = os.environ.get("AEKIT_CACHE") or os.path.expanduser("~/.cache/aekit")
+    cache = os.path.expanduser(os.environ.get("AEKIT_CACHE") or "~/.cache/aekit")
     if root == "auto" and cache.startswith("~"):
         raise DataError(f"torchvision:{where}: this user has no home folder; set AEKIT_CACHE to a folder for the files")
     shared = [Path(os.environ["AEKIT_DATA"])] if os.environ.get("AEKIT_DATA") else []
