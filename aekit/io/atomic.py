@@ -107,7 +107,11 @@ def folder_lock(folder: Path, *, whole: bool = False) -> Iterator[None]:
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", folder):
-        for leftover in (*folder.glob("*.part"), *folder.glob(".?*.lock")):
+        for lock in folder.glob(".?*.lock"):  # of a folder in it, which another process may be making
+            with lock_file(lock) as holder:  # removes it
+                if not holder:
+                    shutil.rmtree(folder / f"{lock.name[1:].removesuffix('.lock')}.part", ignore_errors=True)
+        for leftover in folder.glob("*.part"):
             if leftover.is_file():
                 leftover.unlink()
         for leftover in folder.rglob("*.part") if whole else ():
@@ -129,9 +133,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     with explain_write_errors(folder):
         _check_free(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{folder.name}.lock"), folder):
+        lock, part = folder.with_name(f".{folder.name}.lock"), folder.with_name(folder.name + ".part")
+        was_killed = lock.exists()  # then the temporary folder is one of aekit
+        with _locked(lock, folder):
             _check_free(folder)
-            part = folder.with_name(folder.name + ".part")
+            if part.exists() and not was_killed:
+                raise OutputError(f"{part}: exists already, and is needed for a moment; move it away")
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
             try:

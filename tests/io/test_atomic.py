@@ -192,3 +192,27 @@ def test_commands_do_not_write_over_what_they_read(tmp_path: Path, command: Comm
     twice = command("map", tmp_path / "vectors.npy", "-o", tmp_path / "x.png", "--html", tmp_path / "x.png")
     assert "is the name of two outputs" in twice.error
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != page} == before
+
+
+def test_a_folder_of_the_user_is_not_taken_for_a_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "clusters.part").mkdir()
+    (tmp_path / "clusters.part" / "thesis.txt").write_text("x")
+    with pytest.raises(OutputError, match=r"clusters.part: exists already, and is needed for a moment; move it away"):
+        atomic_folder(tmp_path / "clusters").__enter__()
+    assert [path.name for path in tmp_path.rglob("*")] == ["clusters.part", "thesis.txt"]
+    (tmp_path / ".clusters.lock").touch()  # left by a process that was killed, with its temporary folder
+    with atomic_folder(tmp_path / "clusters") as part:
+        assert not list(part.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["clusters"]
+
+
+def test_the_lock_of_a_folder_leaves_alone_what_another_process_makes_in_it(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "run" / "clusters") as part:
+        (part / "page.html").write_text("x")
+        with folder_lock(tmp_path / "run"):
+            assert (part / "page.html").exists() and (tmp_path / "run" / ".clusters.lock").exists()
+    (tmp_path / "run" / "encoder.part").mkdir()
+    (tmp_path / "run" / ".encoder.lock").touch()  # left by a process that was killed
+    with folder_lock(tmp_path / "run"):
+        pass
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == ["clusters", "page.html"]
