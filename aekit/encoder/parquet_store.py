@@ -30,6 +30,8 @@ from aekit.io.manifests import check_files, read_entries, write_manifest
 from aekit.io.parquet import read_parquet
 from aekit.progress import Progress, warn
 
+_BEGINNINGS = ("part-", f"{MANIFEST}.", "skipped.csv")
+"""What the names of files begin with that a folder with an encoder, but without a manifest, may hold."""
 PART_BYTES = 32 * 2**20
 PART_SECONDS = 30.0
 """Size and age at which a part is written: the most that a killed run can lose."""
@@ -73,7 +75,7 @@ def _refuse_other_content(folder: Path) -> None:
     ours = "encoder" in names  # copied before the manifest is written
     for name in names:
         is_left = name == ".lock" or name in ("encoder", "encoder.part", ".encoder.lock")
-        if not is_left and not (ours and (name == "skipped.csv" or name.startswith("part-"))):
+        if not is_left and not (ours and name.startswith(_BEGINNINGS)):
             raise OutputError(f"{folder}: holds {name!r}, which is not part of embeddings; {advice}")
 
 

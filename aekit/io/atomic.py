@@ -131,10 +131,13 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """
     check_text(folder)
     with explain_write_errors(folder):
-        _check_free(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         lock, part = folder.with_name(f".{folder.name}.lock"), folder.with_name(folder.name + ".part")
-        was_killed = lock.exists()  # then the temporary folder is one of aekit
+        was_killed = (
+            lock.exists()
+        )  # then the temporary folder is one of aekit, and the lock is removed below in any case
+        if not was_killed:
+            _check_free(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(lock, folder):
             _check_free(folder)
             if part.exists() and not was_killed:

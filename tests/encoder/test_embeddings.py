@@ -333,3 +333,22 @@ def test_the_folder_of_an_index_is_refused_and_one_in_that_of_embeddings_is_not(
     encoder.embed(images[:40], out=out)
     with pytest.raises(OutputError, match=r"its manifest.json is not that of embeddings"):
         encoder.embed(images[:40], out=out / "index")
+
+
+@pytest.mark.parametrize(
+    "names", [[".lock"], [".lock", "encoder.part", ".encoder.lock"], ["encoder", "manifest.json.7.part"]]
+)
+def test_what_a_killed_embedding_leaves_is_no_other_content(
+    names: list[str], encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
+) -> None:
+    out = tmp_path / "embeddings"
+    out.mkdir()
+    for name in names:
+        if name == "encoder":
+            encoder.save(out / name)
+        elif name == "encoder.part":
+            (out / name).mkdir()
+        else:
+            (out / name).touch()
+    assert len(encoder.embed(images[:10], out=out)) == 10
+    assert {path.name for path in out.iterdir()} == {"encoder", "manifest.json", "part-00000.parquet", "skipped.csv"}

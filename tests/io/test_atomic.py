@@ -203,6 +203,11 @@ def test_a_folder_of_the_user_is_not_taken_for_a_temporary_one(tmp_path: Path) -
     (tmp_path / ".clusters.lock").touch()  # left by a process that was killed, with its temporary folder
     with atomic_folder(tmp_path / "clusters") as part:
         assert not list(part.iterdir())
+        (part / "page.html").write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == ["clusters"]
+    (tmp_path / ".clusters.lock").touch()  # left by one that was killed at the end
+    with pytest.raises(OutputError, match="clusters: exists already"):
+        atomic_folder(tmp_path / "clusters").__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["clusters"]
 
 
