@@ -74,7 +74,7 @@ def _refuse_other_content(folder: Path) -> None:
         return
     ours = "encoder" in names  # copied before the manifest is written
     for name in names:
-        is_left = name == ".lock" or name in ("encoder", "encoder.part", ".encoder.lock")
+        is_left = name in (".lock", "encoder", ".encoder.lock") or name.startswith("encoder.part")
         if not is_left and not (ours and name.startswith(_BEGINNINGS)):
             raise OutputError(f"{folder}: holds {name!r}, which is not part of embeddings; {advice}")
 

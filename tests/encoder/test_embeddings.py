@@ -336,7 +336,12 @@ def test_the_folder_of_an_index_is_refused_and_one_in_that_of_embeddings_is_not(
 
 
 @pytest.mark.parametrize(
-    "names", [[".lock"], [".lock", "encoder.part", ".encoder.lock"], ["encoder", "manifest.json.7.part"]]
+    "names",
+    [
+        [".lock"],
+        [".lock", "encoder.part", "encoder.part.permissions.part", ".encoder.lock"],
+        ["encoder", "manifest.json.7.part"],
+    ],
 )
 def test_what_a_killed_embedding_leaves_is_no_other_content(
     names: list[str], encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
