@@ -181,7 +181,7 @@ def _check_free(folder: Path) -> None:
 
 
 def refuse_inputs(out: str | os.PathLike[str], *inputs: object) -> None:
-    """Check that a file to write is none of those that are read.
+    """Check that a file to write is not one that is read.
 
     Args:
         out: the file, which may exist.
