@@ -174,17 +174,39 @@ def first_line(error: BaseException) -> str:
 _WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
 _ALLOCATORS = re.compile(
     "allocate memory|bad_alloc|out of memory|Storage size calculation overflowed|failed to map segment"
-    "|can't start new thread|Failed to launch worker thread"
     "|could not (?:create|execute) a primitive(?! descriptor)"  # oneDNN says no more than that
+)
+_UNMAPPED = re.compile("([^ /:]+): failed to map segment")
+_THREADS = re.compile(
+    "can't start new thread|Failed to launch worker thread|(?i:thread|fork).{0,60}Resource temporarily unavailable"
+)
+NO_THREADS = (
+    "no further thread or process can be started: their number (ulimit -u, a container's pids) or memory is used up"
 )
 
 
+def lacks_threads(error: BaseException) -> bool:
+    """Return whether the system refused to start a thread or a process."""
+    if isinstance(error, OSError) and error.errno == errno.EAGAIN and error.filename is None:
+        return True
+    return not isinstance(error, AekitError) and bool(_THREADS.search(str(error)))
+
+
+def lacks_handles(error: OSError) -> bool:
+    """Return whether the system refused to open a further file, or to start a further thread or process."""
+    return error.errno in (errno.EMFILE, errno.ENFILE) or lacks_threads(error)
+
+
 def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
-    """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
+    """Return the line for an error that says that memory or threads are short, of Python, NumPy, Arrow or torch; else None."""
+    if lacks_threads(error):
+        return OutOfMemoryError(NO_THREADS)
     text = str(error)
     short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if not short and (isinstance(error, AekitError) or not _ALLOCATORS.search(text)):
         return None
+    if match := _UNMAPPED.search(text):
+        return OutOfMemoryError(f"out of memory: the library {match[1]} does not fit; allow more memory (ulimit -v)")
     match = _WANTED.search(text)
     amount = match[1].strip().replace(". ", " ") if match else ""  # NumPy writes "703. KiB"
     amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount
@@ -226,26 +248,44 @@ def explain_with(explain: Callable[[BaseException], AekitError | None]) -> None:
 
 
 def explained(error: BaseException) -> AekitError | None:
-    """Return the line for an error of the machine, or of a plugin of another distribution; None for a bug of aekit.
+    """Return the line for an error of the machine, its packages, or a plugin of another distribution; None for a bug of aekit.
 
     If `DEBUG` asks for it, the traceback of an error that has a line is printed.
     """
     if failure := failure_of_the_machine(error):
         print_traceback(error)
         return failure
-    return next((line for explain in _explanations if (line := explain(error))), None)
+    return next((line for explain in _explanations if (line := explain(error))), None) or _missing_package(error)
+
+
+def _missing_package(error: BaseException) -> AekitError | None:
+    """Return the line for a package that aekit requires and that is not there, as where an installation was cut off."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in ("", "aekit", "aekit_plugins"):
+        return None
+    print_traceback(error)
+    return AekitError(f"the package {package}, which aekit needs, is missing ({error}): pip install aekit")
 
 
 def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError | None:
     """Return the line for an error of a file, its name, or memory that ran out; None for other errors."""
-    if isinstance(error, OSError) and error.errno and error.errno != errno.ENOMEM:
+    if isinstance(error, OSError) and error.errno and error.errno != errno.ENOMEM and not lacks_threads(error):
         places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
         reason = error.strerror or str(error)
+        reason = f"{reason} (ulimit -n)" if error.errno == errno.EMFILE else reason
         # The second is what a copy or a renaming writes.
         return FileError(": ".join([*(printable(place) for place in places[-1:]), reason]))
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-        return FileError(f"{error.object}: is not UTF-8; rename the file or folder")
+        return FileError(f"{error.object}: {not_utf8('rename the file or folder')}")
     return out_of_memory(error)
+
+
+def not_utf8(remedy: str) -> str:
+    """Say that a name is not UTF-8 and what to do, or that Python was told to expect another encoding."""
+    expected = sys.getfilesystemencoding()
+    if expected == "utf-8":
+        return f"the path is not UTF-8; {remedy}"
+    return f"the path is not {expected}, which Python was told to expect; set PYTHONUTF8=1"
 
 
 LISTED = 50

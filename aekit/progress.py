@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,25 @@ class NestedProgress(Progress):
 
 
 SILENT = Progress()
+
+
+class WorkingTime:
+    """The time that a task takes, without pauses in which the process was stopped, as by Ctrl-Z.
+
+    Attributes:
+        continued: when a process that was stopped went on last, as `time.monotonic`.
+    """
+
+    continued = float("-inf")
+
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the time; a pause is known from the call before it."""
+        self._started += max(0.0, WorkingTime.continued - self._last)
+        self._last = time.monotonic()
+        return self._last - self._started
 
 
 def warn(text: str, category: type[AekitWarning] = DataWarning) -> None:

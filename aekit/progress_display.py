@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from aekit.errors import RecipeError, terminal_text
-from aekit.progress import SILENT, Progress, Task
+from aekit.progress import SILENT, Progress, Task, WorkingTime
 
 LINE_SECONDS = 10.0
 """Seconds between plain lines."""
@@ -97,17 +96,17 @@ class _Line(Task):
 
     def __init__(self, title: str, total: int | None, unit: str, done: int) -> None:
         self.title, self.total, self.unit, self.done, self.initial = title, total, unit, done, done
-        self.started = self.shown = time.monotonic()
+        self.time, self.shown = WorkingTime(), 0.0
         self.note = ""
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.done, self.note = self.done + units, note
-        if time.monotonic() - self.shown >= LINE_SECONDS:
-            self.shown = time.monotonic()
+        if (seconds := self.time.seconds()) - self.shown >= LINE_SECONDS:
+            self.shown = seconds
             _print(terminal_text(self.text()), sys.stderr)
 
     def text(self) -> str:
-        seconds = time.monotonic() - self.started
+        seconds = self.time.seconds()
         rate = (self.done - self.initial) / max(seconds, 1e-9)
         of = f" of {self.total}" if self.total else ""
         left = ""
@@ -115,6 +114,23 @@ class _Line(Task):
             left = f", {_clock((self.total - self.done) / rate)} left"
         note = f", {self.note}" if self.note else ""
         return f"{self.title}: {self.done}{of} {self.unit}, {rate:.0f}/s, {_clock(seconds)}{left}{note}"
+
+
+def bar_columns(width: int) -> list[Any]:
+    """Return the columns of rich that a terminal of this width has room for: rich would cut all of them to a few letters."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        (0, TextColumn("{task.description:>6}")),
+        (70, BarColumn()),
+        (0, MofNCompleteColumn()),
+        (70, TextColumn("{task.fields[rate]}")),
+        (60, TimeElapsedColumn()),
+        (30, TextColumn("left")),
+        (30, TimeRemainingColumn()),
+        (48, TextColumn("{task.fields[note]}")),
+    )
+    return [column for least, column in columns if width >= least]
 
 
 class Bars(Progress):
@@ -132,26 +148,10 @@ class Bars(Progress):
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress as RichProgress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import Progress as RichProgress
 
-        columns = (
-            TextColumn("{task.description:>6}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=5) as drawn:
+        console = Console(stderr=True)
+        with RichProgress(*bar_columns(console.width), console=console, refresh_per_second=5) as drawn:
             number = drawn.add_task(title, total=total, completed=done, rate="", note="")
             outer, self._console = self._console, drawn.console
             try:
@@ -163,11 +163,11 @@ class Bars(Progress):
 class _Bar(Task):
     def __init__(self, drawn: object, number: object, unit: str) -> None:
         self.drawn, self.number, self.unit = drawn, number, unit
-        self.started, self.units = time.monotonic(), 0
+        self.time, self.units = WorkingTime(), 0
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.units += units
-        rate = self.units / max(time.monotonic() - self.started, 1e-9)
+        rate = self.units / max(self.time.seconds(), 1e-9)
         self.drawn.update(self.number, advance=units, rate=f"{rate:.0f} {self.unit}/s", note=note)  # type: ignore[attr-defined]
 
 
@@ -195,8 +195,8 @@ class _NotebookBar(_Line):
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.done, self.note = self.done + units, note
-        if time.monotonic() - self.shown >= REFRESH_SECONDS:
-            self.shown = time.monotonic()
+        if (seconds := self.time.seconds()) - self.shown >= REFRESH_SECONDS:
+            self.shown = seconds
             self.show()
 
     def show(self) -> None:

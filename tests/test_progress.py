@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.progress import Progress as RichProgress
 
 import aekit
+from aekit import progress
 from aekit.progress import SILENT, Progress, warn
-from aekit.progress_display import Bars, Lines, NotebookBars, open_progress
+from aekit.progress_display import Bars, Lines, NotebookBars, bar_columns, open_progress
 
 
 class Terminal(io.StringIO):
@@ -109,3 +113,43 @@ def test_a_warning_points_at_the_line_that_called_aekit() -> None:
     with pytest.warns(UserWarning, match="something") as issued:
         warn("something")
     assert issued[0].filename == __file__
+
+
+@pytest.mark.parametrize("width", [20, 32, 40, 50, 60, 80, 120])
+def test_a_bar_shows_how_far_it_is_on_narrow_terminals(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    bar = RichProgress(*bar_columns(width), console=console)
+    bar.add_task("fit", total=1600, completed=400, rate="804 samples/s", note="epoch 1 loss 554.5")
+    console.print(bar.get_renderable())
+    (line,) = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert line.startswith("   fit ") and "400/1600" in line and len(line) <= width
+    assert ("left -:--:--" in line) == (width >= 30) and ("loss 554.5" in line) == (width >= 50)
+
+
+def test_a_pause_does_not_count_in_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(progress.WorkingTime, "continued", 50.0)  # before the task began
+    with Lines().task("fit", 400) as task:
+        for clock[0] in (101.0, 102.0):
+            task.advance(10)
+        monkeypatch.setattr(progress.WorkingTime, "continued", 30_000.0)
+        for clock[0] in (30_001.0, 30_002.0):
+            task.advance(10)
+        assert task.text() == "fit: 40 of 400 samples, 10/s, 4.0 s, 36.0 s left"  # type: ignore[attr-defined]
+
+
+def test_the_end_of_a_pause_is_noticed() -> None:
+    program = """
+import os, signal
+from aekit.cli._signals import stopping
+from aekit.progress import WorkingTime
+
+with stopping():
+    before = WorkingTime.continued
+    os.kill(os.getpid(), signal.SIGCONT)
+    print(before, WorkingTime.continued > 0, signal.getsignal(signal.SIGCONT) != signal.SIG_DFL)
+print(signal.getsignal(signal.SIGCONT) == signal.SIG_DFL)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("-inf True True\nTrue\n", "")

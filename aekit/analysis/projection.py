@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from aekit.errors import OutputError
 from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels
-from aekit.io.atomic import atomic_file, write_text
+from aekit.io.atomic import atomic_file, refuse_inputs, write_text
 from aekit.io.remote import output_file
 from aekit.io.remote_urls import with_suffix
 from aekit.io.summaries import data_frame, html_summary
@@ -112,7 +113,7 @@ def draw_map(
         DataError: no embeddings, fewer than 3, or of one dimension.
         RecipeError: another method.
         AekitError: UMAP is not installed.
-        OutputError: `out` does not end in ``.png``, or cannot be written.
+        OutputError: `out` does not end in ``.png``, a file cannot be written, or would overwrite another one or the data.
 
     Examples:
         >>> import numpy as np
@@ -124,6 +125,11 @@ def draw_map(
     progress = open_progress(progress)
     if out is not None and Path(out).suffix.lower() != ".png":
         raise OutputError(f"{out}: expected a name that ends in .png")
+    images = [] if out is None else [out, with_suffix(out, ".parquet")]
+    for path in [*images, *([] if html is None else [html])]:
+        refuse_inputs(path, data)
+    if html is not None and os.path.abspath(html) in map(os.path.abspath, images):
+        raise OutputError(f"{html}: is the name of two outputs; choose another one for the page")
     embeddings = open_or_embed(data, progress, device)
     shown = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // max_samples)))
     vectors = np.asarray(embeddings.vectors, np.float64)[shown]

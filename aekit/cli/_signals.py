@@ -8,11 +8,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from aekit.errors import INTERRUPTED
+from aekit.progress import WorkingTime
 
 ONE_STOP_SECONDS = 0.2
 """Signals in so short a time are one: `timeout` sends SIGTERM to the command, and again to its group."""
@@ -61,11 +62,21 @@ class Stop:
             self.unraisable_hook(lost)
 
 
+def _go_on(number: int, frame: Any) -> None:
+    """Handle the end of a pause, as after Ctrl-Z: estimates of the time that is left do not count it."""
+    WorkingTime.continued = time.monotonic()
+
+
 @contextmanager
 def stopping() -> Iterator[Stop]:
     """Handle signals while a command runs; those that are ignored, as by `nohup` or in background jobs, stay ignored."""
     stop = Stop()
-    handlers = {signal.SIGINT: stop.interrupt, signal.SIGTERM: stop.terminate, signal.SIGHUP: stop.terminate}
+    handlers: dict[signal.Signals, Callable[[int, Any], None]] = {
+        signal.SIGINT: stop.interrupt,
+        signal.SIGTERM: stop.terminate,
+        signal.SIGHUP: stop.terminate,
+        signal.SIGCONT: _go_on,
+    }
     handlers = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     sys.unraisablehook = stop.raise_again

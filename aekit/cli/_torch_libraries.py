@@ -10,12 +10,21 @@ LIBRARIES = ("libtorch_global_deps.so", "libtorch_cpu.so", "libtorch.so")
 
 
 def load_torch_libraries() -> None:
-    """Load them on Linux in a thread that ends with the process. What fails here is left to the import of torch to report."""
-    if sys.platform != "linux" or "torch" in sys.modules:
+    """Load them on Linux in a thread that ends with the process. What fails here is left to the import of torch to report.
+
+    Under ``ulimit -v`` they are left to that import too: a library that does not fit would end the process by a signal.
+    """
+    if sys.platform != "linux" or "torch" in sys.modules or _is_limited():
         return
     import threading
 
     threading.Thread(target=_load, name="torch-libraries", daemon=True).start()
+
+
+def _is_limited() -> bool:
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _load() -> None:

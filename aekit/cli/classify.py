@@ -18,7 +18,7 @@ from aekit.cli.options import (
     set_option,
     source_options,
 )
-from aekit.io.atomic import atomic_file
+from aekit.io.atomic import atomic_file, refuse_inputs
 from aekit.io.csv_files import write_csv
 from aekit.io.remote import output_file
 from aekit.io.text_table import format_cell
@@ -50,6 +50,8 @@ def classify(
     **settings: Any,
 ) -> None:
     """Predict the class of each sample of DATA, and its probability, with FINETUNED (a folder written by `aekit finetune`)."""
+    if out:
+        refuse_inputs(out, data)
     classifier = aekit.load_classifier(finetuned, device=device)
     source = aekit.open_data(data, source_options(overrides), like=classifier.encoder.spec)
 

@@ -110,6 +110,8 @@ def evaluate(
         **settings,
     )
     results = beside(embeddings, "results.json") if opened.folder else with_suffix(embeddings, ".results.json")
-    with output_file(results) as path:
-        write_json(path, evaluation.to_dict())
-    click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else evaluation.text(verbose=verbose))
+    try:
+        with output_file(results) as path:
+            write_json(path, evaluation.to_dict())
+    finally:  # also where the embeddings are read-only, as somebody else's may be
+        click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else evaluation.text(verbose=verbose))

@@ -10,7 +10,7 @@ import aekit
 from aekit.cli._torch_libraries import load_torch_libraries
 from aekit.cli.options import device_option, examples, print_json, quiet_option, set_option, source_options
 from aekit.errors import DataError
-from aekit.io.atomic import write_text
+from aekit.io.atomic import refuse_inputs, write_text
 from aekit.io.remote import output_file
 from aekit.io.text_table import format_cell
 from aekit.progress import Progress, warn
@@ -61,6 +61,8 @@ def search(
     opened = aekit.open_index(index)
     compared = [] if where is None else opened.compared_columns(where)  # refused before the encoder is loaded
     loaded = aekit.load(encoder, device=device) if encoder else None
+    if html:
+        refuse_inputs(html, *query)
     hits: list[dict[str, Any]] = []
     refused: list[DataError] = []
     for text in query:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import click
@@ -66,7 +67,8 @@ def serve(
     try:
         socket = bind_socket(host, port)
     except OSError as error:
-        raise OutputError(f"{host}:{port}: cannot listen ({error.strerror}); choose another --port") from None
+        other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        raise OutputError(f"{host}:{port}: cannot listen ({error.strerror}); choose another {other}") from None
     with socket:
         catalog = Catalog(aekit.open_index(index), max_samples=max_samples, method=method, progress=progress)
         if workers == 1:

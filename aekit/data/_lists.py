@@ -81,7 +81,7 @@ def read_image_objects(images: Sequence[Image.Image]) -> Contents:
 
 def _paths(paths: list[str]) -> Contents:
     """Unwrap a list of image files."""
-    files = [Path(path).expanduser() for path in paths]
+    files = [Path(os.path.expanduser(path)) for path in paths]
     others = [path for path in files if path.suffix.lower() not in IMAGE_ENDINGS]
     if others:
         if len(files) == 1:

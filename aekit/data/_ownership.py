@@ -1,6 +1,6 @@
 """Recognize the artifacts of this user by a mark, so that the data that a stranger's artifact names is not opened unasked.
 
-The mark is an HMAC of the origin with a key that stays in the user's configuration folder.
+The mark is an HMAC of the origin with a key that stays in a folder that only the user can write to.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import contextlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aekit.errors import DataError, printable
+from aekit.io.cache_folder import own_temporary_folder
 from aekit.io.manifests import canonical_json
 
 MARK, FOREIGN = "made_by", "foreign"
@@ -64,18 +66,33 @@ def _mark(origin: Mapping[str, Any], *, create: bool) -> str | None:
 
 
 def _key(create: bool) -> bytes | None:
-    """Return the key of this user, or None if there is none and none can be written."""
-    with contextlib.suppress(OSError, RuntimeError):  # a home that is missing or read-only
-        base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-        path = Path(base) / "aekit" / "key"
+    """Return the key of this user, or None if there is none and none can be written.
+
+    It is in the home folder; without one, or with a read-only one, as in many containers, among the temporary files.
+    """
+    return _key_in(_settings_folder, create) or _key_in(partial(own_temporary_folder, create=create), create)
+
+
+def _settings_folder() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "aekit"
+
+
+def _key_in(place: Callable[[], Path], create: bool) -> bytes | None:
+    with contextlib.suppress(OSError, RuntimeError):  # a folder that is missing or read-only, or of somebody else
+        path = place() / "key"
         if create and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f"key.{os.getpid()}.part")
             with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(secrets.token_bytes(_KEY_BYTES))
-            with contextlib.suppress(FileExistsError):  # another process was first
+            try:
                 os.link(part, path)
-            part.unlink()
+            except FileExistsError:  # another process was first
+                part.unlink()
+            except OSError:  # the file system has no links
+                os.replace(part, path)
+            else:
+                part.unlink()
         content = path.read_bytes()
         return content if len(content) == _KEY_BYTES else None
     return None

@@ -187,8 +187,10 @@ def place_of_data(text: str, base: Path | None) -> tuple[str, str]:
         DataError: there is nothing at the URL, or it cannot be read.
     """
     if not is_remote(text):
-        # Unlike `Path.expanduser`, it leaves names such as ~$table.xlsx as they are.
-        path = os.path.abspath((base or Path()) / os.path.expanduser(os.path.expandvars(text)))
+        path = os.path.abspath((base or Path()) / text)
+        if not data_exists(Path(path)):  # else its name may hold $ or ~
+            # Unlike `Path.expanduser`, it leaves names such as ~$table.xlsx as they are.
+            path = os.path.abspath((base or Path()) / os.path.expanduser(os.path.expandvars(text)))
         return path, path
     folder, _, pattern = text.rpartition("/")
     names = [path.name for path in expand_range(Path(pattern))]
@@ -209,6 +211,8 @@ def missing_data(path: Path) -> DataError:
     """Return the error for a path where nothing is, with names that are close to it."""
     if not path.parent.is_dir():
         return DataError(f"{path}: no such file or folder; {path.parent} does not exist")
+    if path.is_symlink():
+        return DataError(f"{path}: is a link to {os.readlink(path)}, which does not exist or leads back to itself")
     near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "expected a folder, a file or SOURCE:NAME"
     return DataError(f"{path}: no such file or folder; {hint}")

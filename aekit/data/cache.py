@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aekit.errors import OutputError
+from aekit.io.atomic import write_failure
 from aekit.io.cache_folder import cache_folder
 from aekit.progress import Progress
 
@@ -87,4 +88,4 @@ def _write(
             part.unlink(missing_ok=True)
     except OSError as error:
         advice = "set AEKIT_CACHE to use another folder for decoded samples"
-        raise OutputError(f"{path.parent}: {error.strerror or error}; {advice}") from None
+        raise OutputError(f"{path.parent}: {write_failure(error)}; {advice}") from None

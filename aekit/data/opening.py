@@ -29,7 +29,7 @@ from aekit.data.readers.tables import to_table
 from aekit.data.reading import reason_of, refuse_special, refuse_stand_in
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
-from aekit.errors import AekitError, DataError, PluginError, RecipeError
+from aekit.errors import AekitError, DataError, PluginError, RecipeError, not_utf8
 from aekit.io.tensors import without_tensor
 from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, prints_to_stderr, registry
 from aekit.registry.option_places import misplaced_options, with_places
@@ -216,7 +216,7 @@ def _open(
 ) -> Source:
     values = _validate(plugin, source_options)
     if readable_text(text) != text:  # it could not be written into records
-        raise DataError(f"{readable_text(text)}: the path is not UTF-8; rename the folder or file")
+        raise DataError(f"{readable_text(text)}: {not_utf8('rename the folder or file')}")
     try:
         with prints_to_stderr():
             source = plugin.load()(where, like, **values)

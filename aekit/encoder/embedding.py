@@ -29,10 +29,10 @@ from aekit.encoder.engines.engine import Engine, Work
 from aekit.encoder.engines.units import MessageError, Result
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision, check_batch_memory
 from aekit.encoder.input_range import warn_of_other_scale
-from aekit.encoder.parquet_store import Store
+from aekit.encoder.parquet_store import Store, store_folder
 from aekit.errors import DataError
 from aekit.io.arrow import arrow_numbers
-from aekit.io.atomic import explain_write_errors, folder_lock
+from aekit.io.atomic import explain_write_errors
 from aekit.io.remote import beside, output_folder
 from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
@@ -100,7 +100,7 @@ def embed_samples(
         counts = {"precision": embedder.precision, "count": len(embedded.ids), "skipped": len(source.skipped)}
         embeddings = Embeddings(manifest | counts, rows=embedded)
     else:
-        with output_folder(out) as folder, folder_lock(folder):
+        with output_folder(out) as folder, store_folder(folder):
             manifest["origin"] = None if source.origin is None else portable_record(source.origin, folder)
             manifest["metadata"], embedder.metadata = _choose_metadata(source, metadata, folder, progress)
             store = Store(folder, manifest, source, embedder.metadata)

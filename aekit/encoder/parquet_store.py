@@ -7,6 +7,8 @@ continues after them. Each row has a hash of its sample's content, so that a sec
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,15 @@ from aekit.encoder._stored_columns import CurrentColumns
 from aekit.encoder.embedded_rows import Rows, column_order, concatenate_rows, to_table
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.inference import Precision
-from aekit.errors import DamagedError, DataError, IdentityError
-from aekit.io.atomic import atomic_file, file_sha256, write_text
+from aekit.errors import DamagedError, DataError, IdentityError, OutputError
+from aekit.io.atomic import atomic_file, file_sha256, folder_lock, write_text
 from aekit.io.csv_files import csv_text
-from aekit.io.manifests import check_files, write_manifest
+from aekit.io.manifests import check_files, read_entries, write_manifest
 from aekit.io.parquet import read_parquet
 from aekit.progress import Progress, warn
 
+_BEGINNINGS = ("part-", f"{MANIFEST}.", "skipped.csv")
+"""What the names of files begin with that a folder with an encoder, but without a manifest, may hold."""
 PART_BYTES = 32 * 2**20
 PART_SECONDS = 30.0
 """Size and age at which a part is written: the most that a killed run can lose."""
@@ -44,6 +48,35 @@ class Plan:
 
     todo: np.ndarray
     done: int
+
+
+@contextmanager
+def store_folder(folder: Path) -> Iterator[None]:
+    """Create and lock a folder for embeddings, as `folder_lock` does, unless it holds something else.
+
+    Raises:
+        OutputError: it holds something else, which would be mixed up with embeddings, and its ``.part`` files removed; or as
+            `folder_lock`.
+    """
+    _refuse_other_content(folder)
+    with folder_lock(folder):
+        yield
+
+
+def _refuse_other_content(folder: Path) -> None:
+    advice = "choose another folder as out (-o)"
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if MANIFEST in names:
+        with suppress(DamagedError):  # its embeddings are made again
+            entries = read_entries(folder / MANIFEST)
+            if "seal" not in entries or "engine" in entries:
+                raise OutputError(f"{folder}: its {MANIFEST} is not that of embeddings; {advice}")
+        return
+    ours = "encoder" in names  # copied before the manifest is written
+    for name in names:
+        is_left = name in (".lock", "encoder", ".encoder.lock") or name.startswith("encoder.part")
+        if not is_left and not (ours and name.startswith(_BEGINNINGS)):
+            raise OutputError(f"{folder}: holds {name!r}, which is not part of embeddings; {advice}")
 
 
 class Store:

@@ -132,11 +132,20 @@ def evaluator_processes(
     if samples * evaluators * subjects >= MIN_WORK and not os.environ.get(DEBUG) and not torch.cuda.is_available():
         room = free_memory() // (PROCESS_BYTES + 8 * samples * width)
         count = min(torch.get_num_threads() - 1, evaluators * subjects - 1, MAX_PROCESSES, room)
-    forks = can_fork()
-    children = [fork_child(answer_evaluators, 1) if forks else start_child(WORKER, 1) for _ in range(count)]
-    processes = EvaluatorProcesses(children, say)
+    processes = EvaluatorProcesses(_start(count, say), say)
     try:
         yield processes
     finally:
         processes.ended = True
         end_children(processes.children)
+
+
+def _start(count: int, say: Callable[[str], None]) -> list[Child]:
+    """Start processes, or fewer, with a line, where the system refuses another one or its files."""
+    forks, children = can_fork(), list[Child]()
+    try:
+        while len(children) < count:
+            children.append(fork_child(answer_evaluators, 1) if forks else start_child(WORKER, 1))
+    except OSError as error:
+        say(f"evaluators run in {len(children)} processes beside this one, not {count}: {first_line(error)}")
+    return children

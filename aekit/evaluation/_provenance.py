@@ -42,7 +42,7 @@ def find_provenance(stored: Embeddings | None, notes: list[str]) -> Provenance |
     source = stored.source() if encoder else None
     if encoder is None or source is None:
         missing = "encoder that made the embeddings" if encoder is None else "data that was embedded"
-        notes.append(f"no baselines: the {missing} is no longer available")
+        notes.append(f"no baselines: the {missing} is not available")
         return None
     return Provenance(*source, encoder)
 

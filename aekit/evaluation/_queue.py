@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -145,7 +146,7 @@ class EvaluatorQueue:
         count = max(1, min(len(self._together), self.threads) - beside)
         with prints_to_stderr(), concurrently(count, beside) as submit:
             for _ in range(count):
-                submit(self._help)
+                submit(self._help).add_done_callback(self._hand_on_failure)
             try:
                 yield
             finally:
@@ -155,6 +156,15 @@ class EvaluatorQueue:
     def _help(self) -> None:
         while job := self._take():
             self._run(job, run_evaluator)
+
+    def _hand_on_failure(self, helper: Future[None]) -> None:
+        """Let the evaluators that wait fail as a thread did that could not begin: their results would be waited for in vain."""
+        error = None if helper.cancelled() else helper.exception()
+        if error is not None:
+            with self._changed:
+                self._outcomes |= dict.fromkeys(self._waiting, error)
+                self._waiting.clear()
+                self._changed.notify_all()
 
     def _serve(self) -> None:
         """Hand evaluators to a process, as long as there is one for each thread that does."""

@@ -7,18 +7,19 @@ each listing, with links to them. Neither changes once it is complete, so that s
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aekit.errors import DataError, name_copy
+from aekit.io._file_locks import lock
 from aekit.io._remote_files import RemoteFile, RemotePlace
 from aekit.io.atomic import atomic_file, explain_write_errors
 from aekit.io.cache_folder import cache_folder
@@ -29,6 +30,8 @@ from aekit.progress import Progress, warn
 LIMIT = "AEKIT_REMOTE_CACHE"
 """Environment variable with the most bytes that copies take, such as ``200GB``; default: half of what the disk has for them."""
 THREADS = 16
+UNUSED_SECONDS = 7 * 86400.0
+"""Time since the begin of the last use from which no process uses a copy any more, in file systems that have no locks."""
 AHEAD = 4 * THREADS
 """Number of files that are being fetched, or wait for it."""
 
@@ -233,12 +236,12 @@ def _is_inside(name: str) -> bool:
 
 def _use(tree: Path) -> None:
     """Mark a tree as used by this process, and as used now."""
-    lock = tree.with_name(f"{tree.name}.used")
+    mark = tree.with_name(f"{tree.name}.used")
     if tree not in _used_trees:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT)  # open, and so locked, until the process ends
-        fcntl.flock(handle, fcntl.LOCK_SH)
+        handle = os.open(mark, os.O_RDWR | os.O_CREAT)  # open, and so locked, until the process ends
+        lock(handle, shared=True)
         _used_trees[tree] = handle
-    lock.touch()
+    mark.touch()
 
 
 def _make_room(listing: Listing, wanted: int, progress: Progress) -> None:
@@ -254,8 +257,8 @@ def _make_room(listing: Listing, wanted: int, progress: Progress) -> None:
     limit = (shutil.disk_usage(folder).free + used) // 2 if stated is None else stated
     if used + wanted > limit:
         needed = {object_path(key) for _, key in listing}
-        locks = sorted((folder / "trees").glob("*.used"), key=lambda lock: lock.stat().st_mtime)
-        removed = sum(_remove_tree(lock) for lock in locks)
+        marks = sorted((folder / "trees").glob("*.used"), key=lambda mark: mark.stat().st_mtime)
+        removed = sum(_remove_tree(mark) for mark in marks)
         for path, size in sizes.items():
             if path not in needed and path.stat().st_nlink == 1:
                 path.unlink(missing_ok=True)
@@ -270,16 +273,17 @@ def _make_room(listing: Listing, wanted: int, progress: Progress) -> None:
         )
 
 
-def _remove_tree(lock: Path) -> bool:
-    with lock.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+def _remove_tree(mark: Path) -> bool:
+    with mark.open("a") as handle:
+        locked = lock(handle.fileno())
+        if locked is None:  # the file system has no locks
+            locked = time.time() - mark.stat().st_mtime > UNUSED_SECONDS
+        if not locked:
             return False
-        tree = lock.with_suffix("")
+        tree = mark.with_suffix("")
         existed = tree.exists()
         shutil.rmtree(tree, ignore_errors=True)
-        lock.unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)
         return existed
 
 

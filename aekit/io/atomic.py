@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -12,18 +11,24 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from glob import escape
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import AekitError, OutputError, printable
+from aekit.errors import AekitError, OutputError, lacks_handles, not_utf8, printable
+from aekit.io._file_locks import is_running, lock_file
+from aekit.io.special_files import special_kind
 
 LEFTOVER_SECONDS = 60.0
 """Age from which a temporary file counts as left by a killed process."""
 _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than allowed (ulimit -f), or than the file system can hold",
+    errno.ENODEV: "its file system cannot map files into memory",
+    errno.EIO: "the disk, or the connection to it, fails (input/output error)",
+    errno.ESTALE: "the network file system has lost it; try again",
     errno.EROFS: "it is read-only",
     errno.EACCES: "no permission to write there",
     errno.EPERM: "no permission to write there",
@@ -49,7 +54,7 @@ def explain_write_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno and _concerns(error, place):
+        if error.errno and not lacks_handles(error) and _concerns(error, place):
             raise OutputError(f"{printable(str(place))}: cannot be written: {write_failure(error)}") from error
         raise
     except AekitError:
@@ -79,28 +84,12 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
     Raises:
         OutputError: another process holds it, as it writes to `place`.
     """
-    while True:
+    with ExitStack() as locks:
         with explain_write_errors(place):
-            handle = open(path, "w")  # noqa: SIM115  (stays open as long as the lock)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The process that held it before may have removed the file meanwhile: then the next one would lock another file.
-            locked = os.path.samestat(os.fstat(handle.fileno()), os.stat(path))
-        except FileNotFoundError:
-            locked = False
-        except BlockingIOError:
-            handle.close()
-            raise OutputError(
-                f"{place}: another aekit is writing into it; wait for it or choose another folder"
-            ) from None
-        if locked:
-            break
-        handle.close()
-    try:
+            holder = locks.enter_context(lock_file(path))
+        if holder:
+            raise OutputError(f"{place}: {holder}")
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        handle.close()
 
 
 @contextmanager
@@ -118,7 +107,11 @@ def folder_lock(folder: Path, *, whole: bool = False) -> Iterator[None]:
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", folder):
-        for leftover in (*folder.glob("*.part"), *folder.glob(".?*.lock")):
+        for lock in folder.glob(".?*.lock"):  # of a folder in it, which another process may be making
+            with lock_file(lock) as holder:  # removes it
+                if not holder:
+                    shutil.rmtree(folder / f"{lock.name[1:].removesuffix('.lock')}.part", ignore_errors=True)
+        for leftover in folder.glob("*.part"):
             if leftover.is_file():
                 leftover.unlink()
         for leftover in folder.rglob("*.part") if whole else ():
@@ -138,11 +131,17 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """
     check_text(folder)
     with explain_write_errors(folder):
-        _check_free(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f".{folder.name}.lock"), folder):
+        lock, part = folder.with_name(f".{folder.name}.lock"), folder.with_name(folder.name + ".part")
+        was_killed = (
+            lock.exists()
+        )  # then the temporary folder is one of aekit, and the lock is removed below in any case
+        if not was_killed:
             _check_free(folder)
-            part = folder.with_name(folder.name + ".part")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(lock, folder):
+            _check_free(folder)
+            if part.exists() and not was_killed:
+                raise OutputError(f"{part}: exists already, and is needed for a moment; move it away")
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
             try:
@@ -171,7 +170,7 @@ def check_text(path: str | Path) -> None:
     """
     readable = os.fsencode(path).decode("utf-8", "backslashreplace")
     if readable != str(path):
-        raise OutputError(f"{readable}: cannot be written: the path is not UTF-8; choose another name")
+        raise OutputError(f"{readable}: cannot be written: {not_utf8('choose another name')}")
     if "\0" in readable:
         raise OutputError(f"{readable}: cannot be written: the path holds a NUL character; choose another name")
 
@@ -181,6 +180,23 @@ def _check_free(folder: Path) -> None:
         raise OutputError(f"{folder}: exists already; choose another place, or move it away")
 
 
+def refuse_inputs(out: str | os.PathLike[str], *inputs: object) -> None:
+    """Check that a file to write is not one that is read.
+
+    Args:
+        out: the file, which may exist.
+        inputs: paths, or data by ``SOURCE:PATH``; other objects are ignored.
+
+    Raises:
+        OutputError: it would overwrite one of them.
+    """
+    for value in inputs:
+        path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
+        for place in (path, str(path).partition(":")[2]):
+            if os.path.exists(place) and os.path.exists(out) and os.path.samefile(place, out):
+                raise OutputError(f"{out}: is read by this command, which would overwrite it; choose another name")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, of this process alone, and rename it to `path` once it is complete.
@@ -188,6 +204,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     It removes the temporary files of the same path that killed processes left.
     """
     check_text(path)
+    if kind := special_kind(path):  # as root, a renaming would replace /dev/null
+        raise OutputError(f"{printable(str(path))}: cannot be written: it is {kind}; expected the name of a file")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with explain_write_errors(path):
         _remove_leftovers(path)
@@ -217,19 +235,9 @@ def _remove_if_abandoned(leftover: Path) -> None:
             match
             and leftover.is_file()
             and leftover.stat().st_mtime < time.time() - LEFTOVER_SECONDS
-            and not _runs(int(match[1]))
+            and not is_running(int(match[1]))
         ):
             leftover.unlink()
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True
 
 
 def make_readable(path: Path) -> None:

@@ -199,23 +199,28 @@ def _run_copy(
     work: Callable[[Connection], None], connection: Connection, log: IO[bytes], threads: int, mask: set[int]
 ) -> NoReturn:
     """Run a function in the process that was just forked, and end it without the exit handlers of the other process."""
-    from threadpoolctl import threadpool_limits
-
     code = 1
     try:
+        for target in (1, 2):  # first, so that an error of what follows is kept too
+            os.dup2(log.fileno(), target)
+        # Closed before others are opened, as no more may be allowed.
+        if log.fileno() > 2:
+            os.close(log.fileno())
+        with suppress(OSError):  # closed already
+            os.close(0)
+        os.open(os.devnull, os.O_RDONLY)  # gets the lowest number
         os.setsid()
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        empty = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((empty, 0), (log.fileno(), 1), (log.fileno(), 2)):
-            os.dup2(source, target)
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if descriptor > 2 and descriptor != connection.fileno():
                 with suppress(OSError):  # that of the listing
                     os.close(descriptor)
         os.environ.update(limited_threads(threads))
+        from threadpoolctl import threadpool_limits  # here, as an error outside would let the copy go on as the process
+
         # OpenMP would wait for the threads of the other process, which are not here, wherever it uses several.
         threadpool_limits(threads)
         work(connection)

@@ -15,7 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from aekit.errors import AekitError, DamagedError, OutOfMemoryError, out_of_memory, print_traceback, printable
+from aekit.errors import (
+    NO_THREADS,
+    AekitError,
+    DamagedError,
+    OutOfMemoryError,
+    lacks_threads,
+    out_of_memory,
+    print_traceback,
+    printable,
+)
 from aekit.io.atomic import file_sha256, write_json
 from aekit.io.manifest_models import Manifest, TensorsManifest
 from aekit.io.special_files import special_kind
@@ -68,8 +77,12 @@ def read_manifest(path: Path, model: type[Manifest], *, kind: str = "", version:
     value = read_entries(path)
     with explain_read_errors(path):
         if version is not None and value.get("format") != version:
-            written = printable(repr(value.get("format")))
-            raise DamagedError(f"{path}: {kind} format {written}, this aekit reads {version}; make it again")
+            written = value.get("format")
+            is_newer = type(written) is int and written > version
+            advice = "it is of a newer aekit; update this one, or make it again" if is_newer else "make it again"
+            raise DamagedError(
+                f"{path}: {kind} format {printable(repr(written))}, this aekit reads {version}; {advice}"
+            )
         try:
             unsealed(value)
         except DamagedError as error:
@@ -139,7 +152,8 @@ class explain_read_errors:
             return
         print_traceback(error)  # damaged content can raise anything
         if out_of_memory(error):
-            raise OutOfMemoryError(f"{self._place}: does not fit into the memory that is free") from error
+            short = NO_THREADS if lacks_threads(error) else "does not fit into the memory that is free"
+            raise OutOfMemoryError(f"{self._place}: {short}") from error
         hint = f"; {self._what_to_do}" if self._what_to_do else ""
         raise DamagedError(f"{self._place}: {_reason(error)}{hint}") from error
 

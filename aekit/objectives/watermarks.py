@@ -43,7 +43,7 @@ def find_fonts(places: Sequence[str] = ()) -> list[Path]:
     """
     fonts: list[Path] = []
     for place in places or FOLDERS:
-        path = Path(place).expanduser()
+        path = Path(os.path.expanduser(place))
         files = [path] if path.is_file() else []
         if path.is_dir():
             files = [file for file, reason in list_files(path, ENDINGS) if not reason]

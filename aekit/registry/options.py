@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin,
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from aekit.errors import PluginError, RecipeError, closest_name
+from aekit.errors import PluginError, RecipeError, closest_name, not_utf8
 from aekit.registry.discovery import Plugin
 
 __all__ = ["Field", "describe_options", "model_of_plugin", "options_model", "validate_options", "validation_errors"]
@@ -187,6 +187,6 @@ def _line(model: type[BaseModel], details: list[Any], place: str, owner: str) ->
     if detail["type"] == "missing":
         return f"{where}: is required{by}"
     if detail["type"] == "string_unicode":  # a name on the command line whose bytes are in another encoding
-        return f"{where} = {detail['input']!r}: is not UTF-8; rename the folder or file{by}"
+        return f"{where} = {detail['input']!r}: {not_utf8('rename the folder or file')}{by}"
     expected = " or ".join(dict.fromkeys(map(_expected, details)))
     return f"{where} = {detail['input']!r}: expected {expected[0].lower()}{expected[1:]}{by}"

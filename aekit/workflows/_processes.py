@@ -18,7 +18,7 @@ from typing import Any
 
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.loading import load
-from aekit.errors import INTERRUPTED, RecipeError, TrainingError
+from aekit.errors import INTERRUPTED, OutOfMemoryError, RecipeError, TrainingError, out_of_memory
 from aekit.io.atomic import write_text
 from aekit.io.threads import limited_threads, usable_cores
 from aekit.io.torchrun import MEETING, STARTED_HERE, started_by_torchrun
@@ -144,11 +144,42 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
             first = error.get_first_failure()[1]
             message = _told(place) or f"process {first.local_rank} ended with code {first.exitcode}"
             raise (Interrupted if first.exitcode == INTERRUPTED else TrainingError)(message) from None
+        except RuntimeError as error:
+            if short := _shortage(error):
+                raise short from None
+            raise
+
+
+def _shortage(error: BaseException | None) -> OutOfMemoryError | None:
+    """Return the line for memory or threads that are short; torchrun may fail again where it cleans up after that."""
+    while error is not None:
+        if short := out_of_memory(error):
+            return short
+        error = error.__context__
+    return None
 
 
 def _loopback() -> str:
-    """Return the name of the loopback interface: the first one, on Linux as on macOS."""
+    """Return the name of the loopback interface: the first one, on Linux as on macOS.
+
+    Raises:
+        TrainingError: it is down, as in a new network namespace.
+    """
+    if not any(map(_can_bind, ("127.0.0.1", "::1"))):
+        raise TrainingError(
+            "processes communicate on the loopback interface, which is down; turn it on (ip link set lo up), or leave "
+            "processes out"
+        )
     return socket.if_indextoname(1)
+
+
+def _can_bind(address: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _lower(count: str, than: str) -> bool:

@@ -146,6 +146,7 @@ def _real_samples(encoder: Encoder, data: Any, options: dict[str, Any] | None) -
 
 def _write_onnx(encoder: Encoder, example: Tensor, path: Path, identity: dict[str, str]) -> None:
     with importing("ONNX export needs the packages of the extra 'onnx'", "pip install 'aekit[onnx]'", AekitError):
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     program = torch.onnx.export(
         encoder,

@@ -392,7 +392,7 @@ def test_failures_of_the_machine_are_one_line() -> None:
     assert _line(OSError(28, "No space left on device", "from", None, "to")) == "to: No space left on device"
     assert _line(OSError(36, "File name too long", "x" * 300)) == f"{'x' * 197}...: File name too long"
     assert _line(UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed")) == (
-        r"caf\udce9: is not UTF-8; rename the file or folder"
+        r"caf\udce9: the path is not UTF-8; rename the file or folder"
     )
     torch_error = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12"
     for error in (MemoryError("Unable to allocate 7.45 GiB for an array"), RuntimeError(torch_error)):

@@ -125,3 +125,18 @@ def test_a_search_by_id_does_not_import_torch(tmp_path: Path, has_encoder: bool)
 @pytest.mark.parametrize("change", ["", "_torch_libraries.LIBRARIES = ('libtorch_global_deps.so', 'missing.so')"])
 def test_torch_computes_after_its_libraries_were_loaded(change: str) -> None:
     assert printed(THREAD.format(change=change)) == "9.0 [0.5, 0.5]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
+@pytest.mark.parametrize(("limit", "threads"), [("resource.RLIM_INFINITY", 2), ("2**42", 1)])
+def test_under_a_limit_of_addresses_they_are_left_to_torch(limit: str, threads: int) -> None:
+    # A library that does not fit there ended the process by a signal, where the import of torch raises an error.
+    program = f"""
+import resource, threading
+from aekit.cli import _torch_libraries
+resource.setrlimit(resource.RLIMIT_AS, ({limit}, resource.getrlimit(resource.RLIMIT_AS)[1]))
+_torch_libraries._load = threading.Event().wait
+_torch_libraries.load_torch_libraries()
+print(threading.active_count())
+"""
+    assert printed(program) == str(threads)

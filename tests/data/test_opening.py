@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import mmap
 import os
 import re
 import struct
@@ -20,6 +22,7 @@ from PIL import Image
 
 import aekit
 from aekit.data.axes import infer_axes
+from aekit.data.cache import decode_once
 from aekit.data.in_memory import from_array
 from aekit.data.opening import open_data, reopen
 from aekit.data.readers import image_headers
@@ -28,7 +31,9 @@ from aekit.data.reading import hash_content
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource, Source
 from aekit.data.spec import Column, SampleSpec
-from aekit.errors import DataError, DataWarning, PluginError, RecipeError
+from aekit.errors import DataError, DataWarning, OutputError, PluginError, RecipeError
+from aekit.io import memory
+from aekit.progress import SILENT
 from aekit.registry.discovery import registry
 
 GRAY = SampleSpec("image", (1, 28, 28), "uint8", "crop")
@@ -990,3 +995,49 @@ def test_an_array_of_splits_beside_the_samples(tmp_path: Path, values: list[Any]
     assert said in " ".join(source.notes)
     expected = np.repeat(["train", "validation"], 10).tolist() if values[0] == "train" else None
     assert (None if source.splits is None else source.splits.tolist()) == expected
+
+
+@pytest.mark.parametrize("name", ["$HOME", "a$b", "~", "~root", "${PATH}"])
+def test_a_folder_that_exists_is_opened_by_its_own_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "x.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(open_data(f"{name}/x.csv")) == len(open_data(tmp_path / name / "x.csv")) == 3
+
+
+def test_variables_and_home_folders_are_expanded_where_no_such_name_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(open_data("$HOME/x.csv")) == len(open_data("~/x.csv")) == 3
+
+
+def test_a_file_system_that_cannot_map_files_is_read_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", array)
+
+    class Refused(mmap.mmap):
+        def __new__(cls, *arguments: Any, **options: Any) -> Any:
+            raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(mmap, "mmap", Refused)
+    values, usable = everything(open_data(tmp_path / "x.npy"))
+    assert usable.all() and np.array_equal(values, array)
+    samples, rows = open_data(tmp_path / "x.npy"), np.arange(50)
+    with pytest.raises(OutputError, match="cannot map files into memory; set AEKIT_CACHE to use another folder"):
+        decode_once(samples, rows, lambda out: rows, tmp_path / "cache", SILENT)
+    monkeypatch.setattr(memory, "SMALL", 100)
+    monkeypatch.setenv("AEKIT_MEMORY", "500")
+    with pytest.raises(DataError, match=r"x.npy, which its file system cannot map into memory"):
+        open_data(tmp_path / "x.npy")
+
+
+def test_a_link_to_nothing_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "photos").symlink_to("nowhere")
+    with pytest.raises(DataError, match="photos: is a link to nowhere, which does not exist or leads back to itself"):
+        open_data(tmp_path / "photos")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -120,5 +121,8 @@ def test_the_key_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.Monke
     assert stat.S_IMODE((tmp_path / "aekit" / "key").stat().st_mode) == 0o600
     assert [path.name for path in (tmp_path / "aekit").iterdir()] == ["key"]
     monkeypatch.setenv("XDG_CONFIG_HOME", "/proc/nowhere")
-    encoder.save(tmp_path / "without")  # a home that cannot be written is no error
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
+    encoder.save(
+        tmp_path / "without"
+    )  # neither a home nor a folder for temporary files can be written, which is no error
     assert "made_by" not in json.loads((tmp_path / "without" / "encoder.json").read_text())["data"]

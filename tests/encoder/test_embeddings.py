@@ -27,7 +27,7 @@ from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embedding import BatchEmbedder
 from aekit.encoder.embeddings import open_embeddings
 from aekit.encoder.loading import encoder_of
-from aekit.errors import DataError, DataWarning, IdentityError
+from aekit.errors import DataError, DataWarning, IdentityError, OutputError
 
 
 @pytest.fixture(scope="module")
@@ -306,3 +306,54 @@ def test_a_part_that_is_listed_twice_or_elsewhere_is_refused(
     reseal(path, parts=[part | {"file": "../part-00000.parquet"}], count=300)
     with pytest.raises(IdentityError, match="file: String should match pattern"):
         aekit.Embeddings.open(tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    "name", ["part-00000.parquet", "video.mp4.part", "recipe.toml", "a.png", "skipped.csv", "manifest.json"]
+)
+def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_is(
+    name: str, encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / name).write_text('{"name": "an app"}')
+    with pytest.raises(
+        OutputError, match=r"(which is not part of|is not that of) embeddings; choose another folder as out"
+    ):
+        encoder.embed(images[:40], out=out)
+    assert [path.name for path in out.iterdir()] == [name] and (out / name).read_text() == '{"name": "an app"}'
+
+
+def test_the_folder_of_an_index_is_refused_and_one_in_that_of_embeddings_is_not(
+    encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
+) -> None:
+    out = tmp_path / "embeddings"
+    encoder.embed(images[:40], out=out)
+    aekit.build_index(out, out / "index")
+    encoder.embed(images[:40], out=out)
+    with pytest.raises(OutputError, match=r"its manifest.json is not that of embeddings"):
+        encoder.embed(images[:40], out=out / "index")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [".lock"],
+        [".lock", "encoder.part", "encoder.part.permissions.part", ".encoder.lock"],
+        ["encoder", "manifest.json.7.part"],
+    ],
+)
+def test_what_a_killed_embedding_leaves_is_no_other_content(
+    names: list[str], encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
+) -> None:
+    out = tmp_path / "embeddings"
+    out.mkdir()
+    for name in names:
+        if name == "encoder":
+            encoder.save(out / name)
+        elif name == "encoder.part":
+            (out / name).mkdir()
+        else:
+            (out / name).touch()
+    assert len(encoder.embed(images[:10], out=out)) == 10
+    assert {path.name for path in out.iterdir()} == {"encoder", "manifest.json", "part-00000.parquet", "skipped.csv"}

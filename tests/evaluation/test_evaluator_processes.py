@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import warnings
@@ -131,3 +132,24 @@ def test_an_evaluation_is_the_same_with_processes(monkeypatch: pytest.MonkeyPatc
     for name, result in alone.results["encoder"].items():
         other = beside.results["encoder"][name]
         assert (result.metrics, result.chosen, result.table) == (other.metrics, other.chosen, other.table)
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_an_evaluation_goes_on_with_the_processes_that_the_system_grants(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, lines = list[Any](), list[str]()
+
+    def start(module: str, count: int) -> Any:
+        if len(started) == most:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(start_child(module, count))
+        return started[-1]
+
+    monkeypatch.setattr(_processes, "start_child", start)
+    monkeypatch.setattr(_processes, "can_fork", lambda: False)
+    children = _processes._start(3, lines.append)
+    _processes.end_children(children)
+    assert children == started and len(children) == most
+    said = f"evaluators run in {most} processes beside this one, not 3: Resource temporarily unavailable"
+    assert lines == [said]

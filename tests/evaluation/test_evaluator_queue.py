@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures.thread import BrokenThreadPool
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -173,3 +174,17 @@ def test_an_evaluator_that_is_left_out_runs_no_more(queue_of: Callable[..., Eval
             if isinstance(outcome, AekitError):
                 del chosen[name]
     assert names == ["one", "two", "two"]
+
+
+def test_a_thread_that_cannot_begin_ends_the_evaluation_instead_of_being_waited_for(
+    queue_of: Callable[..., EvaluatorQueue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise OSError(24, "Too many open files")
+
+    queue = queue_of(lambda name, features: Result({"width": Metric(features.shape[1])}), selected("a", "b", "c"))
+    queue.processes.children.clear()
+    monkeypatch.setattr("threadpoolctl.threadpool_limits", refuse)
+    with pytest.raises(BrokenThreadPool):
+        for _, outcomes in queue.run([subject(2)]):
+            list(outcomes)

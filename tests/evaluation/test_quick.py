@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def test_the_command_is_quick_unless_it_is_told_to_be_thorough(
     assert json.loads((tmp_path / "z.results.json").read_text())["mode"] == "quick"
     assert "quick:" not in command.ok(*arguments, "--thorough")
     assert json.loads((tmp_path / "z.results.json").read_text())["mode"] == "thorough"
+
+
+def test_an_evaluation_that_cannot_be_written_is_printed_all_the_same(tmp_path: Path, command: Command) -> None:
+    vectors, labels = clouds(100)
+    np.save(tmp_path / "z.npy", vectors.astype(np.float32))
+    np.save(tmp_path / "y.npy", labels)
+    os.mkfifo(tmp_path / "z.results.json")
+    arguments = ("evaluate", str(tmp_path / "z.npy"), "--labels", str(tmp_path / "y.npy"), "--evaluator", "knn")
+    printed = command(*arguments)
+    assert "knn accuracy" in printed.out and "z.results.json: cannot be written: it is a pipe" in printed.error
 
 
 def test_evaluators_run_side_by_side_each_with_a_share_of_the_threads() -> None:

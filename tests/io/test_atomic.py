@@ -9,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from commands import Command
 
 from aekit.errors import OutputError
-from aekit.io.atomic import atomic_file, atomic_folder, folder_lock, write_json, write_text
+from aekit.io.atomic import atomic_file, atomic_folder, folder_lock, refuse_inputs, write_json, write_text
 
 
 def _fill(folder: Path, number: int, start: float, results: multiprocessing.Queue) -> None:
@@ -97,7 +101,7 @@ def test_a_lock_file_that_was_removed_meanwhile_does_not_count(tmp_path: Path, m
             lock.unlink()  # by the process that held it, between opening and locking
         flock(handle, how)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("aekit.io.atomic.fcntl.flock", remove_first)
+    monkeypatch.setattr(fcntl, "flock", remove_first)
     with folder_lock(tmp_path):
         assert lock.exists() and removed
 
@@ -137,3 +141,83 @@ def test_the_lock_of_a_folder_removes_what_a_killed_process_left_in_its_artifact
     with folder_lock(tmp_path):
         pass
     assert {path.name for path in (tmp_path / "encoder").iterdir()} == {f"README.md.{os.getppid()}.part", "README.md"}
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "by a link"])
+def test_pipes_and_devices_are_not_replaced_by_files(linked: bool, tmp_path: Path) -> None:
+    pipe, path = tmp_path / "pipe", tmp_path / "out"
+    os.mkfifo(pipe)
+    path.symlink_to(pipe if linked else os.devnull)
+    for place in (path, *([] if linked else [pipe])):
+        with pytest.raises(OutputError, match=r"cannot be written: it is a (pipe|device); expected the name of a file"):
+            write_text(place, "text")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "pipe"] and path.is_symlink() and pipe.is_fifo()
+
+
+def test_outputs_that_would_overwrite_inputs_are_refused(tmp_path: Path) -> None:
+    data, link = tmp_path / "data.csv", tmp_path / "link.csv"
+    data.write_text("a")
+    link.symlink_to(data)
+    for out, given in (
+        (data, data),
+        (link, str(data)),
+        (data, link),
+        (data, f"csv:{data}"),
+        (str(data), "no"),
+        (data, data),
+    ):
+        if given == "no":
+            refuse_inputs(out, given, object(), None, tmp_path, tmp_path / "other.csv")
+            continue
+        with pytest.raises(OutputError, match="is read by this command, which would overwrite it; choose another name"):
+            refuse_inputs(out, None, given)
+    refuse_inputs(tmp_path / "new.csv", data)
+
+
+def test_commands_do_not_write_over_what_they_read(tmp_path: Path, command: Command) -> None:
+    vectors = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", vectors)
+    table = pa.table({"id": list(map(str, range(30))), "vector": pa.array(vectors.tolist(), pa.list_(pa.float32(), 3))})
+    pq.write_table(table, tmp_path / "vectors.parquet")
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (page := tmp_path / "page.png").symlink_to("vectors.npy")
+    for arguments in (
+        ("map", tmp_path / "vectors.parquet", "-o", tmp_path / "vectors.png"),
+        ("map", tmp_path / "vectors.npy", "-o", page),
+        ("map", tmp_path / "vectors.npy", "--html", tmp_path / "vectors.npy"),
+        ("classify", tmp_path / "no-classifier", tmp_path / "data.csv", "-o", tmp_path / "data.csv"),
+    ):
+        assert "is read by this command, which would overwrite it" in command(*arguments).error
+    twice = command("map", tmp_path / "vectors.npy", "-o", tmp_path / "x.png", "--html", tmp_path / "x.png")
+    assert "is the name of two outputs" in twice.error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != page} == before
+
+
+def test_a_folder_of_the_user_is_not_taken_for_a_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "clusters.part").mkdir()
+    (tmp_path / "clusters.part" / "thesis.txt").write_text("x")
+    with pytest.raises(OutputError, match=r"clusters.part: exists already, and is needed for a moment; move it away"):
+        atomic_folder(tmp_path / "clusters").__enter__()
+    assert [path.name for path in tmp_path.rglob("*")] == ["clusters.part", "thesis.txt"]
+    (tmp_path / ".clusters.lock").touch()  # left by a process that was killed, with its temporary folder
+    with atomic_folder(tmp_path / "clusters") as part:
+        assert not list(part.iterdir())
+        (part / "page.html").write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == ["clusters"]
+    (tmp_path / ".clusters.lock").touch()  # left by one that was killed at the end
+    with pytest.raises(OutputError, match="clusters: exists already"):
+        atomic_folder(tmp_path / "clusters").__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["clusters"]
+
+
+def test_the_lock_of_a_folder_leaves_alone_what_another_process_makes_in_it(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "run" / "clusters") as part:
+        (part / "page.html").write_text("x")
+        with folder_lock(tmp_path / "run"):
+            assert (part / "page.html").exists() and (tmp_path / "run" / ".clusters.lock").exists()
+    (tmp_path / "run" / "encoder.part").mkdir()
+    (tmp_path / "run" / ".encoder.lock").touch()  # left by a process that was killed
+    with folder_lock(tmp_path / "run"):
+        pass
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == ["clusters", "page.html"]

@@ -45,6 +45,21 @@ print(json.dumps(can_fork()))
 sys.stdout.flush()
 os._exit(0)
 """
+FULL = """
+import resource
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1 + {spare}, limits[1]))
+try:
+    child = fork_child(lambda parent: parent.send("here"), 1)
+    said = child.connection.recv()
+except OSError as error:
+    said = error.strerror
+resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+print(json.dumps(said))
+sys.stdout.flush()
+os._exit(0)
+"""
 STOPPED = """
 import time
 os.environ["AEKIT_MESSAGE_SECONDS"] = "0.3"
@@ -117,3 +132,11 @@ def test_evaluators_answer_in_a_copy_as_in_the_process() -> None:
 
 def test_a_session_of_python_is_not_copied() -> None:
     assert not can_fork()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
+@pytest.mark.parametrize(("spare", "said"), [(0, "Too many open files"), (3, "here"), (4, "here")])
+def test_a_copy_needs_no_more_files_than_the_process_that_makes_it(spare: int, said: str) -> None:
+    program = PREPARED + FULL.format(spare=spare)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (json.loads(done.stdout), done.stderr) == (said, "")

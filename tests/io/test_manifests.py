@@ -70,6 +70,11 @@ def test_every_flipped_bit_is_refused_or_changes_nothing(path: Path) -> None:
         (b"[" * 200_000, "is damaged: it is nested too deep"),
         (b'{"format": ' + b"9" * 5000 + b"}", "is damaged: Exceeds the limit"),
         (b'{"format": 2}', "thing format 2, this aekit reads 3; make it again"),
+        (
+            b'{"format": 4}',
+            "thing format 4, this aekit reads 3; it is of a newer aekit; update this one, or make it again",
+        ),
+        (b'{"format": true}', "thing format True, this aekit reads 3; make it again"),
         (b'{"format": "' + b"A" * 10**6 + b'"}', "thing format 'AAAAA"),
         (b'{"format": 3}', "is damaged: has no seal"),
         (b'{"format": 3, "seal": "x"}', "is damaged: its entries differ from its seal"),

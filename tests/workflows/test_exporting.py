@@ -12,7 +12,7 @@ import pytest
 from commands import FAST
 
 import aekit
-from aekit.errors import DataError, IdentityError
+from aekit.errors import AekitError, DataError, IdentityError
 from aekit.workflows import exporting
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
@@ -106,3 +106,19 @@ def test_the_script_in_the_docs_runs_without_aekit(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert encoder.digest[:12] in done.stdout
     assert np.load(tmp_path / "embeddings.npy") == pytest.approx(encoder.embed(data).vectors, abs=1e-4)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_named_before_anything_is_exported(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_of("uint8 images")
+    encoder = aekit.fit(data, dim=4, overrides=FAST)
+    for name in [name for name in sys.modules if name.partition(".")[0] in (package, "onnxscript")]:
+        monkeypatch.delitem(sys.modules, name)  # onnxscript imports onnx
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        AekitError, match=r"^ONNX export needs the packages of the extra 'onnx': pip install 'aekit\[onnx\]'$"
+    ):
+        aekit.export_encoder(encoder, tmp_path / "model.onnx", data=data)
+    assert not list(tmp_path.iterdir())

@@ -16,8 +16,9 @@ import pytest
 from torchrun import MODULE, TORCHRUN, Gate, finished, rank, started
 
 import aekit
-from aekit.errors import RecipeError
+from aekit.errors import RecipeError, TrainingError
 from aekit.plugin import Variant
+from aekit.workflows import _processes
 
 FIT = {
     "encoder.backbone": "mlp",
@@ -192,3 +193,25 @@ def test_what_other_processes_cannot_open_is_refused(data: Path, tmp_path: Path)
         with pytest.raises(RecipeError, match=problem):
             call()
     assert not (tmp_path / "a").exists()
+
+
+def test_a_machine_without_a_loopback_interface_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _processes._loopback().startswith("lo")
+    tried = []
+    monkeypatch.setattr(_processes, "_can_bind", tried.append)
+    with pytest.raises(TrainingError, match="the loopback interface, which is down; turn it on"):
+        _processes._loopback()
+    assert tried == ["127.0.0.1", "::1"]
+    monkeypatch.undo()
+    assert not _processes._can_bind("192.0.2.1")
+
+
+def test_threads_that_are_short_are_told_though_cleaning_up_fails_too() -> None:
+    try:
+        try:
+            raise RuntimeError("can't start new thread")
+        finally:
+            raise RuntimeError("cannot join thread before it is started")
+    except RuntimeError as error:
+        assert str(_processes._shortage(error)).startswith("no further thread or process can be started")
+    assert _processes._shortage(RuntimeError("another")) is None

@@ -26,7 +26,10 @@ _TRIAL_BYTES, _TRIAL_COPIES, _OUT_OF_MEMORY = 2**31, 64, 3
 """Memory of the process that tries a workbook, and how many times its size in addition; its exit code if that is too little."""
 _TRIAL = f"""
 import resource, sys, python_calamine
-resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
+try:
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
+except (OSError, ValueError):  # macOS has no such limit
+    pass
 try:
     with python_calamine.CalamineWorkbook.from_path(sys.argv[1]) as book:
         for sheet in book.sheets_metadata:

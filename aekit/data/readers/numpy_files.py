@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import math
@@ -26,12 +27,14 @@ _SPLIT_LABELS = ("y_{}", "{}_y", "{}_labels", "labels_{}", "{}_targets", "target
 _SPLIT_NAMES = ("split", "splits", "subset", "partition")
 _NPY = b"\x93NUMPY"
 """What a .npy file begins with."""
+_NO_MAPS = {errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What file systems say that cannot map files into memory, as some of FUSE."""
 _Parts = list[tuple[str, str, str | None]]
 """For each split: its name, the array of its samples, and the array of its labels."""
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """Read the array of a .npy file, memory-mapped, or of a .npy.gz file, in memory.
+    """Read the array of a .npy file, memory-mapped where the file system can, or of a .npy.gz file, in memory.
 
     Raises:
         DataError: it is damaged, not a .npy file, or an array of Python objects.
@@ -50,7 +53,13 @@ def read_npy(path: Path) -> np.ndarray:
             shape, _, dtype = _header_of(head, file, str(path))
         if math.prod(shape) * dtype.itemsize > path.stat().st_size:
             raise DataError(f"{path}: damaged (its header says {dtype} of shape {shape}, more than the file has)")
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except OSError as error:
+            if error.errno not in _NO_MAPS:
+                raise
+        check_memory(math.prod(shape) * dtype.itemsize, f"{path}, which its file system cannot map into memory")
+        return np.load(path, allow_pickle=False)
 
 
 def read_npz(

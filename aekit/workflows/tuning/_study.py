@@ -40,7 +40,7 @@ class Study:
     """
 
     def __init__(self, folder: Path, space: Space, seed: int) -> None:
-        self.optuna = _optuna()
+        self.optuna = load_optuna()
         self.space, self.seed = space, seed
         path = folder / JOURNAL
         _drop_torn_line(path)
@@ -137,7 +137,12 @@ def settings_of(trial: Any) -> dict[str, Any]:
     return json.loads(trial.user_attrs["settings"])
 
 
-def _optuna() -> Any:
+def load_optuna() -> Any:
+    """Return the package.
+
+    Raises:
+        AekitError: it is not installed.
+    """
     with importing("aekit tune needs the packages of the extra 'tune'", "pip install 'aekit[tune]'", AekitError):
         import optuna
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -33,7 +33,7 @@ from aekit.workflows.tuning._scoring import PURPOSES, RECONSTRUCTION, Criterion,
 from aekit.workflows.tuning._search import Search, choose_winner, load_scores, measure_default
 from aekit.workflows.tuning._space import Space
 from aekit.workflows.tuning._state import STATE, SearchState, open_state
-from aekit.workflows.tuning._study import STEPS, Study, last_rung, settings_of
+from aekit.workflows.tuning._study import STEPS, Study, last_rung, load_optuna, settings_of
 
 __all__ = ["Tuning", "tune"]
 
@@ -118,6 +118,7 @@ def tune(
             if state.result:
                 progress.say(f"{folder} is already finished; nothing to do")
                 return Tuning.from_dict(folder, state.result)
+            load_optuna()  # before anything is computed
             problem = _open(data, name, labels, fixed, seed, progress)
             return _Tuner(folder, problem, purpose, fixed, competing, budget, state, progress).run()
         except Interrupted:

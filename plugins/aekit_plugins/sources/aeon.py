@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Unpack
@@ -25,7 +26,7 @@ def open_dataset(
     Raises:
         DataError: there is no such data set, or aeon is not installed.
     """
-    folder = _inside_aeon(where) if root == "auto" else Path(root).expanduser()
+    folder = _inside_aeon(where) if root == "auto" else Path(os.path.expanduser(root))
     known = {path.stem[: -len("_TRAIN")]: path for path in sorted(folder.glob("*/*_TRAIN.ts"))}
     if where not in known:
         raise DataError(f"aeon:{where}: no such data set in {folder}{closest_name(where, known)}")

@@ -51,9 +51,11 @@ def open_dataset(
         DataError: the name is unknown, files are missing and cannot be downloaded, or torchvision is needed and not installed.
     """
     framing = {**resizing, "source": "torchvision"}
-    cache = Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit")) / "torchvision"
+    cache = os.path.expanduser(os.environ.get("AEKIT_CACHE") or "~/.cache/aekit")
+    if root == "auto" and cache.startswith("~"):
+        raise DataError(f"torchvision:{where}: this user has no home folder; set AEKIT_CACHE to a folder for the files")
     shared = [Path(os.environ["AEKIT_DATA"])] if os.environ.get("AEKIT_DATA") else []
-    roots = [Path(root).expanduser()] if root != "auto" else [*shared, cache]
+    roots = [Path(os.path.expanduser(root))] if root != "auto" else [*shared, Path(cache) / "torchvision"]
     if where not in _IDX:
         return _combine(_load(where, roots, download), like, framing)
     other_name, classes = _IDX[where]
