@@ -7,10 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aekit.errors import RecipeError, terminal_text
 from aekit.progress import SILENT, Progress, Task
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress, TaskID
 
 LINE_SECONDS = 10.0
 """Seconds between plain lines."""
@@ -147,14 +150,14 @@ class Bars(Progress):
 
 
 class _Bar(Task):
-    def __init__(self, drawn: object, number: object, unit: str) -> None:
+    def __init__(self, drawn: RichProgress, number: TaskID, unit: str) -> None:
         self.drawn, self.number, self.unit = drawn, number, unit
         self.started, self.units = time.monotonic(), 0
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.units += units
         rate = self.units / max(time.monotonic() - self.started, 1e-9)
-        self.drawn.update(self.number, advance=units, rate=f"{rate:.0f} {self.unit}/s", note=note)  # type: ignore[attr-defined]
+        self.drawn.update(self.number, advance=units, rate=f"{rate:.0f} {self.unit}/s", note=note)
 
 
 class NotebookBars(Progress):
