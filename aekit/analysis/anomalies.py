@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from aekit._arguments import checked_arguments
-from aekit.analysis._anomaly_baselines import BaselineDetectors
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
 from aekit.analysis._anomaly_labels import find_anomalous, training_overlap
@@ -29,7 +28,6 @@ from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
 from aekit.evaluation.metrics.detection import detection_metrics_by_score
-from aekit.evaluation.results import Metric
 from aekit.io.remote import beside, local_if_remote, local_path, optional_folder
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import Progress
@@ -37,6 +35,11 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.training.training_data import training_samples
 
 __all__ = ["Anomalies", "Detector", "find_anomalies"]
+
+_HELD_OUT_OF_TRAINING = (
+    "the encoder was trained on the held-out normal samples: there may be more false alarms than stated; pass others as "
+    "calibration (--calibration)"
+)
 
 
 @checked_arguments
@@ -136,21 +139,21 @@ def find_anomalies(
             contaminated = may_be_contaminated(source, rows, samples, notes)
             if threshold is not None and calibration is None:
                 samples, held_out = hold_out(samples, seed)
-                if reference is None:
-                    notes.append(
-                        "the encoder was trained on the held-out normal samples: there may be more false alarms than "
-                        "stated; pass others as calibration (--calibration)"
-                    )
-            fitted = Detector.fit(encoder, autoencoder, samples, contaminated)
+                notes += [_HELD_OUT_OF_TRAINING] if reference is None else []
+            scorer = Scorer.fit(
+                encoder,
+                autoencoder,
+                samples,
+                seed,
+                contaminated=contaminated,
+                baselines=baselines,
+                heat_maps=has_maps,
+                pixel_baselines=baselines and pixel_masks is not None,
+            )
             if held_out is not None:
-                calibrate(fitted, encoder, autoencoder, held_out)
-            baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
-            notes += [baseline_detectors.note] if baseline_detectors and baseline_detectors.note else []
-            mapper = None
-            if has_maps:
-                pixel_baselines = baselines and pixel_masks is not None
-                mapper = HeatMapper.fit(encoder, autoencoder, samples, seed, baselines=pixel_baselines)
-            scorer = Scorer(encoder, autoencoder, fitted, mapper, baseline_detectors)
+                calibrate(scorer.detector, encoder, autoencoder, held_out)
+        if scorer.baselines is not None and scorer.baselines.note:
+            notes.append(scorer.baselines.note)
         if scorer.mapper is not None:
             scorer.mapper.evaluate_with(pixel_masks, patches, len(rows))
             notes += scorer.mapper.notes
@@ -160,10 +163,7 @@ def find_anomalies(
         source.warn_of_skipped(beside(out, "skipped.csv") if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
         anomalous = find_anomalous(labels, normal, pixel_masks, positions, notes)
-        metrics: dict[str, dict[str, Metric]] = {}
-        if anomalous is not None:
-            notes += training_overlap(run, encoder, source, positions, anomalous)
-            metrics = detection_metrics_by_score(scores, anomalous, seed=seed)
+        notes += [] if anomalous is None else training_overlap(run, encoder, source, positions, anomalous)
         shown = positions[: DEFAULT_COUNT if heatmaps is None else heatmaps]
         maps = None if scorer.mapper is None else scorer.mapper.top(source, shown, seed)
         combined = scores["combined"]
@@ -174,7 +174,7 @@ def find_anomalies(
             scores=scores,
             labels=labels,
             anomalous=anomalous,
-            metrics=metrics,
+            metrics={} if anomalous is None else detection_metrics_by_score(scores, anomalous, seed=seed),
             notes=notes,
             image=anomalies_image(encoder, autoencoder, source, positions, combined, labels, anomalous, maps),
             detector=scorer.detector,
@@ -206,9 +206,9 @@ def _saved_scorer(
     fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)
     fitted.check(encoder)
     if not has_maps:
-        return Scorer(encoder, autoencoder, fitted, None, None)
+        return Scorer(encoder, autoencoder, fitted)
     memory = None if isinstance(detector, Detector) or not fitted.has_patches else local_path(detector)
-    return Scorer(encoder, autoencoder, fitted, HeatMapper.load(memory, encoder, autoencoder), None)
+    return Scorer(encoder, autoencoder, fitted, HeatMapper.load(memory, encoder, autoencoder))
 
 
 def _normal_samples(
