@@ -178,7 +178,7 @@ class Search:
     def _train_and_score(
         self, trial: Any, candidate: Candidate, folder: Path, rung: int, before: int, step: int
     ) -> float:
-        """Train a candidate from step `before` to `step`, and return its score after the rung, which is recorded with its times."""
+        """Train a candidate from step `before` to `step`; record its times and its score after the rung, and return the score."""
         start = _budget.now()
         candidate.train_to(step, folder)
         if step - before > TIMED_STEPS:

@@ -325,17 +325,16 @@ def choose_kind(count: int, dim: int, *, is_approximate: bool = False) -> tuple[
     if few:
         return "Flat", f"exact, as {count:,} vectors of {dim} dimensions are few enough to compare with each"
     few_lists = min(4096, 2 ** round(math.log2(2 * count**0.5)))
-    for limit, lists, storage, reason in (
-        (3e6, few_lists, "SQfp16", f"{few_lists} lists at half precision"),
-        (3e7, 16384, "SQfp16", "16384 lists at half precision"),
-        (3e8, 65536, "SQ8", "65536 lists at 8 bits"),
+    for limit, lists, storage, precision in (
+        (3e6, few_lists, "SQfp16", "half precision"),
+        (3e7, 16384, "SQfp16", "half precision"),
+        (3e8, 65536, "SQ8", "8 bits"),
     ):
         if scaled_count <= limit:
             # Fewer, wider vectors: keep enough of them to train each list.
             while lists * 39 > count:
                 lists //= 2
-            reason = reason.replace(reason.split()[0], str(lists), 1)
-            return f"IVF{lists},{storage}", f"{reason} for {count:,} vectors of {dim} dimensions"
+            return f"IVF{lists},{storage}", f"{lists} lists at {precision} for {count:,} vectors of {dim} dimensions"
     problem = f"{count:,} vectors of {dim} dimensions are too many for one FAISS index"
     raise RecipeError([f"{problem}: use a server such as Milvus"])
 
