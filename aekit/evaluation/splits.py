@@ -82,10 +82,10 @@ def make_split(
     for name, part in zip(_NAMES, (train, validation, test)):
         if not len(part):
             grouped = f"{len(np.unique(members))} groups of " if groups is not None else ""
-            sizes_of_classes = np.bincount(strata) if strata.any() else np.array([len(rows)])
-            if groups is None and splits is None and sizes_of_classes.max() < 5 <= len(rows):
+            largest = np.bincount(strata, minlength=1).max()
+            if groups is None and splits is None and largest < 5 <= len(rows):
                 raise DataError(
-                    f"the {name} part is empty: the largest of {len(sizes_of_classes)} classes has {sizes_of_classes.max()} "
+                    f"the {name} part is empty: the largest of {strata.max() + 1} classes has {largest} "
                     f"of {len(rows)} samples{unlabeled}; expected 5 or more samples of a class"
                 )
             raise DataError(

@@ -91,15 +91,14 @@ def run_page(
             encoder, source, samples, autoencoder=autoencoder, max_samples=effort.max_samples, seed=seed
         )
         task.advance(note="samples")
-        # A code of two dimensions is its own map.
-        for method in ["auto"] * (effort.structure or encoder.dim == 2) + ["pca"]:
-            snapshot.project(method)
+        if effort.structure or encoder.dim == 2:  # a code of two dimensions is its own map
+            snapshot.project("auto")
+        snapshot.project("pca")
         task.advance(note="layout")
         with explain_read_errors(folder / "log.jsonl"):
             records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
             terms = _terms(records)
-        without = _WIDE if encoder.dim > MAX_DIM else _SHORT
-        without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else without
+        without = _reason_without(encoder, results)
         quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, effort.evaluators, seed, without)
         shown = evaluation or quick
         noticed = findings(results, _last_losses(records), snapshot, shown)
@@ -134,6 +133,13 @@ def run_page(
             page.add(title, *cards)
             task.advance(note=title)
         return RunReport(page.html(), noticed)
+
+
+def _reason_without(encoder: Encoder, results: Mapping[str, Any]) -> str:
+    """Return why a run has no evaluation of its own, as a sentence without its full stop."""
+    if results["recipe"].get("evaluate", {}).get("evaluators"):
+        return _LACKS
+    return _WIDE if encoder.dim > MAX_DIM else _SHORT
 
 
 def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
