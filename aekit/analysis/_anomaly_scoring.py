@@ -179,13 +179,15 @@ def _scores_of(result: Result) -> dict[str, np.ndarray]:
     Raises:
         MessageError: they are not scores.
     """
-    scores = {n.removeprefix(_SCORE): column for n, column in result.columns.items() if n.startswith(_SCORE)}
-    if len(result.positions) and "combined" not in scores:
+    columns = {n.removeprefix(_SCORE): column for n, column in result.columns.items() if n.startswith(_SCORE)}
+    if len(result.positions) and "combined" not in columns:
         raise MessageError("a worker sent no scores")
-    for name, values in scores.items():
+    scores: dict[str, np.ndarray] = {}
+    for name, values in columns.items():
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
             raise MessageError(f"a worker sent invalid scores: {name}")
-    return scores  # type: ignore[return-value]
+        scores[name] = values
+    return scores
 
 
 def _pixels_of(result: Result) -> Pixels:

@@ -40,6 +40,7 @@ _SHORT = "The run is short, and its page with it; aekit report RUN --thorough co
 _WIDE = f"The embedding has more than {MAX_DIM:,} dimensions"
 _LACKS = "The evaluation that the recipe asks for is missing; run aekit report RUN"
 _HOW = "To compare an encoder with baselines: aekit embed RUN DATA -o embeddings, then aekit evaluate embeddings."
+_ALL = "aekit embed RUN DATA -o embeddings, then aekit evaluate embeddings, evaluates all samples by all evaluators."
 
 _NO_TERMS = ("step", "epoch", "lr")
 Terms = dict[str, list[tuple[float, float]]]
@@ -118,11 +119,9 @@ def run_page(
             if evaluation is not None:
                 yield "Evaluation", evaluation_cards(page, evaluation, source, rows, snapshot.sprites)
             elif quick is not None:
-                below = f"{without}: this is a quick evaluation of {len(snapshot):,} samples, for this page alone."
-                yield (
-                    "Evaluation",
-                    evaluation_cards(page, quick, source, snapshot.rows, snapshot.sprites, below=f"{below} {_HOW}"),
-                )
+                below = f"A quick evaluation of {len(snapshot):,} samples, for this page alone. {_ALL}"
+                below = f"{_LACKS}. {below}" if without == _LACKS else below
+                yield "Evaluation", evaluation_cards(page, quick, source, snapshot.rows, snapshot.sprites, below=below)
             else:
                 yield "Evaluation", [card("Not evaluated", f"{why_not} {_HOW}")]
             yield "Training", _training(terms)
@@ -190,7 +189,7 @@ def _tiles(encoder: Encoder, results: Mapping[str, Any]) -> dict[str, tuple[str,
         tiles["effective rank"] = (f"{metrics['effective_rank']:g}", f"of {encoder.dim} dimensions")
     tiles["embedding"] = (f"{encoder.dim}", f"dimensions (input {encoder.spec.size:,})")
     if not results["trained"]["samples"]:
-        return tiles | {"training": ("none", f"for {encoder.spec}")}
+        return tiles | {"training": ("none", f"samples: {encoder.spec}")}
     tiles["trained on"] = (f"{results['trained']['samples']:,}", f"samples, {encoder.spec}")
     tiles["trained in"] = (
         _duration(results["trained"]["seconds"]),
@@ -208,7 +207,9 @@ def _map(page: Page, snapshot: Snapshot, structure: bool) -> list[str]:
             "t-SNE keeps neighbors together; the sizes of groups and the distances between them mean little."
         )
     elif not structure and snapshot.vectors.shape[1] > 2:
-        remarks.append("For a short run, only principal components are shown; aekit map RUN --html draws a t-SNE map.")
+        remarks.append(
+            "For a short run, only principal components are shown; aekit map RUN --html map.html draws a t-SNE map."
+        )
     drawn = page.map(snapshot_map(snapshot, clusters=structure), snapshot.sprite_sheet)
     return [card("Map of the embedding", " ".join(remarks), drawn)]
 
@@ -273,7 +274,7 @@ def _spectrum(snapshot: Snapshot) -> str:
         below,
         charts.charts(
             charts.bar_chart(f"Variance by principal direction, %{some}", fractions[:BARS].tolist(), "direction"),
-            charts.bar_chart(f"Standard deviation by dimension, sorted{some}", deviation[:BARS].tolist(), "dimension"),
+            charts.bar_chart(f"Deviation by dimension, sorted{some}", deviation[:BARS].tolist(), "dimension"),
         ),
     )
 
