@@ -88,7 +88,9 @@ def embed_samples(
     if out is None:
         embeddings = _embed_in_memory(embedder, rows_to_embed, chosen, manifest, metadata)
     else:
-        embeddings = _embed_into_folder(out, embedder, rows_to_embed, chosen, manifest, metadata, drop_missing)
+        embeddings = _embed_into_folder(
+            out, embedder, rows_to_embed, chosen, manifest, metadata, drop_missing=drop_missing
+        )
     source.warn_of_skipped(None if out is None else beside(out, "skipped.csv"))
     embeddings.encoder, embeddings._source = encoder, source
     return embeddings
@@ -123,6 +125,7 @@ def _embed_into_folder(
     engine: Engine | None,
     manifest: dict[str, Any],
     metadata: MetadataChoice,
+    *,
     drop_missing: bool,
 ) -> Embeddings:
     """Embed what the folder does not hold yet; with `drop_missing`, remove rows whose sample the data no longer has."""
