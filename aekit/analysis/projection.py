@@ -13,7 +13,7 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
-from aekit.analysis.inputs import open_or_embed
+from aekit.analysis.inputs import open_or_embed, thinned_rows
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
@@ -125,7 +125,7 @@ def draw_map(
     if out is not None and Path(out).suffix.lower() != ".png":
         raise OutputError(f"{out}: expected a name that ends in .png")
     embeddings = open_or_embed(data, progress, device)
-    shown = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // max_samples)))
+    shown = thinned_rows(len(embeddings), max_samples)
     vectors = np.asarray(embeddings.vectors, np.float64)[shown]
     total = f"{len(embeddings):,} samples"
     count = total if len(shown) == len(embeddings) else f"{len(shown):,} of {total}"
