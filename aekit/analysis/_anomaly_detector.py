@@ -80,8 +80,8 @@ class Detector:
       A well-conditioned estimator for large-dimensional covariance matrices, 2004). Not for more than 2,048 dimensions.
     - ``neighbors``: mean distance of the standardized embedding to the 5 nearest of 10,000 reference embeddings, excluding
       itself.
-    - ``negative-elbo``: negative evidence lower bound, in nats: the reconstruction loss plus the divergence of the posterior from the
-      prior, if the encoder's head has one (An and Cho, Variational autoencoder based anomaly detection, 2015).
+    - ``negative-elbo``: negative evidence lower bound, in nats: the reconstruction loss plus the divergence of the posterior
+      from the prior, if the encoder's head has one (An and Cho, Variational autoencoder based anomaly detection, 2015).
     - ``raw-neighbors-5``, ``raw-neighbors-50``, ``raw-tails``: of vectors; see `score_vectors`.
     - ``combined``: weighted mean of surprisals. Surprisal is the negative logarithm of the fraction of reference samples that
       score at least as high. It puts scores of different units on one scale, so that they can be added, as Fisher's method adds
