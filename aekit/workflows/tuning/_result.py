@@ -41,7 +41,6 @@ class Tuning:
         seconds: time of all calls.
         minutes: the budget.
         is_default: whether the default recipe won.
-        bounded: whether scores are at most 1.
 
     Examples:
         >>> tuning = aekit.tune("sklearn:wine", "search", minutes=0.5)

@@ -307,11 +307,13 @@ def _parameters(faiss: Any, index: Any, selection: Selection, effort: int) -> An
 
 
 def choose_kind(count: int, dim: int, *, is_approximate: bool = False) -> tuple[str, str]:
-    """Choose an index for `count` vectors of `dim` dimensions, from measurements at 64 and 128 dimensions, scaled by size.
+    """Choose an index by measurements at 64 and 128 dimensions, scaled by size.
 
     Up to 20,000 vectors, and more short ones, are compared with each, as exactness is worth the milliseconds of a query.
 
     Args:
+        count: number of vectors.
+        dim: their dimensions.
         is_approximate: whether the user asked for a recall below 1, for which lists are faster.
 
     Returns:
