@@ -312,8 +312,7 @@ def choose_kind(count: int, dim: int, *, is_approximate: bool = False) -> tuple[
     Up to 20,000 vectors, and more short ones, are compared with each, as exactness is worth the milliseconds of a query.
 
     Args:
-        count: number of vectors.
-        dim: their dimensions.
+        count, dim: number of vectors, and of their dimensions.
         is_approximate: whether the user asked for a recall below 1, for which lists are faster.
 
     Returns:
