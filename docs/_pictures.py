@@ -45,10 +45,10 @@ def served(index: Path) -> Iterator[str]:
 def take(folder: Path, browser: Any) -> None:
     """Take all screenshots of a folder that the demo wrote."""
     page = browser.new_page(viewport=SIZE)
-    report = (folder / "run" / "report.html").as_uri()
-    page.goto(report)
+    page.goto((folder / "run" / "report.html").as_uri())
     save(page, "report")
-    page.goto(f"{report}#map")
+    page.get_by_role("tab", name="Map").click()
+    page.evaluate("document.querySelector('[role=tablist]').scrollIntoView()")
     page.locator(".map canvas").first.click(position={"x": 300, "y": 300})
     save(page, "map")
     with served(folder / "index") as address:
