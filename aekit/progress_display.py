@@ -6,10 +6,13 @@ import html
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from aekit.errors import RecipeError, terminal_text
 from aekit.progress import SILENT, Progress, Task, WorkingTime
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress, TaskID
 
 LINE_SECONDS = 10.0
 """Seconds between plain lines."""
@@ -161,14 +164,14 @@ class Bars(Progress):
 
 
 class _Bar(Task):
-    def __init__(self, drawn: object, number: object, unit: str) -> None:
+    def __init__(self, drawn: RichProgress, number: TaskID, unit: str) -> None:
         self.drawn, self.number, self.unit = drawn, number, unit
         self.time, self.units = WorkingTime(), 0
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.units += units
         rate = self.units / max(self.time.seconds(), 1e-9)
-        self.drawn.update(self.number, advance=units, rate=f"{rate:.0f} {self.unit}/s", note=note)  # type: ignore[attr-defined]
+        self.drawn.update(self.number, advance=units, rate=f"{rate:.0f} {self.unit}/s", note=note)
 
 
 class NotebookBars(Progress):

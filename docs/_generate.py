@@ -90,8 +90,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links that leave the documentation, such as those to recipes, at the repository."""
-    return outside_links(markdown, page.file.src_uri)
+    """Point links that leave the documentation, such as those to recipes, at the repository, and show pipes as they are."""
+    return bare_pipes(outside_links(markdown, page.file.src_uri))
 
 
 def pages() -> dict[str, str]:
@@ -170,6 +170,15 @@ def outside_links(markdown: str, place: str) -> str:
     return LINK.sub(replaced, markdown)
 
 
+def bare_pipes(markdown: str) -> str:
+    """Remove the backslash before a pipe in code within tables: GitHub needs it, and MkDocs would show it."""
+    lines = [
+        re.sub(r"`[^`]+`", lambda code: code[0].replace(r"\|", "|"), line) if line.startswith("|") else line
+        for line in markdown.split("\n")
+    ]
+    return "\n".join(lines)
+
+
 def _api_entry(name: str) -> str:
     if name in NOT_DOCUMENTED:
         return f"### `aekit.plugin.{name}`\n\n{NOT_DOCUMENTED[name]}"
@@ -220,7 +229,8 @@ def _help(text: str | None) -> str:
 def _parameters(command: click.Command, context: click.Context) -> str:
     options = [p for p in command.get_params(context) if isinstance(p, click.Option) and p.name != "help"]
     records = [option.get_help_record(context) for option in options]
-    rows = [f"| {_code(record[0])} | {_plain(record[1])} |" for record in records if record]
+    # The range itself is at the end of the description.
+    rows = [f"| {_code(record[0].removesuffix(' RANGE'))} | {_plain(record[1])} |" for record in records if record]
     return "\n".join(["| option | description |", "|---|---|", *rows]) if rows else ""
 
 
@@ -232,7 +242,10 @@ def _plain(text: str) -> str:
     """Escape outside code what Markdown and its tables would take for markup."""
     parts = re.split(r"(`+[^`]*`+)", " ".join(text.split()))
     return "".join(
-        part.replace("|", r"\|") if part.startswith("`") else re.sub(r"([<>*|\[\]])", r"\\\1", part) for part in parts
+        part.replace("|", r"\|")
+        if part.startswith("`")
+        else re.sub(r"([>*|\[\]])", r"\\\1", part).replace("<", "&lt;")  # Markdown has no escape for it
+        for part in parts
     )
 
 

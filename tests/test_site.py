@@ -62,6 +62,13 @@ def test_every_option_of_every_plugin_is_in_the_reference(pages: dict[str, str])
             assert option["range"] in row and option["default"].replace("|", r"\|") in row
 
 
+def test_tables_show_pipes_and_comparisons_as_they_are(generator: dict[str, Any], pages: dict[str, str]) -> None:
+    shown = generator["bare_pipes"](pages["reference/cli.md"])
+    assert "`--for [retrieval|classification|clustering|anomalies|reconstruction]`" in shown
+    assert "0&lt;=x&lt;=4294967295" in shown and "\\<" not in shown and " RANGE`" not in shown
+    assert generator["bare_pipes"](r"a pattern: `a\|b`") == r"a pattern: `a\|b`", "outside of a table"
+
+
 def test_every_option_of_every_command_is_in_the_reference(pages: dict[str, str]) -> None:
     def check(command: click.Command, path: str) -> None:
         section = re.split(r"\n##+ ", page.split(f"# {path}\n")[1])[0]

@@ -80,8 +80,8 @@ class Detector:
       A well-conditioned estimator for large-dimensional covariance matrices, 2004). Not for more than 2,048 dimensions.
     - ``neighbors``: mean distance of the standardized embedding to the 5 nearest of 10,000 reference embeddings, excluding
       itself.
-    - ``bound``: negative evidence lower bound, in nats: the reconstruction loss plus the divergence of the posterior from the
-      prior, if the encoder's head has one (An and Cho, Variational autoencoder based anomaly detection, 2015).
+    - ``negative-elbo``: negative evidence lower bound, in nats: the reconstruction loss plus the divergence of the posterior
+      from the prior, if the encoder's head has one (An and Cho, Variational autoencoder based anomaly detection, 2015).
     - ``raw-neighbors-5``, ``raw-neighbors-50``, ``raw-tails``: of vectors; see `score_vectors`.
     - ``combined``: weighted mean of surprisals. Surprisal is the negative logarithm of the fraction of reference samples that
       score at least as high. It puts scores of different units on one scale, so that they can be added, as Fisher's method adds
@@ -144,14 +144,8 @@ class Detector:
             tensors |= fit_vectors(samples, encoder.preprocess)
             reference = tensors["raw.rows"].numpy()
             scores |= score_scaled(reference, reference)
-        levels = torch.linspace(0, 1, _LEVELS, dtype=torch.float64)
         for name, score in scores.items():
-            tensors[f"tail.{name}"] = torch.quantile(torch.from_numpy(score).double(), levels)
-            start = np.quantile(score, 1 - TAIL)
-            excess = score[score > start] - start
-            tensors[f"excess.{name}"] = torch.tensor(
-                [float(excess.mean()) if len(excess) else 0.0], dtype=torch.float64
-            )
+            tensors[f"tail.{name}"], tensors[f"excess.{name}"] = _fit_tail(score)
         detector.names = [*scores, "combined"]
         embedding_score = "code" if "code" in scores else "neighbors"
         weights = {"reconstruction": 1.0, embedding_score: 1.0}
@@ -259,6 +253,15 @@ class Detector:
                 raise ValueError(
                     f"{name} is {tuple(tensor.shape)} {tensor.dtype}; expected finite {wide} of {expected}"
                 )
+
+
+def _fit_tail(score: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return the quantiles (1001,) of reference scores (N,), and (1,) the mean excess of the highest tenth over its start."""
+    levels = torch.linspace(0, 1, _LEVELS, dtype=torch.float64)
+    start = np.quantile(score, 1 - TAIL)
+    excess = score[score > start] - start
+    mean_excess = [float(excess.mean()) if len(excess) else 0.0]
+    return torch.quantile(torch.from_numpy(score).double(), levels), torch.tensor(mean_excess, dtype=torch.float64)
 
 
 @torch.inference_mode()

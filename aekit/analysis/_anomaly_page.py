@@ -35,7 +35,7 @@ def anomalies_page(result: Anomalies, encoder: Encoder, source: Source, position
     hashes, samples = source.fingerprints(positions[:count]), []
     for rank in range(count):
         facts = [f"score {scores[rank]:.3g}"]
-        facts += [] if labels is None else [str(labels[rank])]
+        facts += [] if labels is None else [f"label {labels[rank]}"]
         facts += [] if alarms is None else [f"p = {alarms.p_values[rank]:.2g}"]
         is_alarm = alarms is not None and bool(alarms.flags[rank])
         samples.append(

@@ -17,7 +17,7 @@ from aekit.analysis._anomaly_baselines import BaselineDetectors
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_maps import HeatMapper, Pixels
 from aekit.data.opening import reopen
-from aekit.data.samples import chunk_size
+from aekit.data.samples import Samples, chunk_size
 from aekit.data.source import Source
 from aekit.data.stream import check_any_usable, readable_batches
 from aekit.encoder.encoder import Encoder
@@ -47,8 +47,40 @@ class Scorer:
     encoder: Encoder
     autoencoder: Autoencoder | None
     detector: Detector
-    mapper: HeatMapper | None
-    baselines: BaselineDetectors | None
+    mapper: HeatMapper | None = None
+    baselines: BaselineDetectors | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        encoder: Encoder,
+        autoencoder: Autoencoder | None,
+        samples: Samples,
+        seed: int,
+        *,
+        contaminated: bool,
+        baselines: bool,
+        heat_maps: bool,
+        pixel_baselines: bool,
+    ) -> Scorer:
+        """Fit it to normal samples.
+
+        Args:
+            encoder: trained encoder.
+            autoencoder: the encoder with its decoder, or None.
+            samples: normal samples.
+            seed: seed of the isolation forest and the patch memory.
+            contaminated: anomalies may be among the samples.
+            baselines: fit the baseline detectors too.
+            heat_maps: fit what draws heat maps too.
+            pixel_baselines: with heat maps, also the baselines of their pixels.
+        """
+        scorer = cls(encoder, autoencoder, Detector.fit(encoder, autoencoder, samples, contaminated))
+        if baselines:
+            scorer.baselines = BaselineDetectors(encoder, samples, seed)
+        if heat_maps:
+            scorer.mapper = HeatMapper.fit(encoder, autoencoder, samples, seed, baselines=pixel_baselines)
+        return scorer
 
     def score(self, positions: np.ndarray, raw: Tensor) -> tuple[dict[str, np.ndarray], Pixels]:
         """Score raw samples (B, *shape) at (B,) positions: name -> (B,), and pixel counts as in `HeatMapper.score`."""
@@ -147,13 +179,15 @@ def _scores_of(result: Result) -> dict[str, np.ndarray]:
     Raises:
         MessageError: they are not scores.
     """
-    scores = {n.removeprefix(_SCORE): column for n, column in result.columns.items() if n.startswith(_SCORE)}
-    if len(result.positions) and "combined" not in scores:
+    columns = {n.removeprefix(_SCORE): column for n, column in result.columns.items() if n.startswith(_SCORE)}
+    if len(result.positions) and "combined" not in columns:
         raise MessageError("a worker sent no scores")
-    for name, values in scores.items():
+    scores: dict[str, np.ndarray] = {}
+    for name, values in columns.items():
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
             raise MessageError(f"a worker sent invalid scores: {name}")
-    return scores  # type: ignore[return-value]
+        scores[name] = values
+    return scores
 
 
 def _pixels_of(result: Result) -> Pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import faiss
@@ -39,6 +39,14 @@ CANDIDATES = 5
 """Most candidates of an image that are aligned."""
 _BATCH, _QUERIES, _COMPARED = 64, 4096, 32
 _COLORS, _COLOR_SCALE = 8, SIDE // COLOR_SIDE
+_MOVES = (
+    (1, 0, 1, 0), (-1, 0, -1, 0), (0, 1, 0, 1), (0, -1, 0, -1),
+    (1, 0, 0, 0), (-1, 0, 0, 0), (0, 1, 0, 0), (0, -1, 0, 0), (0, 0, 1, 0), (0, 0, -1, 0), (0, 0, 0, 1), (0, 0, 0, -1),
+)  # fmt: skip
+"""Moves of the left, top, right and bottom edge: of the whole part, then of each edge."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom edge of a part of an image."""
 
 
 @dataclass(frozen=True)
@@ -122,27 +130,37 @@ def similar_pairs(
     pairs: list[Pair] = []
     with progress.task("compare", sum(len(queries) for queries, _ in sides)) as task:
         for queries, searched in sides:
-            if not len(searched):
-                continue
-            index = faiss.IndexBinaryFlat(64)
-            index.add(np.ascontiguousarray(looks.hashes[searched, 0, 0]))
-            per_image = len(WINDOWS) * len(SYMMETRIES)
-            step = max(1, _QUERIES // per_image)
-            for start in range(0, len(queries), step):
-                batch = queries[start : start + step]
-                bits, hits = index.search(looks.hashes[batch].reshape(-1, 8), min(CANDIDATES + 1, len(searched)))
-                for row, near, places in zip(
-                    batch.tolist(), bits.reshape(len(batch), -1), hits.reshape(len(batch), -1)
-                ):
-                    close = searched[places[near <= MAX_BITS]]
-                    order = np.argsort(near[near <= MAX_BITS], kind="stable")
-                    candidates = [int(one) for one in dict.fromkeys(close[order].tolist()) if one != row][:CANDIDATES]
-                    pairs += _verified(looks, row, candidates, MAX_BITS)
+            is_searched = np.zeros(len(looks.usable), bool)
+            is_searched[searched] = True
+            for batch, candidates in _candidates(looks, queries, searched):
+                for row, similar in zip(batch.tolist(), candidates):
+                    pairs += _verified(looks, row, similar, MAX_BITS)
                     if neighbors is not None:
-                        extra = set(neighbors[row].tolist()) & set(searched.tolist()) - {row, -1, *candidates}
-                        pairs += _verified(looks, row, sorted(extra), MAX_BITS_OF_NEIGHBORS)
+                        near = [one for one in neighbors[row].tolist() if one >= 0 and is_searched[one]]
+                        more = sorted(set(near) - {row, *similar})
+                        pairs += _verified(looks, row, more, MAX_BITS_OF_NEIGHBORS)
                 task.advance(len(batch))
     return pairs
+
+
+def _candidates(
+    looks: Looks, queries: np.ndarray, searched: np.ndarray
+) -> Iterator[tuple[np.ndarray, list[list[int]]]]:
+    """Yield rows of queries (B,), and for each of them the rows with similar hashes among the searched ones, nearest first."""
+    if not len(searched):
+        return
+    index = faiss.IndexBinaryFlat(64)
+    index.add(np.ascontiguousarray(looks.hashes[searched, 0, 0]))
+    step = max(1, _QUERIES // (len(WINDOWS) * len(SYMMETRIES)))
+    for start in range(0, len(queries), step):
+        batch = queries[start : start + step]
+        bits, hits = index.search(looks.hashes[batch].reshape(-1, 8), min(CANDIDATES + 1, len(searched)))
+        candidates = []
+        for row, differing, places in zip(batch.tolist(), bits.reshape(len(batch), -1), hits.reshape(len(batch), -1)):
+            close = searched[places[differing <= MAX_BITS]]
+            order = np.argsort(differing[differing <= MAX_BITS], kind="stable")
+            candidates.append([one for one in dict.fromkeys(close[order].tolist()) if one != row][:CANDIDATES])
+        yield batch, candidates
 
 
 def _verified(looks: Looks, row: int, candidates: Iterable[int], max_bits: int) -> list[Pair]:
@@ -161,9 +179,6 @@ def _verified(looks: Looks, row: int, candidates: Iterable[int], max_bits: int) 
         if correlation >= SAME and _color_correlation(looks, pair, box) >= SAME_COLORS:
             pairs.append(pair)
     return pairs
-
-
-Box = tuple[float, float, float, float]
 
 
 def _align(first: np.ndarray, second: np.ndarray, symmetry: int, box: Box) -> tuple[float, Box]:
@@ -212,22 +227,6 @@ def _strength(colors: np.ndarray) -> float:
 
 def _reduced(plane: np.ndarray, part: Box | None = None) -> np.ndarray:
     return np.asarray(Image.fromarray(plane).resize((_COLORS, _COLORS), Image.Resampling.BILINEAR, box=part))
-
-
-_MOVES = (
-    *((1, 0, 1, 0), (-1, 0, -1, 0), (0, 1, 0, 1), (0, -1, 0, -1)),
-    *(
-        (1, 0, 0, 0),
-        (-1, 0, 0, 0),
-        (0, 1, 0, 0),
-        (0, -1, 0, 0),
-        (0, 0, 1, 0),
-        (0, 0, -1, 0),
-        (0, 0, 0, 1),
-        (0, 0, 0, -1),
-    ),
-)
-"""Moves of the left, top, right and bottom edge: of the whole part, then of each edge."""
 
 
 def _standardized(values: np.ndarray) -> np.ndarray:

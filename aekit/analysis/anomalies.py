@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aekit._arguments import checked_arguments
-from aekit.analysis._anomaly_baselines import BaselineDetectors
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
 from aekit.analysis._anomaly_labels import find_anomalous, training_overlap
 from aekit.analysis._anomaly_maps import DEFAULT_COUNT, HeatMapper, check_heat_maps
-from aekit.analysis._anomaly_masks import find_masks
+from aekit.analysis._anomaly_masks import Masks, find_masks
 from aekit.analysis._anomaly_page import anomalies_page
 from aekit.analysis._anomaly_results import Anomalies
 from aekit.analysis._anomaly_scoring import Scorer, score_samples
@@ -24,12 +23,12 @@ from aekit.analysis._anomaly_vectors import may_be_contaminated
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
+from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
 from aekit.evaluation.metrics.detection import detection_metrics_by_score
-from aekit.evaluation.results import Metric
 from aekit.io.remote import beside, local_if_remote, local_path, optional_folder
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import Progress
@@ -37,6 +36,11 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.training.training_data import training_samples
 
 __all__ = ["Anomalies", "Detector", "find_anomalies"]
+
+_HELD_OUT_OF_TRAINING = (
+    "the encoder was trained on the held-out normal samples: there may be more false alarms than stated; pass others as "
+    "calibration (--calibration)"
+)
 
 
 @checked_arguments
@@ -124,33 +128,19 @@ def find_anomalies(
         rows = source.rows_of(split)
         has_maps = check_heat_maps(encoder.spec, heatmaps, patches, masks)
         pixel_masks = find_masks(source, rows, masks) if has_maps and heatmaps != 0 else None
-        if pixel_masks is not None:
-            labels = None if source.labels is None else source.labels[rows]
-            known = find_anomalous(labels, normal, pixel_masks, rows, [])
-            notes += [] if known is None else pixel_masks.compare_with_labels(rows, known, source.ids)
+        search = _Search(run, encoder, autoencoder, source, rows, normal, pixel_masks, seed, notes)
+        search.compare_masks_with_labels()
         if detector is not None:
             notes += ["no baselines: the detector was fitted in an earlier run"] if baselines else []
             scorer = _saved_scorer(detector, encoder, autoencoder, has_maps=has_maps)
         else:
-            samples, held_out = _normal_samples(run, encoder, reference, options, progress), None
-            contaminated = may_be_contaminated(source, rows, samples, notes)
-            if threshold is not None and calibration is None:
-                samples, held_out = hold_out(samples, seed)
-                if reference is None:
-                    notes.append(
-                        "the encoder was trained on the held-out normal samples: there may be more false alarms than "
-                        "stated; pass others as calibration (--calibration)"
-                    )
-            fitted = Detector.fit(encoder, autoencoder, samples, contaminated)
-            if held_out is not None:
-                calibrate(fitted, encoder, autoencoder, held_out)
-            baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
-            notes += [baseline_detectors.note] if baseline_detectors and baseline_detectors.note else []
-            mapper = None
-            if has_maps:
-                pixel_baselines = baselines and pixel_masks is not None
-                mapper = HeatMapper.fit(encoder, autoencoder, samples, seed, baselines=pixel_baselines)
-            scorer = Scorer(encoder, autoencoder, fitted, mapper, baseline_detectors)
+            scorer = search.fit_scorer(
+                _normal_samples(run, encoder, reference, options, progress),
+                holds_out=threshold is not None and calibration is None,
+                are_of_training=reference is None,
+                baselines=baselines,
+                heat_maps=has_maps,
+            )
         if scorer.mapper is not None:
             scorer.mapper.evaluate_with(pixel_masks, patches, len(rows))
             notes += scorer.mapper.notes
@@ -158,34 +148,113 @@ def find_anomalies(
             calibrate(scorer.detector, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
         positions, scores = score_samples(scorer, source, rows, chosen, progress)
         source.warn_of_skipped(beside(out, "skipped.csv") if out is not None else None)
-        labels = None if source.labels is None else source.labels[positions]
-        anomalous = find_anomalous(labels, normal, pixel_masks, positions, notes)
-        metrics: dict[str, dict[str, Metric]] = {}
-        if anomalous is not None:
-            notes += training_overlap(run, encoder, source, positions, anomalous)
-            metrics = detection_metrics_by_score(scores, anomalous, seed=seed)
+        result = search.result(scorer, positions, scores, threshold, heatmaps)
+        if folder is not None:
+            result.save(folder)
+    return result
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search for anomalies.
+
+    Attributes:
+        run: what the user has named.
+        encoder: encoder of the run.
+        autoencoder: the encoder with its decoder, or None.
+        source: the samples to score.
+        rows: (N,) their positions in it.
+        normal: labels of normal samples, or None.
+        masks: masks of the anomalies in images, or None.
+        seed: seed of all that is drawn.
+        notes: receives remarks.
+    """
+
+    run: Any
+    encoder: Encoder
+    autoencoder: Autoencoder | None
+    source: Source
+    rows: np.ndarray
+    normal: Sequence[str] | None
+    masks: Masks | None
+    seed: int
+    notes: list[str]
+
+    def compare_masks_with_labels(self) -> None:
+        """Note where masks and labels contradict each other."""
+        if self.masks is None:
+            return
+        known = find_anomalous(self._labels(self.rows), self.normal, self.masks, self.rows, [])
+        if known is not None:
+            self.notes.extend(self.masks.compare_with_labels(self.rows, known, self.source.ids))
+
+    def fit_scorer(
+        self, samples: Samples, *, holds_out: bool, are_of_training: bool, baselines: bool, heat_maps: bool
+    ) -> Scorer:
+        """Fit a detector, and what else scores samples, to normal samples.
+
+        Args:
+            samples: normal samples.
+            holds_out: hold a third of them out, and set a threshold by it.
+            are_of_training: whether the encoder was trained on them.
+            baselines: fit baseline detectors too.
+            heat_maps: fit what draws heat maps too.
+        """
+        contaminated, held_out = may_be_contaminated(self.source, self.rows, samples, self.notes), None
+        if holds_out:
+            samples, held_out = hold_out(samples, self.seed)
+            self.notes.extend([_HELD_OUT_OF_TRAINING] if are_of_training else [])
+        scorer = Scorer.fit(
+            self.encoder,
+            self.autoencoder,
+            samples,
+            self.seed,
+            contaminated=contaminated,
+            baselines=baselines,
+            heat_maps=heat_maps,
+            pixel_baselines=baselines and self.masks is not None,
+        )
+        if held_out is not None:
+            calibrate(scorer.detector, self.encoder, self.autoencoder, held_out)
+        if scorer.baselines is not None and scorer.baselines.note:
+            self.notes.append(scorer.baselines.note)
+        return scorer
+
+    def result(
+        self,
+        scorer: Scorer,
+        positions: np.ndarray,
+        scores: dict[str, np.ndarray],
+        threshold: float | None,
+        heatmaps: int | None,
+    ) -> Anomalies:
+        """Return the result for samples at (M,) positions, the most anomalous first, with name -> (M,) scores."""
+        encoder, source, notes, labels = self.encoder, self.source, self.notes, self._labels(positions)
+        anomalous = find_anomalous(labels, self.normal, self.masks, positions, notes)
+        notes += [] if anomalous is None else training_overlap(self.run, encoder, source, positions, anomalous)
         shown = positions[: DEFAULT_COUNT if heatmaps is None else heatmaps]
-        maps = None if scorer.mapper is None else scorer.mapper.top(source, shown, seed)
-        combined = scores["combined"]
-        alarms = None if threshold is None else raise_alarms(scorer.detector, combined, threshold, anomalous, seed)
+        maps = None if scorer.mapper is None else scorer.mapper.top(source, shown, self.seed)
+        combined, alarms = scores["combined"], None
+        if threshold is not None:
+            alarms = raise_alarms(scorer.detector, combined, threshold, anomalous, self.seed)
         result = Anomalies(
             digest=encoder.digest,
             ids=[source.ids[int(row)] for row in positions],
             scores=scores,
             labels=labels,
             anomalous=anomalous,
-            metrics=metrics,
+            metrics={} if anomalous is None else detection_metrics_by_score(scores, anomalous, seed=self.seed),
             notes=notes,
-            image=anomalies_image(encoder, autoencoder, source, positions, combined, labels, anomalous, maps),
+            image=anomalies_image(encoder, self.autoencoder, source, positions, combined, labels, anomalous, maps),
             detector=scorer.detector,
             skipped=dict(source.skipped),
             alarms=alarms,
             heatmaps=maps,
         )
-        result = replace(result, page=anomalies_page(result, encoder, source, positions))
-        if folder is not None:
-            result.save(folder)
-    return result
+        return replace(result, page=anomalies_page(result, encoder, source, positions))
+
+    def _labels(self, positions: np.ndarray) -> np.ndarray | None:
+        return None if self.source.labels is None else self.source.labels[positions]
 
 
 def _open_run(run: str | Path | Autoencoder | Encoder, device: str) -> tuple[Encoder, Autoencoder | None, list[str]]:
@@ -206,9 +275,9 @@ def _saved_scorer(
     fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)
     fitted.check(encoder)
     if not has_maps:
-        return Scorer(encoder, autoencoder, fitted, None, None)
+        return Scorer(encoder, autoencoder, fitted)
     memory = None if isinstance(detector, Detector) or not fitted.has_patches else local_path(detector)
-    return Scorer(encoder, autoencoder, fitted, HeatMapper.load(memory, encoder, autoencoder), None)
+    return Scorer(encoder, autoencoder, fitted, HeatMapper.load(memory, encoder, autoencoder))
 
 
 def _normal_samples(

@@ -201,19 +201,18 @@ def curate(
     margins = None
     with optional_folder(out) as folder:
         with progress.task("select", n) as task:
-            if strategy == "coverage":
-                selected = cover(vectors, covered, free, n)
-            elif strategy == "typical":
-                selected = select_typical(vectors, covered, free, n, seed)
-            elif strategy == "representative":
-                selected = represent(vectors, free, n, seed)
-            else:
-                selected, margins = select_uncertain(vectors, codes, covered, free, n, seed)
+            match strategy:
+                case "coverage":
+                    selected = cover(vectors, covered, free, n)
+                case "typical":
+                    selected = select_typical(vectors, covered, free, n, seed)
+                case "representative":
+                    selected = represent(vectors, free, n, seed)
+                case "uncertain":
+                    selected, margins = select_uncertain(vectors, codes, covered, free, n, seed)
             task.advance(n)
         density = densities(vectors, NEIGHBORS)
         regions, _ = order_by_size(vectors, choose_kmeans(project_to_span(vectors), _regions(len(vectors)), seed)[0])
-        generator = np.random.default_rng(seed)
-        draws = [generator.choice(free, n, replace=False) for _ in range(RANDOM_DRAWS)]
         result = Curation(
             digest=embeddings.digest,
             strategy=strategy,
@@ -224,9 +223,7 @@ def curate(
             margins=margins,
             labels=embeddings.labels,
             distance=covering_distance(vectors, np.concatenate([covered, selected])),
-            random_distance=float(
-                np.mean([covering_distance(vectors, np.concatenate([covered, draw])) for draw in draws])
-            ),
+            random_distance=_random_distance(vectors, covered, free, n, seed),
             notes=notes,
             image=_image(embeddings, selected, density),
         )
@@ -234,6 +231,13 @@ def curate(
         if folder is not None:
             result.save(folder)
     return result
+
+
+def _random_distance(vectors: np.ndarray, covered: np.ndarray, free: np.ndarray, n: int, seed: int) -> float:
+    """Return the mean distance of all samples to the nearest of n random ones or a labeled one."""
+    generator = np.random.default_rng(seed)
+    draws = [generator.choice(free, n, replace=False) for _ in range(RANDOM_DRAWS)]
+    return float(np.mean([covering_distance(vectors, np.concatenate([covered, draw])) for draw in draws]))
 
 
 def _regions(count: int) -> int:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
-from aekit.analysis.inputs import open_or_embed
+from aekit.analysis.inputs import open_or_embed, thinned_rows
 from aekit.analysis.layouts import project
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
@@ -106,7 +106,7 @@ def explore(
         raise RecipeError([f"format = {format!r}: expected {' or '.join(get_args(ExplorerFormat))}"])
     refuse_remote(out, "an explorer")
     embeddings = open_or_embed(embeddings, progress, device)
-    shown = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // max_samples)))
+    shown = thinned_rows(len(embeddings), max_samples)
     if len(shown) < len(embeddings):
         progress.say(f"{len(shown):,} of {len(embeddings):,} samples, evenly spaced; set max_samples for more")
     vectors = np.asarray(embeddings.vectors, np.float32)[shown]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aekit.data.opening import reopen
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings, open_embeddings
@@ -45,6 +47,11 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     return embed_samples(
         encoder, reopen(origin, like=encoder.spec, near=encoder.folder), metadata="none", progress=progress
     )
+
+
+def thinned_rows(count: int, max_samples: int) -> np.ndarray:
+    """Return at most `max_samples` of the rows 0 to `count` - 1, from the first on at equal steps."""
+    return np.arange(0, count, max(1, -(-count // max_samples)))
 
 
 def check_comparable(ours: Embeddings, theirs: Embeddings) -> None:

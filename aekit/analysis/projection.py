@@ -14,7 +14,7 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
-from aekit.analysis.inputs import open_or_embed
+from aekit.analysis.inputs import open_or_embed, thinned_rows
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
@@ -131,7 +131,7 @@ def draw_map(
     if html is not None and os.path.abspath(html) in map(os.path.abspath, images):
         raise OutputError(f"{html}: is the name of two outputs; choose another one for the page")
     embeddings = open_or_embed(data, progress, device)
-    shown = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // max_samples)))
+    shown = thinned_rows(len(embeddings), max_samples)
     vectors = np.asarray(embeddings.vectors, np.float64)[shown]
     total = f"{len(embeddings):,} samples"
     count = total if len(shown) == len(embeddings) else f"{len(shown):,} of {total}"

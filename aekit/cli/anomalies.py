@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -13,6 +12,8 @@ from aekit.cli.options import (
     device_option,
     engine_options,
     examples,
+    json_option,
+    print_json,
     quiet_option,
     seed_option,
     set_option,
@@ -66,7 +67,7 @@ from aekit.progress import Progress
 @seed_option("the isolation forest and of resampling")
 @device_option
 @engine_options
-@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
+@json_option("the result")
 @set_option("data.images.size=96")
 @quiet_option
 def anomalies(
@@ -88,10 +89,10 @@ def anomalies(
     detection = aekit.find_anomalies(
         run, data, out=out, normal=normal or None, options=options, progress=progress, **settings
     )
-    click.echo(json.dumps(detection.to_dict(), indent=2) if as_json else detection.text())
-    if not as_json:
-        click.echo(
-            f"{len(detection.ids)} samples, most anomalous first, in {out}/scores.csv; page in {out}/report.html"
-        )
-        if detection.heatmaps is not None:
-            click.echo(f"{len(detection.heatmaps.ids)} heat maps in {out}/heatmaps, and on the page")
+    if as_json:
+        print_json(detection.to_dict())
+        return
+    click.echo(detection.text())
+    click.echo(f"{len(detection.ids)} samples, most anomalous first, in {out}/scores.csv; page in {out}/report.html")
+    if detection.heatmaps is not None:
+        click.echo(f"{len(detection.heatmaps.ids)} heat maps in {out}/heatmaps, and on the page")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 import aekit
-from aekit.cli.options import SEED, device_option, engine_options, examples, quiet_option, set_option, source_options
+from aekit.cli.options import (
+    SEED,
+    device_option,
+    engine_options,
+    examples,
+    json_option,
+    print_json,
+    quiet_option,
+    set_option,
+    source_options,
+)
 from aekit.progress import Progress
 
 
@@ -57,7 +66,7 @@ from aekit.progress import Progress
 @click.option("--method", metavar="linear|spherical", help="interpolate: along a straight line or an arc.")
 @device_option
 @engine_options
-@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
+@json_option("the result")
 @set_option("data.images.size=96")
 @quiet_option
 def apply(
@@ -89,5 +98,8 @@ def apply(
         **chosen | ({"pairs": [list(pair) for pair in pairs]} if pairs else {}),
     )
     samples, image = Path(out) / str(result.samples_path), Path(out) / "image.png"
+    if as_json:
+        print_json(result.to_dict())
+        return
     lines = [result.text(), f"{result.count} samples in {samples}; image in {image}"]
-    click.echo(json.dumps(result.to_dict(), indent=2) if as_json else "\n".join(filter(None, lines)))
+    click.echo("\n".join(filter(None, lines)))

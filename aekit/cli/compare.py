@@ -7,7 +7,7 @@ import shutil
 import click
 
 import aekit
-from aekit.cli.options import examples, print_json
+from aekit.cli.options import examples, json_option, print_json
 from aekit.io.atomic import write_text
 from aekit.io.remote import output_file
 
@@ -22,7 +22,7 @@ MIN_WIDTH, MAX_WIDTH = 80, 200
 @click.option("--csv", type=click.Path(dir_okay=False), help="Write the values as CSV.")
 @click.option("--markdown", type=click.Path(dir_okay=False), help="Write the tables and their summary as Markdown.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write an HTML page with the intervals plotted.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("the comparison")
 def compare(
     runs: tuple[str, ...], sort: str | None, csv: str | None, markdown: str | None, html: str | None, as_json: bool
 ) -> None:

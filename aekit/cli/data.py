@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import aekit
-from aekit.cli.options import examples, quiet_option, set_option, source_options
+from aekit.cli.options import examples, json_option, print_json, quiet_option, set_option, source_options
 from aekit.io.text_table import format_cell
 from aekit.progress import Progress
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("data photos/", "data table.csv --json"))
 @click.argument("data")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("the description")
 @set_option("data.images.size=96")
 @quiet_option
 def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress) -> None:
@@ -47,7 +46,10 @@ def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress
         "labels": _labels(source.labels),
         "skipped": source.skipped,
     }
-    click.echo(json.dumps(description, indent=2) if as_json else _as_text(description))
+    if as_json:
+        print_json(description)
+    else:
+        click.echo(_as_text(description))
 
 
 def _labels(labels: np.ndarray | None) -> dict[str, float]:

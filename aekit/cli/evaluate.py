@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +14,9 @@ from aekit.cli.options import (
     device_option,
     examples,
     groups_option,
+    json_option,
     labels_option,
+    print_json,
     quiet_option,
     seed_option,
     set_option,
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 @device_option
 @seed_option("splits and resampling")
 @click.option("--verbose", "-v", is_flag=True, help="Explain each metric; print the split, chosen settings and checks.")
-@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
+@json_option("the result")
 @set_option("knn.metric=cosine")
 @quiet_option
 def evaluate(
@@ -114,4 +115,7 @@ def evaluate(
         with output_file(results) as path:
             write_json(path, evaluation.to_dict())
     finally:  # also where the embeddings are read-only, as somebody else's may be
-        click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else evaluation.text(verbose=verbose))
+        if as_json:
+            print_json(evaluation.to_dict())
+        else:
+            click.echo(evaluation.text(verbose=verbose))

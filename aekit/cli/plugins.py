@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 
 import click
 
-from aekit.cli.options import examples
+from aekit.cli.options import examples, json_option, print_json
 from aekit.errors import PluginError, closest_name
 from aekit.io.shell import argument, quoted
 from aekit.registry.discovery import KINDS, Plugin, registry
@@ -16,7 +15,7 @@ from aekit.registry.discovery import KINDS, Plugin, registry
 FAILED = 1
 """Exit code if the conformance kit fails."""
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_json_option = json_option("the output")
 _kind_option = click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
 _name_argument = click.argument("kind_and_name", nargs=-1, required=True, metavar="[KIND] NAME")
 
@@ -53,7 +52,7 @@ def _print_list(kind: str | None, *, as_json: bool) -> None:
     problems = [*map(str, registry().problems), *_shadowed_commands()]
     if as_json:
         listed = [{**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags} for plugin in shown]
-        click.echo(json.dumps({"plugins": listed, "problems": problems, "disabled": _disabled()}, indent=2))
+        print_json({"plugins": listed, "problems": problems, "disabled": _disabled()})
         return
     rows = [(p.kind, p.name, f"{p.distribution} {p.version}", p.entry.summary) for p in shown]
     click.echo(_table(("kind", "name", "distribution", "summary"), rows))
@@ -75,7 +74,7 @@ def show(kind_and_name: tuple[str, ...], kind: str | None, as_json: bool) -> Non
     options = [] if plugin.kind == "command" else describe_options(plugin)
     if as_json:
         facts = {**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags, "options": options}
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     click.echo(f"{plugin.kind} {plugin.name}: {plugin.entry.summary}")
     click.echo(f"from {plugin.distribution} {plugin.version}, {plugin.entry.target}")
@@ -107,9 +106,10 @@ def test(kind_and_name: tuple[str, ...], kind: str | None, options: tuple[str, .
         report.outcomes.append(outcome)
         if not as_json:
             click.echo(outcome)
-    if not as_json and not report.ok:
-        click.echo(report.place)
-    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.summary)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        click.echo(report.summary if report.ok else f"{report.place}\n{report.summary}")
     if not report.ok:
         sys.exit(FAILED)
 

@@ -8,7 +8,7 @@ import click
 
 import aekit
 from aekit.cli._torch_libraries import load_torch_libraries
-from aekit.cli.options import device_option, examples, print_json, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, examples, json_option, print_json, quiet_option, set_option, source_options
 from aekit.errors import DataError
 from aekit.io.atomic import refuse_inputs, write_text
 from aekit.io.remote import output_file
@@ -27,7 +27,7 @@ from aekit.progress import Progress, warn
 @click.option("--encoder", help="Encoder to use instead of the copy in the index; must be the one that made the index.")
 @click.option("--where", help='Condition on the neighbors, such as \'label = "cat" and split != "test"\'.')
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("the neighbors")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write an HTML page with images of the neighbors.")
 @set_option("data.images.resize=pad")
 @quiet_option

@@ -142,6 +142,10 @@ class Backbone(nn.Module):
         return Decoder(self, expand)
 
 
+DECODER_WIDTH = 512
+"""Width of the hidden layer of the generic decoder."""
+
+
 class ModuleBackbone(Backbone):
     """Any network from preprocessed samples (B, *shape) to features (B, ...), with a generic decoder of dense layers.
 
@@ -158,19 +162,19 @@ class ModuleBackbone(Backbone):
         self.stages = nn.ModuleList(_stages(network))
         self.features_shape = features_shape(self, spec, through_stages)
         self.features_dim, self.sample_shape = math.prod(self.features_shape), spec.shape
-        self.note = f"{type(network).__name__}, of {len(self.stages)} stages; dense layers decode its features"
+        self.note = f"{type(network).__name__}, of {len(self.stages)} stages"
 
     def decoder(self, dim: int, expand: nn.Module | None = None) -> nn.Module:
         size = math.prod(self.sample_shape)
         hidden = min(DECODER_WIDTH, max(dim, size))
         layers = [nn.Flatten(), nn.Linear(self.features_dim if expand else dim, hidden), nn.ReLU()]
-        return nn.Sequential(
+        return DenseDecoder(
             *([expand] if expand else []), *layers, nn.Linear(hidden, size), nn.Unflatten(1, self.sample_shape)
         )
 
 
-DECODER_WIDTH = 512
-"""Width of the hidden layer of the generic decoder."""
+class DenseDecoder(nn.Sequential):
+    """The generic decoder, of dense layers, for backbones that define no mirrors of their stages."""
 
 
 def _stages(network: nn.Module) -> list[nn.Module]:

@@ -86,43 +86,70 @@ def embed_samples(
         "split": split,
     }
     if out is None:
-        batches = []
-        manifest["metadata"], embedder.metadata = _choose_metadata(source, metadata, None, progress)
-        with (
-            TemporaryDirectory() as temporary,
-            progress.task("embed", len(rows_to_embed)) as task,
-            closing(embed_with(chosen, embedder, rows_to_embed, Path(temporary) / "encoder")) as embedded_batches,
-        ):
-            for rows in embedded_batches:
-                batches.append(rows)
-                task.advance(len(rows.ids))
-        embedded = concatenate_rows(batches, encoder.dim)
-        counts = {"precision": embedder.precision, "count": len(embedded.ids), "skipped": len(source.skipped)}
-        embeddings = Embeddings(manifest | counts, rows=embedded)
+        embeddings = _embed_in_memory(embedder, rows_to_embed, chosen, manifest, metadata)
     else:
-        with output_folder(out) as folder, store_folder(folder):
-            manifest["origin"] = None if source.origin is None else portable_record(source.origin, folder)
-            manifest["metadata"], embedder.metadata = _choose_metadata(source, metadata, folder, progress)
-            store = Store(folder, manifest, source, embedder.metadata)
-            embedder.precision = store.precision_to_go_on_in(precision, progress)
-            if not (folder / "encoder").exists():
-                encoder.copy_to(folder / "encoder")
-            with explain_write_errors(folder):
-                plan = store.plan(rows_to_embed, drop_missing, progress)
-                with (
-                    progress.task("embed", len(rows_to_embed), done=plan.done) as task,
-                    closing(embed_with(chosen, embedder, plan.todo, folder / "encoder")) as embedded_batches,
-                ):
-                    for rows in embedded_batches:
-                        store.append(rows, embedder.precision)
-                        task.advance(len(rows.ids))
-                store.close()
-        embeddings = Embeddings.open(out)
+        embeddings = _embed_into_folder(
+            out, embedder, rows_to_embed, chosen, manifest, metadata, drop_missing=drop_missing
+        )
     if not len(embeddings):
         raise NoneUsable(source.none_usable(len(rows_to_embed)))
     source.warn_of_skipped(None if out is None else beside(out, "skipped.csv"))
     embeddings.encoder, embeddings._source = encoder, source
     return embeddings
+
+
+def _embed_in_memory(
+    embedder: BatchEmbedder,
+    rows: np.ndarray,
+    engine: Engine | None,
+    manifest: dict[str, Any],
+    metadata: MetadataChoice,
+) -> Embeddings:
+    source, progress, batches = embedder.source, embedder.progress, []
+    manifest["metadata"], embedder.metadata = _choose_metadata(source, metadata, None, progress)
+    with (
+        TemporaryDirectory() as temporary,
+        progress.task("embed", len(rows)) as task,
+        closing(embed_with(engine, embedder, rows, Path(temporary) / "encoder")) as embedded_batches,
+    ):
+        for batch in embedded_batches:
+            batches.append(batch)
+            task.advance(len(batch.ids))
+    embedded = concatenate_rows(batches, embedder.encoder.dim)
+    counts = {"precision": embedder.precision, "count": len(embedded.ids), "skipped": len(source.skipped)}
+    return Embeddings(manifest | counts, rows=embedded)
+
+
+def _embed_into_folder(
+    out: str | Path,
+    embedder: BatchEmbedder,
+    rows: np.ndarray,
+    engine: Engine | None,
+    manifest: dict[str, Any],
+    metadata: MetadataChoice,
+    *,
+    drop_missing: bool,
+) -> Embeddings:
+    """Embed what the folder does not hold yet; with `drop_missing`, remove rows whose sample the data no longer has."""
+    source, progress = embedder.source, embedder.progress
+    with output_folder(out) as folder, store_folder(folder):
+        manifest["origin"] = None if source.origin is None else portable_record(source.origin, folder)
+        manifest["metadata"], embedder.metadata = _choose_metadata(source, metadata, folder, progress)
+        store = Store(folder, manifest, source, embedder.metadata)
+        embedder.precision = store.precision_to_go_on_in(embedder.precision, progress)
+        if not (folder / "encoder").exists():
+            embedder.encoder.copy_to(folder / "encoder")
+        with explain_write_errors(folder):
+            plan = store.plan(rows, drop_missing, progress)
+            with (
+                progress.task("embed", len(rows), done=plan.done) as task,
+                closing(embed_with(engine, embedder, plan.todo, folder / "encoder")) as embedded_batches,
+            ):
+                for batch in embedded_batches:
+                    store.append(batch, embedder.precision)
+                    task.advance(len(batch.ids))
+            store.close()
+    return Embeddings.open(out)
 
 
 def _choose_metadata(
@@ -283,22 +310,11 @@ class BatchEmbedder:
         return Rows([source.ids[int(i)] for i in indices], vectors, labels, splits, hashes, metadata)
 
 
-_KEPT_BY_ENCODER = (
-    *(
-        "x",
-        "categories",
-        "missing",
-        "kind",
-        "layout",
-        "size",
-        "resize",
-        "crop_pct",
-        "interpolation",
-        "channels",
-        "frames",
-    ),
-    *("frame_step", "grayscale"),
-)
+_KEPT_BY_ENCODER = {
+    *("x", "categories", "missing"),  # of tables
+    *("kind", "layout", "size", "resize", "crop_pct", "interpolation", "channels", "grayscale"),  # of images
+    *("frames", "frame_step"),  # of clips
+}
 """Options of sources that a trained encoder knows without them, as they are in its spec."""
 
 

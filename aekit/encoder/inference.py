@@ -192,8 +192,8 @@ class Inference:
 def agreement(vectors: Tensor, reference: Tensor) -> tuple[float, float]:
     """Return the mean cosine similarity of vectors (N, D) with their reference, and that of their differences from its mean."""
     mean = reference.mean(0)
-    cosines = (cosine_similarity(a, b).mean() for a, b in ((vectors, reference), (vectors - mean, reference - mean)))
-    return tuple(map(float, cosines))  # type: ignore[return-value]
+    centered = cosine_similarity(vectors - mean, reference - mean)
+    return float(cosine_similarity(vectors, reference).mean()), float(centered.mean())
 
 
 def check_batch_memory(batch_size: int, per_sample: int, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from aekit.data.spec import SampleSpec
@@ -14,8 +15,7 @@ _KINDS = {"image": "Images", "vector": "Rows of a table", "series": "Series", "c
 def model_card(description: dict[str, Any]) -> str:
     """Return the model card in Markdown, from the content of ``encoder.json`` and, if known, of the evaluation."""
     spec, architecture = description["spec"], description["architecture"]
-    shape = " x ".join(map(str, spec["shape"]))
-    head = architecture["head"]
+    normalized = ", normalized to length 1" if architecture["normalize"] else ""
     lines = [
         "---",
         "library_name: aekit",
@@ -26,54 +26,18 @@ def model_card(description: dict[str, Any]) -> str:
         "",
         f"# Encoder {description['digest'][:12]}",
         "",
-        f"Made by aekit {description['aekit']}. Maps {spec['kind']} samples, {shape} {spec['dtype']} (channels first), "
-        f"to embeddings of {architecture['dim']} dimensions{', normalized to length 1' if architecture['normalize'] else ''}.",
+        f"Made by aekit {description['aekit']}. Maps {spec['kind']} samples, {_sides(spec['shape'])} {spec['dtype']} "
+        f"(channels first), to embeddings of {architecture['dim']} dimensions{normalized}.",
         "",
-        "| | |",
-        "|---|---|",
-        f"| digest | `{description['digest']}` |",
-        f"| backbone | {architecture['backbone']['name']} {_options(architecture['backbone']['options'])} |",
-        f"| head | {head['variant'] + ' ' + _options(head['options']) if head else 'linear'} |",
-        f"| scaling | {description['preprocess']['mode']}, inside the encoder |",
-    ]
-    if names := SampleSpec.from_dict(spec).names:
-        listed = ", ".join(names).replace("|", "\\|")
-        lines.append(f"| {'entries' if spec['kind'] == 'vector' else 'channels'}, in this order | {listed} |")
-    if spec["resize"]:
-        what, sides = ("series", 1) if spec["kind"] == "series" else ("images", 2)
-        lines.append(f"| {what} of another size | {spec['resize']} to {' x '.join(map(str, spec['shape'][-sides:]))} |")
-    if weights := description.get("weights"):
-        lines.append(f"| initial weights | {_options(weights)} |")
-    if updates := description.get("low_rank"):
-        lines.append(f"| low-rank updates | rank {updates['rank']}, of {updates['layers']} linear layers |")
-    if teacher := description.get("teacher"):
-        lines.append(f"| teacher | {teacher['network']}, digest `{teacher['digest']}` |")
-    if objective := description.get("objective"):
-        lines.append(f"| trained by | {', '.join(describe_objective(objective))} |")
-    if trained := description.get("trained"):
-        lines.append(f"| trained on | {trained['samples']} samples of {description['data']['data']} |")
-        lines.append(f"| training took | {trained['seconds']:g} s |")
-    if tuned := description.get("finetuned"):
-        lines.append(f"| fine-tuned with | {tuned['labels']} labels of {tuned['data']} |")
-    lines += [f"| {name.replace('_', ' ')} | {value:g} |" for name, value in description.get("metrics", {}).items()]
-    lines += [
-        f"| plugin | {p['kind']} {p['name']} of {p['distribution']} {p['version']} |" for p in description["plugins"]
-    ]
-    lines += [
-        "",
+        *_table(["", ""], _facts(description)),
         "```python",
         "import aekit",
         'encoder = aekit.load("this/folder")',
         'encoder.embed("photos/")',
         "```",
         "",
-    ]
-    lines += _evaluation_table(description.get("evaluation"))
-    summary = (description.get("evaluation") or {}).get("summary", [])
-    findings = [(grade, text) for grade, text in description.get("findings", []) if text.rstrip(".") not in summary]
-    if findings:
-        lines += ["## Findings", "", *(f"- {_SIGNS[grade]} {text}" for grade, text in findings), ""]
-    lines += [
+        *_evaluation_section(description.get("evaluation")),
+        *_findings_section(description),
         "## Intended use",
         "",
         f"{_KINDS[spec['kind']]} like those of the training data: similarity search, clustering, anomaly detection, and "
@@ -81,20 +45,42 @@ def model_card(description: dict[str, Any]) -> str:
         "was not evaluated on other kinds of data, nor for bias against groups of people: its similarities reflect the "
         "training data.",
         "",
+        *_exports_section(description.get("exports")),
     ]
-    if exports := description.get("exports"):
-        lines += [
-            "## Exports",
-            "",
-            "| file | format | checked on | largest difference | tolerance |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {e['file']} | {e['format']} | {e['samples']} samples | {e['difference']:.2g} | {e['tolerance']:.2g} |"
-            for e in exports
-        ]
-        lines.append("")
     return "\n".join(terminal_text(line, keep="") for line in lines)  # names from data break no line of the table
+
+
+def _facts(description: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the value of each fact about an encoder."""
+    spec, architecture = description["spec"], description["architecture"]
+    backbone, head = architecture["backbone"], architecture["head"]
+    yield "digest", f"`{description['digest']}`"
+    yield "backbone", f"{backbone['name']} {_options(backbone['options'])}"
+    yield "head", f"{head['variant']} {_options(head['options'])}" if head else "linear"
+    yield "scaling", f"{description['preprocess']['mode']}, inside the encoder"
+    if names := SampleSpec.from_dict(spec).names:
+        listed = ", ".join(names).replace("|", "\\|")
+        yield f"{'entries' if spec['kind'] == 'vector' else 'channels'}, in this order", listed
+    if spec["resize"]:
+        resized, axes = ("series", 1) if spec["kind"] == "series" else ("images", 2)
+        yield f"{resized} of another size", f"{spec['resize']} to {_sides(spec['shape'][-axes:])}"
+    if weights := description.get("weights"):
+        yield "initial weights", _options(weights)
+    if updates := description.get("low_rank"):
+        yield "low-rank updates", f"rank {updates['rank']}, of {updates['layers']} linear layers"
+    if teacher := description.get("teacher"):
+        yield "teacher", f"{teacher['network']}, digest `{teacher['digest']}`"
+    if objective := description.get("objective"):
+        yield "trained by", ", ".join(describe_objective(objective))
+    if trained := description.get("trained"):
+        yield "trained on", f"{trained['samples']} samples of {description['data']['data']}"
+        yield "training took", f"{trained['seconds']:g} s"
+    if tuned := description.get("finetuned"):
+        yield "fine-tuned with", f"{tuned['labels']} labels of {tuned['data']}"
+    for name, value in description.get("metrics", {}).items():
+        yield name.replace("_", " "), f"{value:g}"
+    for plugin in description["plugins"]:
+        yield "plugin", f"{plugin['kind']} {plugin['name']} of {plugin['distribution']} {plugin['version']}"
 
 
 def describe_objective(objective: dict[str, Any]) -> list[str]:
@@ -103,24 +89,47 @@ def describe_objective(objective: dict[str, Any]) -> list[str]:
     return [*variants, *objective.get("pretexts", [])] or ["plain autoencoder"]
 
 
-def _evaluation_table(evaluation: dict[str, Any] | None) -> list[str]:
+def _evaluation_section(evaluation: dict[str, Any] | None) -> list[str]:
     """Return the lines of the evaluation: its table with baselines, and its summary."""
     if not evaluation:
         return []
     rows: dict[str, dict[str, str]] = evaluation["table"]
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = [
-        "## Evaluation",
-        "",
-        evaluation["headline"],
-        "",
-        f"| | {' | '.join(columns)} |",
-        "|---" * (len(columns) + 1) + "|",
+    values = [(subject, *(row.get(column, "") for column in columns)) for subject, row in rows.items()]
+    summary = [f"- {line}" for line in evaluation["summary"]]
+    lines = ["## Evaluation", "", evaluation["headline"], "", *_table(["", *columns], values)]
+    return [*lines, f"Split: {evaluation['split']}.", "", *summary, ""]
+
+
+def _findings_section(description: dict[str, Any]) -> list[str]:
+    """Return the lines of the findings that the summary of the evaluation does not say already."""
+    summary = (description.get("evaluation") or {}).get("summary", [])
+    findings = [
+        f"- {_SIGNS[severity]} {text}"
+        for severity, text in description.get("findings", [])
+        if text.rstrip(".") not in summary
     ]
-    lines += [
-        f"| {subject} | {' | '.join(row.get(column, '') for column in columns)} |" for subject, row in rows.items()
+    return ["## Findings", "", *findings, ""] if findings else []
+
+
+def _exports_section(exports: list[dict[str, Any]] | None) -> list[str]:
+    if not exports:
+        return []
+    rows = [
+        (e["file"], e["format"], f"{e['samples']} samples", f"{e['difference']:.2g}", f"{e['tolerance']:.2g}")
+        for e in exports
     ]
-    return [*lines, "", f"Split: {evaluation['split']}.", "", *(f"- {line}" for line in evaluation["summary"]), ""]
+    return ["## Exports", "", *_table(["file", "format", "checked on", "largest difference", "tolerance"], rows)]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table, and an empty one."""
+    head = "".join(f" {column} |" if column else " |" for column in columns)
+    return [f"|{head}", "|---" * len(columns) + "|", *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _options(options: dict[str, Any]) -> str:

@@ -143,10 +143,8 @@ def _in_unit_range(spec: SampleSpec, preprocess: Preprocess) -> Preprocess:
 def _raw_extremes(preprocess: Preprocess) -> tuple[float, float]:
     """Return the raw values that black and white are in float images: 0 and 1 where the encoder does not scale them."""
     if preprocess.unit:
-        low, high = (
-            preprocess.inverse(torch.zeros_like(preprocess.low)),
-            preprocess.inverse(torch.ones_like(preprocess.low)),
-        )
+        low = preprocess.inverse(torch.zeros_like(preprocess.low))
+        high = preprocess.inverse(torch.ones_like(preprocess.low))
     else:
         low, high = preprocess.raw_range()
     return float(low.min()), float(high.max())

@@ -122,28 +122,18 @@ def save_programs(
     """
     described: dict[str, Any] = {}
     files: list[str] = []
-    trunk = backbone.trunk if isinstance(backbone, BackboneWithDense) else backbone
-    x = torch.zeros(2, *spec.shape)
     for plugin in plugins:
         if plugin.distribution != SESSION:
             continue
         try:
             if plugin.kind == "backbone":
-                if type(trunk).forward is not Backbone.forward:
-                    raise ValueError("its forward is not the sequence of its stages")
-                for number, stage in enumerate(trunk.stages):
-                    files.append(f"stage-{number}.pt2")
-                    x = _kept(stage, x, folder / files[-1])
-                described["backbone"] = {
-                    "stages": list(files),
-                    "features_shape": list(trunk.features_shape),
-                    "decodes": isinstance(trunk, ModuleBackbone),
-                }
+                trunk = backbone.trunk if isinstance(backbone, BackboneWithDense) else backbone
+                described["backbone"] = _save_stages(trunk, torch.zeros(2, *spec.shape), folder)
+                files += described["backbone"]["stages"]
             else:
-                features = torch.zeros(2, backbone.features_dim)
-                files.append("head.pt2")
-                _kept(head, features, folder / files[-1])
-                described["head"] = files[-1]
+                described["head"] = "head.pt2"
+                _kept(head, torch.zeros(2, backbone.features_dim), folder / described["head"])
+                files.append(described["head"])
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise OutputError(
@@ -151,6 +141,20 @@ def save_programs(
                 f"({reason}); make it a plugin: aekit plugins new {plugin.name} --kind {plugin.kind}"
             ) from error
     return {"programs": described, "sha256": checksums(folder, files)} if described else {}
+
+
+def _save_stages(trunk: Backbone, x: Tensor, folder: Path) -> dict[str, Any]:
+    """Write a program per stage of a backbone, with samples (2, *shape) as an example; return their description."""
+    if type(trunk).forward is not Backbone.forward:
+        raise ValueError("its forward is not the sequence of its stages")
+    names = [f"stage-{number}.pt2" for number in range(len(trunk.stages))]
+    for name, stage in zip(names, trunk.stages):
+        x = _kept(stage, x, folder / name)
+    return {
+        "stages": names,
+        "features_shape": list(trunk.features_shape),
+        "decodes": isinstance(trunk, ModuleBackbone),
+    }
 
 
 def _kept(module: nn.Module, x: Tensor, path: Path) -> Tensor:

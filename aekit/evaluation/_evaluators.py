@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,20 +25,9 @@ def select_evaluators(
 ) -> dict[str, tuple[Plugin, dict[str, Any], bool]]:
     """Return name -> plugin, options, and whether the evaluator uses these labels; note which ones are skipped."""
     requested = None if names is None else plugin_names("evaluator", names, "evaluators")
-    available = registry().by_kind("evaluator")
-    if requested is None:
-        slow = [plugin.name for plugin in available if "slow" in plugin.entry.tags]
-        plugins = [plugin for plugin in available if plugin.name not in slow]
-        if slow:
-            notes.append(f"skipped as slow: {', '.join(slow)}; name them, or all, to run them")
-    else:
-        members = expand_groups(requested, labeled=targets is not None)
-        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in members]
-    titles = _plugin_titles(plugins)
-    possible = {
-        *titles,
-        *expand_groups(requested or ()),
-    }  # a recipe's groups have the same members with and without labels
+    titles = _plugin_titles(_requested_plugins(requested, targets, notes))
+    # A recipe's groups have the same members with and without labels.
+    possible = {*titles, *expand_groups(requested or ())}
     unknown = [name for name in options if name not in possible]
     if unknown:
         raise RecipeError(
@@ -69,6 +58,18 @@ def select_evaluators(
             needed = f"{TARGET_DESCRIPTIONS['classes']}, and the labels are {TARGET_DESCRIPTIONS[targets.kind]}"
         notes.append(f"skipped, as they need {needed}: {', '.join(skipped)}")
     return selected
+
+
+def _requested_plugins(requested: Sequence[str] | None, targets: Targets | None, notes: list[str]) -> list[Plugin]:
+    """Return the evaluators of these names or groups; None: all but the slow ones, which a note names."""
+    if requested is not None:
+        members = expand_groups(requested, labeled=targets is not None)
+        return [registry().get("evaluator", name, required_by="evaluate") for name in members]
+    available = registry().by_kind("evaluator")
+    slow = [plugin.name for plugin in available if "slow" in plugin.entry.tags]
+    if slow:
+        notes.append(f"skipped as slow: {', '.join(slow)}; name them, or all, to run them")
+    return [plugin for plugin in available if plugin.name not in slow]
 
 
 def run_evaluator(

@@ -56,7 +56,10 @@ def training_overlap_notes(stored: Embeddings | None, provenance: Provenance | N
     # Data with splits of its own is trained on one of them.
     folders = stored.encoder_folder, getattr(provenance.encoder, "folder", None)
     if stored.splits is None and same_place(origin.get("data"), training_data.get("data"), *folders):
-        notes.append("the encoder was trained, without labels, on the same samples that it is evaluated on")
+        if "trained" in record:
+            notes.append("the encoder was trained, without labels, on the same samples that it is evaluated on")
+        elif "weights" not in record:  # those are of other data
+            notes.append("the encoder was fitted, without labels, to the same samples that it is evaluated on")
     if finetuned := record.get("finetuned"):
         notes.append(
             f"the encoder was fine-tuned with labels of {finetuned['data']}: on those samples the evaluation is biased"

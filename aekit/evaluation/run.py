@@ -119,19 +119,9 @@ def evaluate(
     opened = open_embeddings(embeddings)
     stored = opened if isinstance(embeddings, (str, Path, Embeddings)) else None
     vectors = finite_vectors(opened)
-    names = tuple(label_names)
-    if labels is not None:
-        labels, label_columns = resolve_labels(labels, opened.ids)
-        names = names or label_columns
-    elif stored is not None:
-        labels = stored.labels
-    groups = None if groups is None else align_labels(groups, opened.ids)
-    targets, remark = make_targets(labels, len(vectors), what="embeddings", names=names, target_type=target_type)
-    notes = [remark] if remark else []
+    targets, notes = _find_targets(labels, opened, stored, tuple(label_names), target_type)
     kinds = _baseline_kinds(baselines)
-    if targets is not None and not targets.has_target.all():
-        missing = int((~targets.has_target).sum())
-        warn(f"evaluate: {missing} of {len(vectors)} samples have no label and are left out of the evaluation")
+    groups = None if groups is None else align_labels(groups, opened.ids)
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
     selected = select_evaluators(evaluators, targets, options or {}, seed, notes)
@@ -173,13 +163,9 @@ def evaluate(
         reconstructions = evaluate_run(context, provenance, run, baselines=bool(kinds))
         for subject, result in reconstructions.items():
             measured.results.setdefault(subject, {})[RECONSTRUCTION] = result
-    counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
-    if targets is not None and targets.kind == "classes":
-        counts["classes"] = len(np.unique(targets.values[rows]))
-    counts |= {"train": len(inner.train), "validation": len(inner.validation), "test": len(inner.test)}
     return Evaluation(
         digest=stored.digest if stored else None,
-        counts=counts,
+        counts=_counts(vectors, targets, rows, inner),
         split=split.origin,
         results=measured.results,
         mode=mode,
@@ -190,6 +176,35 @@ def evaluate(
         groups=inner.test_groups,
         titles={subject: title for subject, title in measured.titles.items() if subject in measured.results},
     )
+
+
+def _find_targets(
+    labels: Any, opened: Embeddings, stored: Embeddings | None, names: tuple[str, ...], target_type: TargetType
+) -> tuple[Targets | None, list[str]]:
+    """Return the targets of embeddings, by default from their stored labels, and notes on them; missing ones are reported."""
+    if labels is not None:
+        labels, label_columns = resolve_labels(labels, opened.ids)
+        names = names or label_columns
+    elif stored is not None:
+        labels = stored.labels
+    count = len(opened.ids)
+    targets, remark = make_targets(labels, count, what="embeddings", names=names, target_type=target_type)
+    if targets is not None and not targets.has_target.all():
+        missing = int((~targets.has_target).sum())
+        warn(f"evaluate: {missing} of {count} samples have no label and are left out of the evaluation")
+    return targets, [remark] if remark else []
+
+
+def _counts(vectors: np.ndarray, targets: Targets | None, rows: np.ndarray, split: Split) -> dict[str, int]:
+    """Return the numbers of samples, dimensions, classes among the evaluated rows (M,), and samples in the parts of a split."""
+    return {
+        "samples": len(vectors),
+        "dim": vectors.shape[1],
+        "classes": len(np.unique(targets.values[rows])) if targets is not None and targets.kind == "classes" else 0,
+        "train": len(split.train),
+        "validation": len(split.validation),
+        "test": len(split.test),
+    }
 
 
 def _baseline_kinds(baselines: bool | Collection[str]) -> Collection[str]:

@@ -79,18 +79,18 @@ def make_split(
             fraction = min(0.2, MAX_VALIDATION / max(1, len(train)))
             validation, train = _draw(train, fraction, strata, members, generator)
             origin = f"the data set's own, with {len(validation)} training samples as validation part (seed {seed})"
-    for name, part in zip(_NAMES, (train, validation, test)):
-        if not len(part):
-            grouped = f"{len(np.unique(members))} groups of " if groups is not None else ""
-            sizes_of_classes = np.bincount(strata) if strata.any() else np.array([len(rows)])
-            if groups is None and splits is None and sizes_of_classes.max() < 5 <= len(rows):
-                raise DataError(
-                    f"the {name} part is empty: the largest of {len(sizes_of_classes)} classes has {sizes_of_classes.max()} "
-                    f"of {len(rows)} samples{unlabeled}; expected 5 or more samples of a class"
-                )
+    parts = {"train": train, "validation": validation, "test": test}
+    if empty := next((name for name, part in parts.items() if not len(part)), ""):
+        grouped = f"{len(np.unique(members))} groups of " if groups is not None else ""
+        largest = np.bincount(strata, minlength=1).max()
+        if groups is None and splits is None and largest < 5 <= len(rows):
             raise DataError(
-                f"the {name} part of {grouped}{len(rows)} samples ({origin}{unlabeled}) is empty: more samples are needed"
+                f"the {empty} part is empty: the largest of {strata.max() + 1} classes has {largest} "
+                f"of {len(rows)} samples{unlabeled}; expected 5 or more samples of a class"
             )
+        raise DataError(
+            f"the {empty} part of {grouped}{len(rows)} samples ({origin}{unlabeled}) is empty: more samples are needed"
+        )
     together = "" if numbers is None else f"; {len(np.unique(members))} groups, each in one part"
     return Split(rows[train], rows[validation], rows[test], origin + together + unlabeled, numbers)
 

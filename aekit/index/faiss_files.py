@@ -68,14 +68,14 @@ def _problems(faiss: Any, index: Any, path: Path, mapped: bool, depth: int) -> I
         yield f"has parts within parts, {depth} levels deep"
     else:
         parts = [faiss.downcast_index(getattr(index, part)) for part in FAISS_PARTS[name]]
-        yield from _contradictions(faiss, name, index, parts)
+        yield from _contradictions(name, index, parts)
         if hasattr(index, "invlists"):
             yield from _list_problems(faiss, index, path, mapped)
         for part in parts:
             yield from _problems(faiss, part, path, mapped, depth + 1)
 
 
-def _contradictions(faiss: Any, name: str, index: Any, parts: list[Any]) -> Iterator[str]:
+def _contradictions(name: str, index: Any, parts: list[Any]) -> Iterator[str]:
     for part in parts:
         expected_count = index.nlist if hasattr(index, "invlists") else index.ntotal
         if part.ntotal != expected_count:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from aekit._arguments import checked_arguments
 from aekit.data.samples import Samples
+from aekit.encoder.backbone import DenseDecoder
 from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.encoder.freezing import FrozenTrunk, freeze, trained_part
 from aekit.encoder.identity import check_same_encoder
@@ -100,7 +101,9 @@ class Autoencoder(Objective):
             variant.start(self.trained_part, self.decoder, samples)
 
     def notes(self) -> list[str]:
-        return [f"{name}: {variant.note}" for name, variant in self._named if variant.note]
+        is_dense = any(isinstance(module, DenseDecoder) for module in self.decoder.modules())
+        decoder = ["decoder: dense layers, as the backbone defines none"] if is_dense else []
+        return decoder + [f"{name}: {variant.note}" for name, variant in self._named if variant.note]
 
     def set_progress(self, progress: float) -> None:
         self.progress = progress

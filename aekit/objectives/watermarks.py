@@ -145,10 +145,8 @@ def _draw_logo(pen: ImageDraw.ImageDraw, size: tuple[int, int], rng: random.Rand
         ink = 255 if number == 0 or rng.random() < 0.5 else 0
         radius = high * rng.uniform(0.35, 0.48) * (1 - 0.3 * number)
         x, y = size[0] / 2 + (number and high * rng.uniform(-0.4, 0.4)), high / 2
-        shape, thickness = (
-            rng.choice(["disc", "ring", "star", "polygon", "bar"]),
-            round(high * rng.uniform(0.05, 0.12)),
-        )
+        shape = rng.choice(["disc", "ring", "star", "polygon", "bar"])
+        thickness = round(high * rng.uniform(0.05, 0.12))
         box = (x - radius, y - radius, x + radius, y + radius)
         if shape == "disc":
             pen.ellipse(box, ink)

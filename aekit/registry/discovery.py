@@ -8,7 +8,7 @@ the same name silently replaces the first.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint
@@ -210,23 +210,13 @@ def discover(
                 Problem(name, version, f"importing {point.value} failed with {describe_error(error)}")
             )
             continue
-        hooks = set(HOOK_OF.values())
-        reasons = [*misspelled_hooks(manager, module, hooks), *unmarked_hooks(manager, module, hooks)]
-        if not reasons and not any(is_marked(manager, module, hook) for hook in hooks):
-            reasons = [f"{point.value} has no hook, such as {HOOK_OF['variant']}, and registers nothing"]
+        reasons = _hook_mistakes(manager, module, point)
         result.problems += [Problem(name, version, reason) for reason in reasons]
         for kind in KINDS:
             if not is_marked(manager, module, HOOK_OF[kind]):
                 continue
             try:
-                with prints_to_stderr():
-                    returned: Any = getattr(module, HOOK_OF[kind])()
-                if not isinstance(returned, Iterable):
-                    raise TypeError(f"expected a list of aekit.plugin.Entry objects, got {type(returned).__name__}")
-                entries = list(returned)
-                stray = [entry for entry in entries if not isinstance(entry, Entry)]
-                if stray:
-                    raise TypeError(f"expected aekit.plugin.Entry objects, got {stray[0]!r}")
+                entries = _entries(getattr(module, HOOK_OF[kind]))
             except (Exception, SystemExit) as error:
                 print_traceback(error)
                 result.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {describe_error(error)}"))
@@ -234,6 +224,32 @@ def discover(
             for entry in entries:
                 _admit(result, Plugin(kind, entry, name, version))
     return result
+
+
+def _hook_mistakes(manager: pluggy.PluginManager, module: Any, point: EntryPoint) -> list[str]:
+    """Describe hooks of a module that would be ignored in silence, or that it has none."""
+    hooks = set(HOOK_OF.values())
+    mistakes = [*misspelled_hooks(manager, module, hooks), *unmarked_hooks(manager, module, hooks)]
+    if not mistakes and not any(is_marked(manager, module, hook) for hook in hooks):
+        return [f"{point.value} has no hook, such as {HOOK_OF['variant']}, and registers nothing"]
+    return mistakes
+
+
+def _entries(hook: Callable[[], Any]) -> list[Entry]:
+    """Return the entries that a hook returns.
+
+    Raises:
+        TypeError: it returns something else; or any error of the hook.
+    """
+    with prints_to_stderr():
+        returned = hook()
+    if not isinstance(returned, Iterable):
+        raise TypeError(f"expected a list of aekit.plugin.Entry objects, got {type(returned).__name__}")
+    entries = list(returned)
+    for entry in entries:
+        if not isinstance(entry, Entry):
+            raise TypeError(f"expected aekit.plugin.Entry objects, got {entry!r}")
+    return entries
 
 
 def _admit(result: Registry, plugin: Plugin) -> None:

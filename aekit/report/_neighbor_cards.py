@@ -47,9 +47,8 @@ def _worst(snapshot: Snapshot) -> tuple[np.ndarray, str]:
     """Return (QUERIES,) positions of the samples on which the encoder does worst, and a title for them."""
     scores, neighbors = snapshot.neighbors
     if snapshot.errors is not None:
-        return np.argsort(-snapshot.errors, kind="stable")[
-            :QUERIES
-        ], "the samples with the largest reconstruction error"
+        largest = np.argsort(-snapshot.errors, kind="stable")
+        return largest[:QUERIES], "the samples with the largest reconstruction error"
     if snapshot.classes is not None:
         same = (snapshot.classes[neighbors] == snapshot.classes[:, None]).mean(1) + (snapshot.classes == "")
         return np.argsort(same, kind="stable")[:QUERIES], "the samples whose neighbors have other labels"

@@ -40,6 +40,7 @@ _SHORT = "The run is short, and its page with it; aekit report RUN --thorough co
 _WIDE = f"The embedding has more than {MAX_DIM:,} dimensions"
 _LACKS = "The evaluation that the recipe asks for is missing; run aekit report RUN"
 _HOW = "To compare an encoder with baselines: aekit embed RUN DATA -o embeddings, then aekit evaluate embeddings."
+_ALL = "aekit embed RUN DATA -o embeddings, then aekit evaluate embeddings, evaluates all samples by all evaluators."
 
 _NO_TERMS = ("step", "epoch", "lr")
 Terms = dict[str, list[tuple[float, float]]]
@@ -91,15 +92,14 @@ def run_page(
             encoder, source, samples, autoencoder=autoencoder, max_samples=effort.max_samples, seed=seed
         )
         task.advance(note="samples")
-        # A code of two dimensions is its own map.
-        for method in ["auto"] * (effort.structure or encoder.dim == 2) + ["pca"]:
-            snapshot.project(method)
+        if effort.structure or encoder.dim == 2:  # a code of two dimensions is its own map
+            snapshot.project("auto")
+        snapshot.project("pca")
         task.advance(note="layout")
         with explain_read_errors(folder / "log.jsonl"):
             records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
             terms = _terms(records)
-        without = _WIDE if encoder.dim > MAX_DIM else _SHORT
-        without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else without
+        without = _reason_without(encoder, results)
         quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, effort.evaluators, seed, without)
         shown = evaluation or quick
         noticed = findings(results, _last_losses(records), snapshot, shown)
@@ -119,11 +119,9 @@ def run_page(
             if evaluation is not None:
                 yield "Evaluation", evaluation_cards(page, evaluation, source, rows, snapshot.sprites)
             elif quick is not None:
-                below = f"{without}: this is a quick evaluation of {len(snapshot):,} samples, for this page alone."
-                yield (
-                    "Evaluation",
-                    evaluation_cards(page, quick, source, snapshot.rows, snapshot.sprites, below=f"{below} {_HOW}"),
-                )
+                below = f"A quick evaluation of {len(snapshot):,} samples, for this page alone. {_ALL}"
+                below = f"{_LACKS}. {below}" if without == _LACKS else below
+                yield "Evaluation", evaluation_cards(page, quick, source, snapshot.rows, snapshot.sprites, below=below)
             else:
                 yield "Evaluation", [card("Not evaluated", f"{why_not} {_HOW}")]
             yield "Training", _training(terms)
@@ -134,6 +132,13 @@ def run_page(
             page.add(title, *cards)
             task.advance(note=title)
         return RunReport(page.html(), noticed)
+
+
+def _reason_without(encoder: Encoder, results: Mapping[str, Any]) -> str:
+    """Return why a run has no evaluation of its own, as a sentence without its full stop."""
+    if results["recipe"].get("evaluate", {}).get("evaluators"):
+        return _LACKS
+    return _WIDE if encoder.dim > MAX_DIM else _SHORT
 
 
 def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
@@ -184,7 +189,7 @@ def _tiles(encoder: Encoder, results: Mapping[str, Any]) -> dict[str, tuple[str,
         tiles["effective rank"] = (f"{metrics['effective_rank']:g}", f"of {encoder.dim} dimensions")
     tiles["embedding"] = (f"{encoder.dim}", f"dimensions (input {encoder.spec.size:,})")
     if not results["trained"]["samples"]:
-        return tiles | {"training": ("none", f"for {encoder.spec}")}
+        return tiles | {"training": ("none", f"samples: {encoder.spec}")}
     tiles["trained on"] = (f"{results['trained']['samples']:,}", f"samples, {encoder.spec}")
     tiles["trained in"] = (
         _duration(results["trained"]["seconds"]),
@@ -202,7 +207,9 @@ def _map(page: Page, snapshot: Snapshot, structure: bool) -> list[str]:
             "t-SNE keeps neighbors together; the sizes of groups and the distances between them mean little."
         )
     elif not structure and snapshot.vectors.shape[1] > 2:
-        remarks.append("For a short run, only principal components are shown; aekit map RUN --html draws a t-SNE map.")
+        remarks.append(
+            "For a short run, only principal components are shown; aekit map RUN --html map.html draws a t-SNE map."
+        )
     drawn = page.map(snapshot_map(snapshot, clusters=structure), snapshot.sprite_sheet)
     return [card("Map of the embedding", " ".join(remarks), drawn)]
 
@@ -267,7 +274,7 @@ def _spectrum(snapshot: Snapshot) -> str:
         below,
         charts.charts(
             charts.bar_chart(f"Variance by principal direction, %{some}", fractions[:BARS].tolist(), "direction"),
-            charts.bar_chart(f"Standard deviation by dimension, sorted{some}", deviation[:BARS].tolist(), "dimension"),
+            charts.bar_chart(f"Deviation by dimension, sorted{some}", deviation[:BARS].tolist(), "dimension"),
         ),
     )
 

@@ -48,14 +48,14 @@ def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict
     labels = _labels(source)
     for query, query_hits in asked:
         title = query.removeprefix("id:")
-        figures = [figure(drawn(query, f"query {title}"), "query", title, kind="query")]
+        figures = [figure(drawn(query, f"query {title}"), "query", path=title, kind="query")]
         for hit in query_hits:
-            name = hit["id"] if hit.get("label") in (None, "") else f"{hit['label']}"
-            kind = ""
-            if labels.get(title) not in (None, "") and hit.get("label") not in (None, ""):
-                kind = "same" if str(labels[title]) == str(hit["label"]) else "other"
-            figures.append(figure(drawn(f"id:{hit['id']}", name), name, f"{hit['score']:.3f}  {hit['id']}", kind=kind))
-        page.add("", card(title, "", gallery(figures, wide=wide)))
+            name, score, kind = hit["id"], f"{hit['score']:.3f}", ""
+            label = "" if hit.get("label") is None else str(hit["label"])
+            if label and labels.get(title) not in (None, ""):
+                kind = "same" if str(labels[title]) == label else "other"
+            figures.append(figure(drawn(f"id:{name}", label or name), label, score, path=name, kind=kind))
+        page.add("", card(title, "", gallery(figures, wide=wide, whole_lines=True)))
     return page.html()
 
 

@@ -2,7 +2,7 @@
 "use strict";
 
 const MAX_SHOWN = 60;  // thumbnails of a selection
-const FILE_HINT = "Drop a file here, or click to choose one", LASSO_HINT = "Draw a lasso around points of the map to select them.";
+const FILE_HINT = "Drop or choose a file", LASSO_HINT = "Draw a lasso around points of the map to select them.";
 const part = (id) => document.getElementById(id);
 const index = {about: null, rows: [], positions: new Map(), map: null};
 const state = {asked: null, query: null, hits: [], request: 0, selected: new Set()};

@@ -115,7 +115,7 @@ async function paintThumbnail(canvas, hidden) {
   sheet.paint(canvas.getContext("2d"), number, 0, 0, canvas.width, canvas.height);
 }
 
-// A name on one line; the folders before the last slash give way first.
+// A name on one line, or with the folders before the last slash on a line of their own.
 function pathLine(id) {
   const cut = id.lastIndexOf("/") + 1;
   return make("span", {class: "path", title: id}, ...(cut ? [make("span", {}, id.slice(0, cut))] : []), make("bdi", {}, id.slice(cut)));

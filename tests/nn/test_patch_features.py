@@ -197,6 +197,8 @@ def test_it_is_not_trained_unless_a_dimension_is_asked_for(
     assert "no training: the encoder keeps patches of the training images as its weights" in text
     subjects = json.loads((tmp_path / "run" / "results.json").read_text())["evaluation"]["results"]
     assert "random" not in subjects and "random weights are not a baseline here: the encoder was not trained" in text
+    assert "the encoder was fitted, without labels, to the same samples that it is evaluated on" in text
+    assert "decode" not in text, "there is no decoder"
     accuracy = {name: subjects["encoder"][name]["metrics"]["accuracy"]["value"] for name in ("probe", "knn")}
     assert accuracy["probe"] > 0.9 and accuracy["knn"] > 0.9
     lengths = np.linalg.norm(aekit.load(tmp_path / "run").embed(stripes[0], progress=False).vectors, axis=1)
@@ -204,7 +206,9 @@ def test_it_is_not_trained_unless_a_dimension_is_asked_for(
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "256 patches" in text and "512 dimensions, with patches of the training images as its weights" in page
 
-    trained = aekit.fit(stripes[0], backbone=NAME, dim=4, epochs=2, progress=False)
+    said = Said()
+    trained = aekit.fit(stripes[0], backbone=NAME, dim=4, epochs=2, progress=said)
+    assert "decoder: dense layers, as the backbone defines none" in said
     assert trained.dim == 4 and trained.record["trained"]["samples"] == 160
     weights = {"encoder.weights": str(tmp_path / "run")}
     same = aekit.fit(stripes[0][::3], epochs=0, overrides=weights, progress=False)

@@ -662,11 +662,12 @@ def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pyte
     assert "only principal components" in short
     assert aekit.make_report(tmp_path / "short", thorough=True) == tmp_path / "short" / "report.html"
     thorough = (tmp_path / "short" / "report.html").read_text("utf-8")
-    assert "this is a quick evaluation of 150 samples" in thorough and "Not evaluated" not in thorough
+    assert "A quick evaluation of 150 samples" in thorough and "Not evaluated" not in thorough
     monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: np.inf)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "long", overrides=settings)
     long = (tmp_path / "long" / "report.html").read_text("utf-8")
-    assert "this is a quick evaluation of 150 samples" in long and "Confusion (probe)" in long and "Calibration" in long
+    assert "A quick evaluation of 150 samples" in long and "Confusion (probe)" in long and "Calibration" in long
+    assert "run is short" not in long
     assert "evaluation" not in json.loads((tmp_path / "long" / "results.json").read_text("utf-8"))
     aekit.fit(RNG.normal(size=(40, 5)), dim=3, epochs=2, out=tmp_path / "bare", overrides=settings)
     assert "The data has no labels to evaluate with" in (tmp_path / "bare" / "report.html").read_text("utf-8")

@@ -26,7 +26,8 @@ from aekit.errors import AekitError
 Outcome = Literal["right", "changed", "refused"]
 PAGE = Path(__file__).parents[2] / "docs" / "unusual-inputs.md"
 AREAS = {
-    path.stem: path.stem.replace("_", " ").capitalize() for path in sorted(Path(__file__).parent.glob("[a-z]*.py"))
+    path.stem: path.stem.replace("_", " ").capitalize().replace("python", "Python")
+    for path in sorted(Path(__file__).parent.glob("[a-z]*.py"))
 }
 for _other in ("harness", "test_unusual"):
     AREAS.pop(_other, None)

@@ -93,17 +93,7 @@ def baseline_features(
     seconds, batches = 0.0, list[tuple[slice, Tensor]]()
     if not features:
         start = time.perf_counter()
-        keeps_samples = len(rows) * encoder.spec.nbytes <= HELD_BYTES
-        widths = {"raw": raw_dim(encoder.spec)} | ({"rocket": 2 * KERNELS} if convolutions else {})
-        features = {kind: np.empty((len(rows), width), np.float32) for kind, width in widths.items()}
-        with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
-            for block, batch in _batches(source, rows, encoder):
-                x = encoder.preprocess(batch)
-                features["raw"][block] = flatten_samples(x, shape).cpu().numpy()
-                if convolutions:
-                    features["rocket"][block] = convolutions(x).cpu().numpy()
-                batches += [(block, batch)] if keeps_samples else []
-                task.advance(len(batch))
+        features, batches = _features_without_network(source, rows, encoder, convolutions, progress)
         seconds = time.perf_counter() - start
     # Evaluators may run on these while the random encoder embeds.
     if "raw" in kinds:
@@ -125,6 +115,30 @@ def baseline_features(
         yield Baseline("random", "random", features.pop("random"))
     if convolutions:
         yield Baseline(f"rocket-{2 * KERNELS}", "rocket", features["rocket"])
+
+
+def _features_without_network(
+    source: Source, rows: np.ndarray, encoder: Encoder, convolutions: RandomConvolutions | None, progress: Progress
+) -> tuple[dict[str, np.ndarray], list[tuple[slice, Tensor]]]:
+    """Read the samples once.
+
+    Returns:
+        ``raw`` (N, F), and (N, 2 K) ``rocket`` by `convolutions` if there are any; and the batches of raw samples, each with its
+        place, or none if they would take too much memory.
+    """
+    keeps_samples = len(rows) * encoder.spec.nbytes <= HELD_BYTES
+    widths = {"raw": raw_dim(encoder.spec)} | ({"rocket": 2 * KERNELS} if convolutions else {})
+    features = {kind: np.empty((len(rows), width), np.float32) for kind, width in widths.items()}
+    batches = []
+    with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
+        for block, batch in _batches(source, rows, encoder):
+            x = encoder.preprocess(batch)
+            features["raw"][block] = flatten_samples(x, raw_shape(encoder.spec)).cpu().numpy()
+            if convolutions:
+                features["rocket"][block] = convolutions(x).cpu().numpy()
+            batches += [(block, batch)] if keeps_samples else []
+            task.advance(len(batch))
+    return features, batches
 
 
 def _random_convolutions(encoder: Encoder, seed: int) -> RandomConvolutions:

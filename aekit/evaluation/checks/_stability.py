@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -64,38 +65,8 @@ def stability(
     """
     chosen = evenly_spaced(np.arange(len(rows)), MAX_SAMPLES)
     sample = rows[chosen]
-    shape = raw_shape(encoder.spec)
     names = {"perturbed", "raw", "raw_perturbed"} | ({"clean"} if vectors is None else set())
-
-    def compute() -> dict[str, np.ndarray]:
-        generator = torch.Generator(encoder.device).manual_seed(seed)
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        forwards = len(sample) * (2 if vectors is None else 1)
-        run = Inference(
-            encoder,
-            forwards,
-            device=encoder.device,
-            forward=lambda network, x: network.encode(x),
-            free_cores=free_cores,
-        )
-
-        def encode(x: Tensor) -> Tensor:
-            code = run(x)
-            return torch.nn.functional.normalize(code, dim=1) if encoder.normalize else code
-
-        with eval_mode(encoder):
-            for start in range(0, len(sample), BATCH):
-                raw, ok = read_valid(source, sample[start : start + BATCH])
-                x = encoder.preprocess(to_tensor(raw[ok]).to(encoder.device))
-                shifted = perturb(x, generator)
-                batch = {"raw": flatten_samples(x, shape), "raw_perturbed": flatten_samples(shifted, shape)}
-                batch |= {"perturbed": encode(shifted)} | ({"clean": encode(x)} if vectors is None else {})
-                for name, values in batch.items():
-                    block = np.full((len(ok), values.shape[1]), np.nan, np.float32)
-                    block[ok] = values.cpu().numpy()
-                    parts[name].append(block)
-        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
-
+    compute = partial(_features, encoder, source, sample, seed, free_cores, clean=vectors is None)
     features = cached_features(compute, source, sample, encoder, names, progress, seed, kind="stability")
     readable = np.isfinite(features["raw"]).all(axis=1)
     features = {name: array[readable] for name, array in features.items()}
@@ -103,10 +74,9 @@ def stability(
         return CheckResult(notes=[f"stability was not measured, as {len(features['raw'])} samples are too few"])
     clean = features["clean"] if vectors is None else vectors[chosen[readable]]
     pairs = {"": (clean, features["perturbed"]), "raw_": (features["raw"], features["raw_perturbed"])}
-    values: dict[str, float] = {}
+    squared_distances = np.square(unit_rows(clean) - unit_rows(features["perturbed"])).sum(axis=1)
+    values = {"alignment": float(squared_distances.mean())}
     for prefix, (before, after) in pairs.items():
-        if not prefix:
-            values["alignment"] = float(np.square(unit_rows(before) - unit_rows(after)).sum(axis=1).mean())
         values |= {f"{prefix}{name}": value for name, value in neighbor_fractions(before, after).items()}
     warnings = []
     if values["neighbors_kept"] < min(MIN_NEIGHBORS_KEPT, 0.5 * values["raw_neighbors_kept"]):
@@ -115,6 +85,49 @@ def stability(
             f"neighbors, and raw samples keep {100 * values['raw_neighbors_kept']:.0f}%"
         )
     return CheckResult(values, warnings, [f"stability: {len(clean):,} perturbed test samples"])
+
+
+def _features(
+    encoder: Encoder,
+    source: Source,
+    rows: np.ndarray,
+    seed: int,
+    free_cores: Callable[[], int] | None,
+    *,
+    clean: bool,
+) -> dict[str, np.ndarray]:
+    """Compute the features of the samples at (N,) rows and of their perturbed copies; NaN where a sample cannot be read.
+
+    Returns:
+        ``perturbed``, and with `clean` also ``clean``: (N, D) embeddings; ``raw`` and ``raw_perturbed``: (N, R) samples.
+    """
+    generator = torch.Generator(encoder.device).manual_seed(seed)
+    infer = Inference(
+        encoder,
+        len(rows) * (2 if clean else 1),
+        device=encoder.device,
+        forward=lambda network, x: network.encode(x),
+        free_cores=free_cores,
+    )
+
+    def encode(x: Tensor) -> Tensor:
+        code = infer(x)
+        return torch.nn.functional.normalize(code, dim=1) if encoder.normalize else code
+
+    parts: dict[str, list[np.ndarray]] = {}
+    shape = raw_shape(encoder.spec)
+    with eval_mode(encoder):
+        for start in range(0, len(rows), BATCH):
+            raw, ok = read_valid(source, rows[start : start + BATCH])
+            x = encoder.preprocess(to_tensor(raw[ok]).to(encoder.device))
+            shifted = perturb(x, generator)
+            batch = {"raw": flatten_samples(x, shape), "raw_perturbed": flatten_samples(shifted, shape)}
+            batch |= {"perturbed": encode(shifted)} | ({"clean": encode(x)} if clean else {})
+            for name, values in batch.items():
+                block = np.full((len(ok), values.shape[1]), np.nan, np.float32)
+                block[ok] = values.cpu().numpy()
+                parts.setdefault(name, []).append(block)
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
 def perturb(x: Tensor, generator: torch.Generator) -> Tensor:

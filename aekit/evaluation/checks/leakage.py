@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,55 +47,93 @@ def find_leakage(
         to a training or validation sample; ``near_in_train``, the fraction of the searched test samples whose nearest training
         sample is at most a tenth of the typical distance away.
     """
-    fitted = np.concatenate([split.train, split.validation])
-    values: dict[str, float] = {}
-    warnings: list[str] = []
-    notes: list[str] = []
-    shared = np.intersect1d(split.test, fitted)
-    if len(shared):
-        warnings.append(_sentence(len(shared), len(split.test), "are training or validation samples themselves"))
-    if split.groups is not None and (both := np.intersect1d(split.groups[split.test], split.groups[fitted])).size:
-        warnings.append(
-            f"{len(both):,} groups have samples both in the test part and in the others: the split separates them"
-        )
-    hashes = (
-        equal_rows(vectors) if sample_hashes is None else np.unique(np.asarray(sample_hashes), return_inverse=True)[1]
-    )
-    counts = np.bincount(hashes)
-    table: list[dict[str, Any]] = []
-    if sample_hashes is None and counts.max() > 0.5 * len(hashes):
-        notes.append("duplicates were not counted, as more than half of the embeddings are equal")
-        return CheckResult(values, warnings, notes)
-    values["equal_in_train"] = float(_repeated(hashes[fitted]))
-    values["equal_in_test"] = float(_repeated(hashes[split.test]))
-    duplicated = np.isin(hashes[split.test], hashes[fitted]) & ~np.isin(split.test, shared)
-    equal = split.test[duplicated]
-    values["test_in_train"] = float(len(equal))
-    if len(equal):
-        order = np.argsort(hashes[fitted], kind="stable")
-        other = fitted[order[np.searchsorted(hashes[fitted][order], hashes[equal])]]
-        finding = "equal a training or validation sample"
-        if labels is not None and (differ := int((labels[equal] != labels[other]).sum())):
-            finding += f", {differ:,} of them with another label"
-        sentence = _sentence(len(equal), len(split.test), finding)
-        (warnings if len(equal) >= WARNING_FRACTION * len(split.test) else notes).append(sentence)
-        table += [
-            _pair("equal", a, b, ids, 0.0) for a, b in zip(equal[:MAX_PAIRS].tolist(), other[:MAX_PAIRS].tolist())
-        ]
-    if repeats := int(values["equal_in_train"]):
-        notes.append(f"{repeats:,} of {len(fitted):,} training and validation samples occur more than once")
-    remaining = np.setdiff1d(split.test, np.concatenate([equal, shared]))
-    if len(remaining) and len(fitted) > 2:
+    if sample_hashes is None:
+        hashes = equal_rows(vectors)
+    else:
+        hashes = np.unique(np.asarray(sample_hashes), return_inverse=True)[1]
+    leaks = _Leaks(split, ids, labels)
+    leaks.add_shared()
+    if sample_hashes is None and np.bincount(hashes).max() > 0.5 * len(hashes):
+        leaks.notes.append("duplicates were not counted, as more than half of the embeddings are equal")
+    else:
+        leaks.add_equal(hashes)
+        leaks.add_near(vectors, seed)
+    return CheckResult(leaks.values, leaks.warnings, leaks.notes, leaks.table)
+
+
+@dataclass
+class _Leaks:
+    """The samples of the test part that are in other parts too, as far as they were searched.
+
+    Attributes:
+        split: positions in the embeddings.
+        ids: (N,) ids, or None.
+        labels: (N,) classes, or None.
+        values, warnings, notes, table: as of `CheckResult`.
+        known: positions of the test samples that were found so far.
+    """
+
+    split: Split
+    ids: Sequence[str] | None
+    labels: np.ndarray | None
+    values: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    table: list[dict[str, Any]] = field(default_factory=list)
+    known: np.ndarray = field(default_factory=lambda: np.empty(0, np.intp))
+
+    @property
+    def fitted(self) -> np.ndarray:
+        """Positions of the training and validation samples."""
+        return np.concatenate([self.split.train, self.split.validation])
+
+    def add_shared(self) -> None:
+        """Find samples and groups that are in two parts of the split."""
+        split, fitted = self.split, self.fitted
+        self.known = np.intersect1d(split.test, fitted)
+        if len(self.known):
+            finding = "are training or validation samples themselves"
+            self.warnings.append(_sentence(len(self.known), len(split.test), finding))
+        if split.groups is not None and (both := np.intersect1d(split.groups[split.test], split.groups[fitted])).size:
+            self.warnings.append(
+                f"{len(both):,} groups have samples both in the test part and in the others: the split separates them"
+            )
+
+    def add_equal(self, hashes: np.ndarray) -> None:
+        """Find samples of equal hashes (N,)."""
+        test, fitted = self.split.test, self.fitted
+        equal = test[np.isin(hashes[test], hashes[fitted]) & ~np.isin(test, self.known)]
+        repeats = _repeated(hashes[fitted])
+        self.values |= {"equal_in_train": float(repeats), "equal_in_test": float(_repeated(hashes[test]))}
+        self.values["test_in_train"] = float(len(equal))
+        if len(equal):
+            order = np.argsort(hashes[fitted], kind="stable")
+            other = fitted[order[np.searchsorted(hashes[fitted][order], hashes[equal])]]
+            finding = "equal a training or validation sample"
+            if self.labels is not None and (differ := int((self.labels[equal] != self.labels[other]).sum())):
+                finding += f", {differ:,} of them with another label"
+            is_bad = len(equal) >= WARNING_FRACTION * len(test)
+            (self.warnings if is_bad else self.notes).append(_sentence(len(equal), len(test), finding))
+            pairs = zip(equal[:MAX_PAIRS].tolist(), other[:MAX_PAIRS].tolist())
+            self.table += [_pair("equal", a, b, self.ids, 0.0) for a, b in pairs]
+        if repeats:
+            self.notes.append(f"{repeats:,} of {len(fitted):,} training and validation samples occur more than once")
+        self.known = np.concatenate([equal, self.known])
+
+    def add_near(self, vectors: np.ndarray, seed: int) -> None:
+        """Find the remaining test samples whose embedding, of (N, D), is near that of a training or validation sample."""
+        remaining, fitted = np.setdiff1d(self.split.test, self.known), self.fitted
+        if not len(remaining) or len(fitted) <= 2:
+            return
         near, pairs = _near_duplicates(vectors, remaining, fitted, seed)
-        values["near_in_train"] = float(near.mean()) if len(near) else 0.0
-        table += [_pair("near", a, b, ids, fraction) for a, b, fraction in pairs[:MAX_PAIRS]]
+        self.values["near_in_train"] = float(near.mean()) if len(near) else 0.0
+        self.table += [_pair("near", a, b, self.ids, fraction) for a, b, fraction in pairs[:MAX_PAIRS]]
         if near.any():
+            is_bad = near.mean() >= WARNING_FRACTION
             sentence = f"{int(near.sum()):,} of {len(near):,} test samples lie next to a training sample"
             sentence += ", at a tenth of the typical distance"
-            bad = near.mean() >= WARNING_FRACTION
-            sentence += ": near duplicates, or an encoder that cannot distinguish them" if bad else ""
-            (warnings if bad else notes).append(sentence)
-    return CheckResult(values, warnings, notes, table)
+            sentence += ": near duplicates, or an encoder that cannot distinguish them" if is_bad else ""
+            (self.warnings if is_bad else self.notes).append(sentence)
 
 
 def _near_duplicates(
@@ -130,9 +169,8 @@ def participation_ratio(rows: np.ndarray) -> float:
 def equal_rows(vectors: np.ndarray) -> np.ndarray:
     """Return (N,) numbers that are equal for equal rows."""
     rows = np.ascontiguousarray(vectors)
-    return np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel(), return_inverse=True)[
-        1
-    ]
+    whole = np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))
+    return np.unique(rows.view(whole).ravel(), return_inverse=True)[1]
 
 
 def _repeated(hashes: np.ndarray) -> int:

@@ -139,12 +139,8 @@ def minimize(problems: Problems, start: Tensor, *, tolerance: float, max_iterati
         done = converged | (taken >= max_iterations) | (halvings > _HALVINGS)
         if done.any():
             finished = which[done]
-            end.x[finished], end.value[finished], end.iterations[finished], end.converged[finished] = (
-                x[done],
-                value[done],
-                taken[done],
-                converged[done],
-            )
+            end.x[finished], end.value[finished] = x[done], value[done]
+            end.iterations[finished], end.converged[finished] = taken[done], converged[done]
             state = (which, x, value, gradient, direction, length, halvings, taken, slope)
             which, x, value, gradient, direction, length, halvings, taken, slope = (part[~done] for part in state)
             memory.keep(~done)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -102,28 +103,14 @@ def reconstruct(
     )
     step = Reconstruction(context, pca, quantizer)
     outputs = context.outputs(_names(context), image_files=bool(image_files(context.source)))
-    table: dict[str, dict[str, list[float]]] = {}
-    names: list[str] = []
-    shown: list[Mapping[str, np.ndarray]] = []
-    compared: list[tuple[int, np.ndarray]] = []
-    first: int | None = None
+    kept = _Kept()
     for applied in applied_to_all(context, step, *step.state()):
-        first = int(applied.positions[0]) if first is None else first
         ids = [context.source.ids[int(row)] for row in applied.positions]
-        for number, position in enumerate(applied.positions.tolist()):
-            seen = applied.shown.get(position, {})
-            shown += [seen] if "network" in seen else []
-            compared += [(len(names) + number, seen["sample"])] if position in step.compared else []
-        for method, metrics in applied.metrics.items():
-            for metric, values in metrics.items():
-                table.setdefault(method, {}).setdefault(metric, []).extend(values.tolist())
+        kept.add(ids, applied, step.compared)
         outputs.add(ids, np.asarray(applied.outputs))
-        names += ids
-    if not shown and first is not None:
-        shown = [show(step, first)]
-    means = {
-        name: {metric: float(np.mean(values)) for metric, values in metrics.items()} for name, metrics in table.items()
-    }
+    if not kept.shown and kept.first is not None:
+        kept.shown = [show(step, kept.first)]
+    means = kept.means()
     dim = context.encoder.dim
     rows = [
         {"method": f"code, {name}", "bytes": dim * size, **means[name]}
@@ -131,19 +118,58 @@ def reconstruct(
     ]
     if pca is not None:
         rows.append({"method": f"pca-{pca.dim}", "bytes": 4 * pca.dim, **means["pca"]})
-    rows += _file_rows(context, compared, table["float32"], notes)
+    rows += _file_rows(context, kept.compared, kept.metrics["float32"], notes)
     rows.append({"method": "raw", "bytes": context.spec.nbytes})
     samples = [
-        {"id": name, **{metric: values[number] for metric, values in table["float32"].items()}}
-        for number, name in enumerate(names)
+        {"id": name, **{metric: values[number] for metric, values in kept.metrics["float32"].items()}}
+        for number, name in enumerate(kept.names)
     ]
     titles = {"sample": "sample", "network": "network", **({"pca": f"pca-{pca.dim}"} if pca else {})}
     image = context.grid(
-        [[seen[name] for seen in shown] for name in titles],
+        [[sample[name] for sample in kept.shown] for name in titles],
         row_titles=list(titles.values()),
         title=f"{dim} dimensions per sample: {_image_title(means)}",
     )
     return TaskResult(image, rows, samples, {"dim": dim}, notes)
+
+
+@dataclass
+class _Kept:
+    """What is kept of reconstructed samples.
+
+    Attributes:
+        names: (N,) ids.
+        metrics: method -> metric -> (N,) values.
+        shown: samples to show, each with its reconstructions.
+        compared: numbers, from 0, of the samples to compare with files, and these samples.
+        first: position of the first sample in the source, or None.
+    """
+
+    names: list[str] = field(default_factory=list)
+    metrics: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    shown: list[Mapping[str, np.ndarray]] = field(default_factory=list)
+    compared: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    first: int | None = None
+
+    def add(self, ids: list[str], applied: Applied, compared: Container[int]) -> None:
+        """Add (B,) reconstructed samples, of which those at positions in `compared` are compared with files."""
+        positions = applied.positions.tolist()
+        self.first = positions[0] if self.first is None else self.first
+        for number, position in enumerate(positions):
+            sample = applied.shown.get(position, {})
+            self.shown += [sample] if "network" in sample else []
+            self.compared += [(len(self.names) + number, sample["sample"])] if position in compared else []
+        for method, metrics in applied.metrics.items():
+            for metric, values in metrics.items():
+                self.metrics.setdefault(method, {}).setdefault(metric, []).extend(values.tolist())
+        self.names += ids
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """Return method -> metric -> mean."""
+        return {
+            method: {metric: float(np.mean(values)) for metric, values in metrics.items()}
+            for method, metrics in self.metrics.items()
+        }
 
 
 def _fit_pca(context: Context, notes: list[str]) -> PCA | None:

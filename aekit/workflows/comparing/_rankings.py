@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from aekit.evaluation.summary import join_words
 from aekit.workflows.comparing._tables import Row, Table
@@ -11,56 +12,82 @@ SUMMARIZED = 3
 """Number of metrics from which a conclusion counts them instead of listing their names."""
 
 
+@dataclass
+class _Outcomes:
+    """Names of metrics, by what they say.
+
+    Attributes:
+        best: encoder -> metrics on which it is significantly better than every other one.
+        tied: metrics on which no encoder is.
+        beaten: metrics on which the best encoder is significantly better than every baseline.
+        unbeaten: metrics on which it is not.
+        without_intervals: metrics from which nothing can be concluded.
+    """
+
+    best: dict[str, list[str]] = field(default_factory=dict)
+    tied: list[str] = field(default_factory=list)
+    beaten: list[str] = field(default_factory=list)
+    unbeaten: list[str] = field(default_factory=list)
+    without_intervals: list[str] = field(default_factory=list)
+
+
 def table_conclusion(table: Table) -> str:
     """Return one sentence on which encoders are best, and on whether they are better than the baselines."""
     scores = [column.name for column in table.columns if column.kind == "score"]
-    best: dict[str, list[str]] = {}
-    tied: list[str] = []
-    beaten: list[str] = []
-    unbeaten: list[str] = []
-    without_intervals: list[str] = []
+    outcomes = _outcomes(table, scores)
+    clauses = [
+        f"{name} is significantly better than every other encoder on {_metrics(names, scores)}"
+        for name, names in outcomes.best.items()
+    ]
+    if outcomes.tied:
+        metrics = _metrics(outcomes.tied, scores, named=sum(map(len, outcomes.best.values())))
+        clauses.append(f"no significant difference between the best encoders on {metrics}")
+    clauses += _baseline_clauses(outcomes, scores, [row.name for row in table.rows if not row.is_baseline])
+    if outcomes.without_intervals:
+        clauses.append(f"no conclusion on {join_words(outcomes.without_intervals)}, as intervals are missing")
+    if not clauses:
+        return "Nothing to compare: one encoder and no baseline."
+    sentence = "; ".join(clauses)
+    capital = sentence[0].upper() if sentence.startswith(("no ", "the ")) else sentence[0]
+    return f"{capital}{sentence[1:]}."
+
+
+def _outcomes(table: Table, scores: Sequence[str]) -> _Outcomes:
+    """Find out on each metric whether one encoder is the best, and whether it is better than the baselines."""
+    outcomes = _Outcomes()
     for column in scores:
         rows = _sorted_rows(table, column)
         encoders, baselines = [row for row in rows if not row.is_baseline], [row for row in rows if row.is_baseline]
         if not encoders:
             continue
         if any(row.statistics[column].low is None for row in rows):
-            without_intervals.append(column)
+            outcomes.without_intervals.append(column)
             continue
         first = encoders[0].statistics[column]
         if len(encoders) > 1 and all(first.significantly_above(row.statistics[column]) for row in encoders[1:]):
-            best.setdefault(encoders[0].name, []).append(column)
+            outcomes.best.setdefault(encoders[0].name, []).append(column)
         elif len(encoders) > 1:
-            tied.append(column)
+            outcomes.tied.append(column)
         if baselines:
             better = all(first.significantly_above(row.statistics[column]) for row in baselines)
-            (beaten if better else unbeaten).append(column)
-    single = [row.name for row in table.rows if not row.is_baseline]
-    subject = single[0] if len(single) == 1 else "the best encoder"
-    clauses = [
-        f"{name} is significantly better than every other encoder on {_metrics(names, scores)}"
-        for name, names in best.items()
-    ]
-    if tied:
-        metrics = _metrics(tied, scores, named=sum(map(len, best.values())))
-        clauses.append(f"no significant difference between the best encoders on {metrics}")
+            (outcomes.beaten if better else outcomes.unbeaten).append(column)
+    return outcomes
+
+
+def _baseline_clauses(outcomes: _Outcomes, scores: Sequence[str], encoders: Sequence[str]) -> list[str]:
+    """Say whether the best encoder, or the only one, is better than the baselines; nothing if there are none."""
+    beaten, unbeaten = outcomes.beaten, outcomes.unbeaten
+    single = encoders[0] if len(encoders) == 1 else ""
+    subject = single or "the best encoder"
     if beaten:
         exception = f", but not on {_metrics(unbeaten, scores, named=len(beaten))}" if unbeaten else ""
-        clauses.append(
-            f"{subject} is significantly better than every baseline on {_metrics(beaten, scores)}{exception}"
-        )
-    elif len(unbeaten) == len(scores) >= SUMMARIZED:
-        subject = f"{subject} is not" if len(single) == 1 else "no encoder is"
-        clauses.append(f"{subject} significantly better than every baseline on any of the {len(scores)} metrics")
-    elif unbeaten:
-        clauses.append(f"{subject} is not significantly better than every baseline on {join_words(unbeaten)}")
-    if without_intervals:
-        clauses.append(f"no conclusion on {join_words(without_intervals)}, as intervals are missing")
-    if not clauses:
-        return "Nothing to compare: one encoder and no baseline."
-    sentence = "; ".join(clauses)
-    capital = sentence[0].upper() if sentence.startswith(("no ", "the ")) else sentence[0]
-    return f"{capital}{sentence[1:]}."
+        return [f"{subject} is significantly better than every baseline on {_metrics(beaten, scores)}{exception}"]
+    if len(unbeaten) == len(scores) >= SUMMARIZED:
+        none = f"{single} is not" if single else "no encoder is"
+        return [f"{none} significantly better than every baseline on any of the {len(scores)} metrics"]
+    if unbeaten:
+        return [f"{subject} is not significantly better than every baseline on {join_words(unbeaten)}"]
+    return []
 
 
 def _metrics(names: Sequence[str], scores: Sequence[str], named: int = 0) -> str:

@@ -94,7 +94,6 @@ class Finetuning:
         self.seconds: dict[str, float] = {}
 
     def go(self, resume: bool) -> FinetuneResult:
-        baseline = self.choices["baseline"]
         if self.folder:
             path = self.folder / "checkpoint" / "settings.json"
             decide(self.ranks, lambda: self._write_settings(path, resume))
@@ -105,45 +104,20 @@ class Finetuning:
             f"on {self.device.type} in {self.settings.precision}"
         )
         trained = {"finetuned": self._fit("finetuned", self.encoder, resume)}
-        if baseline:
+        frozen = None
+        if self.choices["baseline"]:
             trained["random"] = self._fit("random", self.encoder.with_random_weights(self.settings.seed), resume)
-        chosen = {name: self._choice(best) for name, best in trained.items()}
-        started = time.perf_counter()
-        frozen = self._regression(self.encoder) if baseline else None
-        self.seconds |= {"frozen": time.perf_counter() - started} if baseline else {}
-
-        test_on, y_true = self._read(self.split.test)
-        assert test_on is not None
-        predictions = {name: best.objective.logits_of(test_on).argmax(1) for name, best in trained.items()}
-        if frozen:
-            chosen["frozen"] = {"C": frozen.strength, "selected_on": self._selected_on()}
-            predictions["frozen"] = frozen.predict(test_on)
-        correct = {name: (self.classes[codes.numpy()] == y_true).astype(float) for name, codes in predictions.items()}
+            started = time.perf_counter()
+            frozen = self._regression(self.encoder)
+            self.seconds["frozen"] = time.perf_counter() - started
+        correct = self._test(trained, frozen)
         objective = trained["finetuned"].objective.requires_grad_(True)
         freeze(objective.encoder, 0)
         encoder = self._with_record(objective.encoder)
-        seed = self.settings.seed
-        results = {
-            "digest": encoder.digest,
-            "base_encoder": self.encoder.digest,
-            "accuracy": {name: asdict(bootstrap(scores, seed=seed)) for name, scores in correct.items()},
-            "gains": {
-                n: asdict(bootstrap_difference(correct["finetuned"], correct[n], seed=seed)) for n in list(correct)[1:]
-            },
-            "chosen": chosen,
-            "counts": {
-                "classes": len(self.classes),
-                "train": len(self.codes),
-                "validation": len(self.choose_labels),
-                "test": len(y_true),
-                "skipped": len(self.source.skipped),
-            },
-            "split": self.split.origin,
-            "notes": self._notes(),
-            "settings": {**self.choices, "train": self.settings.model_dump()},
-            "resumed_as": self._identity(),
-            "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
-        }
+        chosen = {name: self._choice(best) for name, best in trained.items()}
+        if frozen:
+            chosen["frozen"] = {"C": frozen.strength, "selected_on": self._selected_on()}
+        results = self._results(encoder, chosen, correct)
         result = FinetuneResult.from_results(Classifier(encoder, objective.classifier, self.classes), results)
         if self.folder and self.writes:
             with stoppable():  # a stop here would leave the checkpoint beside what is finished
@@ -152,6 +126,43 @@ class Finetuning:
                 encoder.save(self.folder / "encoder")
                 shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return result
+
+    def _test(self, trained: dict[str, BestEpoch], frozen: FrozenRegression | None) -> dict[str, np.ndarray]:
+        """Return for each classifier whether it classifies each test sample correctly, as (N,) 0 or 1."""
+        test_on, y_true = self._read(self.split.test)
+        assert test_on is not None
+        predictions = {name: best.objective.logits_of(test_on).argmax(1) for name, best in trained.items()}
+        if frozen:
+            predictions["frozen"] = frozen.predict(test_on)
+        return {name: (self.classes[codes.numpy()] == y_true).astype(float) for name, codes in predictions.items()}
+
+    def _results(
+        self, encoder: Encoder, chosen: dict[str, dict[str, Any]], correct: dict[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """Return the entries of ``results.json``: the accuracies by `_test`, and the gains over the baselines."""
+        seed, finetuned = self.settings.seed, correct["finetuned"]
+        baselines = {name: scores for name, scores in correct.items() if name != "finetuned"}
+        return {
+            "digest": encoder.digest,
+            "base_encoder": self.encoder.digest,
+            "accuracy": {name: asdict(bootstrap(scores, seed=seed)) for name, scores in correct.items()},
+            "gains": {
+                name: asdict(bootstrap_difference(finetuned, scores, seed=seed)) for name, scores in baselines.items()
+            },
+            "chosen": chosen,
+            "counts": {
+                "classes": len(self.classes),
+                "train": len(self.codes),
+                "validation": len(self.choose_labels),
+                "test": len(finetuned),
+                "skipped": len(self.source.skipped),
+            },
+            "split": self.split.origin,
+            "notes": self._notes(),
+            "settings": {**self.choices, "train": self.settings.model_dump()},
+            "resumed_as": self._identity(),
+            "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
+        }
 
     def _read(self, rows: np.ndarray, *, trains: bool = False) -> tuple[Samples | None, np.ndarray]:
         """Read the samples at (N,) rows; return those that are readable, and their labels.

@@ -42,7 +42,6 @@ class Tuning:
         minutes: the budget.
         is_default: whether the default recipe won.
         is_untrained_default: whether the winner is what `aekit.fit` makes without options, and that is not trained.
-        bounded: whether scores are at most 1.
 
     Examples:
         >>> tuning = aekit.tune("sklearn:wine", "search", minutes=0.5)

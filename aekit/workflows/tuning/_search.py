@@ -147,45 +147,53 @@ class Search:
             if STEPS[number] in reached:
                 value, before = reached[STEPS[number]], step
             else:
-                seconds = (step - before) * candidate.seconds_per_step
                 scoring = trial.user_attrs.get("scoring") or self._expected_scoring(candidate)
                 if trial.number and scoring > TOO_SLOW * max(self.budget.training, 2 * self.scoring):
-                    self.study.finish(trial, "pruned", reason="scoring it takes too long")
-                    self.progress.say(f"{title}: left out, scoring it takes about {scoring:.0f} s")
-                    self._remove_checkpoint(trial)
+                    line = f"{title}: left out, scoring it takes about {scoring:.0f} s"
+                    self._prune(trial, "scoring it takes too long", line)
                     return
+                seconds = (step - before) * candidate.seconds_per_step
                 if trial.number and not self._has(seconds + scoring, scoring):
                     missing = (
                         f"no time for {fraction:.0%} of its training" if candidate.trains else "no time to score it"
                     )
-                    self.study.finish(trial, "pruned", reason=missing)
-                    self.progress.say(f"{title}: {f'{value:.4f}, ' if before else ''}{missing}")
-                    self._remove_checkpoint(trial)
+                    self._prune(trial, missing, f"{title}: {f'{value:.4f}, ' if before else ''}{missing}")
                     return
                 self.state.save(self.budget)
-                start = _budget.now()
-                candidate.train_to(step, folder)
-                if step - before > TIMED_STEPS:
-                    candidate.seconds_per_step = (_budget.now() - start) / (step - before)
-                    trial.set_user_attr("seconds_per_step", candidate.seconds_per_step)
-                start = _budget.now()
-                scored = self.criterion.score(candidate.objective, self.problem)
-                trial.set_user_attr("scoring", _budget.now() - start)
-                if trial.number == 0:
-                    self.scoring = trial.user_attrs["scoring"]  # the machine is now faster or slower than at first
-                trial.set_user_attr("dim", scored.dim)
-                value, before = scored.value, step
-                if scored.samples is not None:
-                    self._save_scores(folder, number, scored.samples)
-                self._report(trial, number, value, candidate)
+                value, before = self._train_and_score(trial, candidate, folder, number, before, step), step
             if number < len(RUNGS) - 1 and candidate.trains and trial.number and trial.should_prune():
-                self.study.finish(trial, "pruned", reason=f"not among the best third after {fraction:.0%}")
-                self.progress.say(f"{title}: {value:.4f} after {fraction:.0%}, stopped")
-                self._remove_checkpoint(trial)
+                line = f"{title}: {value:.4f} after {fraction:.0%}, stopped"
+                self._prune(trial, f"not among the best third after {fraction:.0%}", line)
                 return
         self.study.finish(trial, "complete", value)
         self.progress.say(f"{title}: {value:.4f}")
         self._remove_checkpoint(trial)
+
+    def _prune(self, trial: Any, reason: str, line: str) -> None:
+        """Stop a candidate for a reason, and report it in a line."""
+        self.study.finish(trial, "pruned", reason=reason)
+        self.progress.say(line)
+        self._remove_checkpoint(trial)
+
+    def _train_and_score(
+        self, trial: Any, candidate: Candidate, folder: Path, rung: int, before: int, step: int
+    ) -> float:
+        """Train a candidate from step `before` to `step`; record its times and its score after the rung, and return the score."""
+        start = _budget.now()
+        candidate.train_to(step, folder)
+        if step - before > TIMED_STEPS:
+            candidate.seconds_per_step = (_budget.now() - start) / (step - before)
+            trial.set_user_attr("seconds_per_step", candidate.seconds_per_step)
+        start = _budget.now()
+        scored = self.criterion.score(candidate.objective, self.problem)
+        trial.set_user_attr("scoring", _budget.now() - start)
+        if trial.number == 0:
+            self.scoring = trial.user_attrs["scoring"]  # the machine is now faster or slower than at first
+        trial.set_user_attr("dim", scored.dim)
+        if scored.samples is not None:
+            self._save_scores(folder, rung, scored.samples)
+        self._report(trial, rung, scored.value, candidate)
+        return scored.value
 
     def _expected_scoring(self, candidate: Candidate) -> float:
         """Return the seconds of scoring a candidate: those of the default recipe, or more where its network is slower or its

@@ -100,7 +100,7 @@ class PatchDictionary(ModuleBackbone):
         self._seed = int(torch.randint(2**31, ()))
         self.note = (
             f"{atoms:,} patches of {rows} x {columns} pixels of the training images"
-            f"{f', averaged down to {size[0]} x {size[1]}' if factor > 1 else ''}, not trained; dense layers decode the features"
+            f"{f', averaged down to {size[0]} x {size[1]}' if factor > 1 else ''}, not trained"
         )
 
     def start(self, samples: Samples, preprocess: Preprocess) -> None:

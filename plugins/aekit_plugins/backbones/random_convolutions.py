@@ -48,7 +48,7 @@ class RandomConvolutionsBackbone(ModuleBackbone):
         features = Joined([convolutions, Levels()] if levels else [convolutions])
         scaling = Standardization.with_levels(2 * kernels, 2 * channels if levels else 0, levels)
         super().__init__(nn.Sequential(features, scaling), spec)
-        self.note = f"{kernels:,} kernels, drawn from the seed and not trained; dense layers decode their features"
+        self.note = f"{kernels:,} kernels, drawn from the seed and not trained"
 
     def start(self, samples: Samples, preprocess: Preprocess) -> None:
         features, standardization = self.stages[0].children()

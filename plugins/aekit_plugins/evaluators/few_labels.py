@@ -75,12 +75,11 @@ def evaluate(
     for count in counts:
         rows = np.stack([sample_per_class(split.train, labels, count, seed=seed + draw) for draw in range(repeats)])
         fold_count, width = min(folds, count), min(rows.shape[1], embeddings.shape[1])
-        fit = (
-            _fit_one if (together := draws_at_once(fold_count * len(C_VALUES), rows.shape[1], width)) < 2 else _fit_all
-        )
+        together = max(1, draws_at_once(fold_count * len(C_VALUES), rows.shape[1], width))
+        fit = _fit_one if together == 1 else _fit_all
         correct, c_values = [], []
-        for start in range(0, repeats, max(1, together)):
-            part = rows[start : start + max(1, together)]
+        for start in range(0, repeats, together):
+            part = rows[start : start + together]
             x, y = standardized(part.ravel()).reshape(*part.shape, -1), np.searchsorted(classes, labels[part])
             for weights, c in zip(*fit(x, y, fold_count, seed + start)):
                 correct.append(classes[(test @ weights[:, :-1].T + weights[:, -1]).argmax(axis=1)] == y_true)

@@ -307,11 +307,12 @@ def _parameters(faiss: Any, index: Any, selection: Selection, effort: int) -> An
 
 
 def choose_kind(count: int, dim: int, *, is_approximate: bool = False) -> tuple[str, str]:
-    """Choose an index for `count` vectors of `dim` dimensions, from measurements at 64 and 128 dimensions, scaled by size.
+    """Choose an index by measurements at 64 and 128 dimensions, scaled by size.
 
     Up to 20,000 vectors, and more short ones, are compared with each, as exactness is worth the milliseconds of a query.
 
     Args:
+        count, dim: number of vectors, and of their dimensions.
         is_approximate: whether the user asked for a recall below 1, for which lists are faster.
 
     Returns:
@@ -325,17 +326,16 @@ def choose_kind(count: int, dim: int, *, is_approximate: bool = False) -> tuple[
     if few:
         return "Flat", f"exact, as {count:,} vectors of {dim} dimensions are few enough to compare with each"
     few_lists = min(4096, 2 ** round(math.log2(2 * count**0.5)))
-    for limit, lists, storage, reason in (
-        (3e6, few_lists, "SQfp16", f"{few_lists} lists at half precision"),
-        (3e7, 16384, "SQfp16", "16384 lists at half precision"),
-        (3e8, 65536, "SQ8", "65536 lists at 8 bits"),
+    for limit, lists, storage, precision in (
+        (3e6, few_lists, "SQfp16", "half precision"),
+        (3e7, 16384, "SQfp16", "half precision"),
+        (3e8, 65536, "SQ8", "8 bits"),
     ):
         if scaled_count <= limit:
             # Fewer, wider vectors: keep enough of them to train each list.
             while lists * 39 > count:
                 lists //= 2
-            reason = reason.replace(reason.split()[0], str(lists), 1)
-            return f"IVF{lists},{storage}", f"{reason} for {count:,} vectors of {dim} dimensions"
+            return f"IVF{lists},{storage}", f"{lists} lists at {precision} for {count:,} vectors of {dim} dimensions"
     problem = f"{count:,} vectors of {dim} dimensions are too many for one FAISS index"
     raise RecipeError([f"{problem}: use a server such as Milvus"])
 

@@ -97,10 +97,8 @@ class PredictPart(RestorationTask):
         begin, end = (length - count, length) if self.at_end else (0, count)
         if self.side is None:
             begin, end = (round(fraction * length) for fraction in self.between)
-        position, reach = (
-            torch.arange(length, device=device),
-            length if self.context_size is None else max(1, round(self.context_size * length)),
-        )
+        position = torch.arange(length, device=device)
+        reach = length if self.context_size is None else max(1, round(self.context_size * length))
         part_mask = (position >= begin) & (position < end)
         return part_mask, ~part_mask & (position >= begin - reach) & (position < end + reach)
 

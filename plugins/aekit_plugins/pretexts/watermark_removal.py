@@ -86,16 +86,17 @@ class WatermarkRemoval(RestorationTask):
 
     def _add_watermarks(self, x: Tensor, generator: torch.Generator, tiled: float) -> Tensor:
         """Overlay one watermark on each of (B, C, H, W); a fraction of them is tiled."""
-        batch, channels, high, wide = x.shape
+        batch, channels, height, width = x.shape
         drawn = torch.rand(9, batch, generator=generator, device=x.device)
         masks = self.bank[(drawn[0] * len(self.bank)).long()].float() / 255
-        low, top = (math.log(width * max(self.encoder.spec.shape[1:])) for width in (self.min_width, self.max_width))
-        place, width = (drawn[1:3] - 0.5), torch.exp(low + drawn[3] * (top - low))
+        longer = max(self.encoder.spec.shape[1:])
+        narrowest, widest = math.log(self.min_width * longer), math.log(self.max_width * longer)
+        place, size = (drawn[1:3] - 0.5), torch.exp(narrowest + drawn[3] * (widest - narrowest))
         angle, repeated = (2 * drawn[4] - 1) * self.max_angle, drawn[5] < tiled
-        mask = place_watermarks(masks, place[0] * wide, place[1] * high, width, angle, repeated, (high, wide))
+        mask = place_watermarks(masks, place[0] * width, place[1] * height, size, angle, repeated, (height, width))
         opacity = self.min_opacity + drawn[6] * (self.max_opacity - self.min_opacity)
         color = torch.rand(batch, channels, 1, 1, generator=generator, device=x.device)
         plain = (drawn[8] < 0.5).float().view(-1, 1, 1, 1)
         color = torch.where((drawn[7] < 0.5).view(-1, 1, 1, 1), plain, color)
-        low_, high_ = self.encoder.preprocess.low, self.encoder.preprocess.high
-        return x + opacity.view(-1, 1, 1, 1) * mask * (low_ + color * (high_ - low_) - x)
+        black, white = self.encoder.preprocess.low, self.encoder.preprocess.high
+        return x + opacity.view(-1, 1, 1, 1) * mask * (black + color * (white - black) - x)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
 
@@ -51,8 +53,38 @@ _GROUP = Field(
 _RATE = Field(description="sampling rate of sound in Hz, to which other sound is resampled; auto: the most common one")
 
 
-def _by_machine(listing: Listing, files: list[int], recordings: list[Recording]) -> Listing:
-    """Return a listing of the recordings of files (N,), which hold several."""
+def _read_all(
+    paths: Sequence[Path], read: Callable[..., list[Recording]], steps: int, like: SampleSpec | None
+) -> tuple[list[Recording], list[int]]:
+    """Read the recordings of files, of which each may hold several; the first readable table defines the channels of all.
+
+    Args:
+        paths: of the files.
+        read: `read_recordings` with its options.
+        steps: of a window.
+        like: spec of an encoder's input, which defines the channels instead.
+
+    Returns:
+        the recordings, and the number of the file of each.
+    """
+    recordings, files, expected = list[Recording](), list[int](), like
+    for number, path in enumerate(paths):
+        for one in read(path, like=expected):
+            recordings.append(one)
+            files.append(number)
+            if expected is None and not one.reason and one.columns:
+                expected = SampleSpec("series", (len(one.values), steps), "float32", columns=one.columns)
+    return recordings, files
+
+
+def _by_recording(listing: Listing, files: list[int], recordings: list[Recording]) -> Listing:
+    """Return a listing with an entry per recording.
+
+    Args:
+        listing: of files.
+        files: (N,) number of the file of each recording.
+        recordings: N recordings.
+    """
     ids = [f"{listing.ids[file]}:{one.name}" if one.name else listing.ids[file] for file, one in zip(files, recordings)]
     return replace(
         listing,
@@ -110,32 +142,22 @@ class Recordings(Source):
             steps, frame_step = like.shape[1], like.frame_step
         else:
             like = None
-        self.recordings: list[Recording] = []
-        files: list[int] = []
-        expected = like
-        for number, path in enumerate(listing.paths):
-            for one in read_recordings(path, x, y, gaps.get("missing", "skip"), time, group, expected):
-                self.recordings.append(one)
-                files.append(number)
-                if expected is None and not one.reason and one.columns:
-                    # The first readable table defines the channels.
-                    expected = SampleSpec("series", (len(one.values), steps), "float32", columns=one.columns)
+        read = partial(read_recordings, x=x, y=y, missing=gaps.get("missing", "skip"), time=time, group=group)
+        self.recordings, files = _read_all(listing.paths, read, steps, like)
         sample_rate, changes = match_sound(self.recordings, like, 0 if rate == "auto" else rate)
         first = next((one for one in self.recordings if not one.reason), None)
         if first is None:
             raise DataError(f"{listing.paths[0]}: {self.recordings[0].reason}")
-        shape = like.shape if like is not None else (len(first.values), steps)
-        dtype = "float64" if any(one.values.dtype == np.float64 for one in self.recordings) else "float32"
         self.spec = SampleSpec(
             "series",
-            shape,
-            dtype,
+            like.shape if like is not None else (len(first.values), steps),
+            "float64" if any(one.values.dtype == np.float64 for one in self.recordings) else "float32",
             frame_step=frame_step,
             sample_rate=sample_rate,
             columns=like.columns if like is not None else first.columns,
         )
         if len(files) > len(listing.paths):
-            listing = _by_machine(listing, files, self.recordings)
+            listing = _by_recording(listing, files, self.recordings)
         self.cutting = WindowCutter(
             steps, frame_step, steps * frame_step if stride == "auto" else stride, ("steps", "window")
         )

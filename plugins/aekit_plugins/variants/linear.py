@@ -77,10 +77,8 @@ def _is_affine(network: nn.Module, function: Callable[[Tensor], Tensor], x: Tens
 @torch.no_grad()
 def _set_principal(encoder: Encoder, decoder: nn.Module, samples: Samples) -> float:
     """Set code V'(x - mean) and output V code + mean, with V (F, D) the principal directions; return the explained variance."""
-    head, output_layers = (
-        encoder.head,
-        [layer for layer in decoder.modules() if isinstance(layer, (nn.Linear, TiedLayer))],
-    )
+    head = encoder.head
+    output_layers = [layer for layer in decoder.modules() if isinstance(layer, (nn.Linear, TiedLayer))]
     if len(encoder.backbone.stages) or not isinstance(head, nn.Linear) or len(output_layers) != 1:
         raise RecipeError(["linear.init = 'pca': needs a backbone without layers; set encoder.backbone to 'linear'"])
     pca = fit_pca(samples, encoder.preprocess, encoder.dim)

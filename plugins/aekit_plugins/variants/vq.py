@@ -61,6 +61,7 @@ class VectorQuantized(Variant):
         return VectorQuantizer(math.prod(features_shape), dim, groups, self.entries)
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
+        assert isinstance(encoder.head, VectorQuantizer)
         # In a tuple, so that the head does not become a submodule.
         self._quantizer = (encoder.head,)
 
@@ -79,5 +80,5 @@ class VectorQuantized(Variant):
     @torch.no_grad()
     def after_step(self) -> None:
         if self._batch is not None:
-            self._quantizer[0].ema_update(*self._batch, decay=self.decay, revive=self.revive)  # type: ignore[operator]
+            self._quantizer[0].ema_update(*self._batch, decay=self.decay, revive=self.revive)
             self._batch = None
