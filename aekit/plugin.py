@@ -99,6 +99,7 @@ if TYPE_CHECKING:
         read_numpy_folder as read_numpy_folder,
     )
     from aekit.data.readers.patches import window_corners as window_corners
+    from aekit.data.readers.record_options import ColumnOptions as ColumnOptions, RecordOptions as RecordOptions
     from aekit.data.readers.record_rows import (
         LanceRecords as LanceRecords,
         ParquetRecords as ParquetRecords,
@@ -112,8 +113,6 @@ if TYPE_CHECKING:
         read_recordings as read_recordings,
     )
     from aekit.data.readers.records import (
-        ColumnOptions as ColumnOptions,
-        RecordOptions as RecordOptions,
         has_samples as has_samples,
         image_columns as image_columns,
         parquet_schema as parquet_schema,
@@ -303,7 +302,8 @@ GROUPS = {
         "aekit.data.readers.table_columns": "Tabular Categories Missing read_columns",
         "aekit.data.readers.table_folders": "parts_in read_parts",
         "aekit.data.readers.delimited": "TextFormat",
-        "aekit.data.readers.records": "RecordOptions ColumnOptions has_samples image_columns parquet_schema",
+        "aekit.data.readers.records": "has_samples image_columns parquet_schema",
+        "aekit.data.readers.record_options": "RecordOptions ColumnOptions",
         "aekit.data.readers.record_rows": "TableRecords ParquetRecords LanceRecords",
         "aekit.data.readers.streamed_datasets": "StreamedRecords",
         "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",

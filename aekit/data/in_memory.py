@@ -16,8 +16,9 @@ from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.readers._encoded_images import EncodedImages
 from aekit.data.readers.images import ImageItems
 from aekit.data.readers.named_arrays import ArrayOptions, read_named_arrays
+from aekit.data.readers.record_options import NumberOptions
 from aekit.data.readers.record_rows import Records
-from aekit.data.readers.records import NumberOptions, read_records
+from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, Source
 from aekit.data.spec import SampleSpec

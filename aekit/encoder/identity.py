@@ -5,6 +5,7 @@ Nothing here imports torch, which takes longer than a search by id. `aekit.encod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -165,7 +166,7 @@ def check_same_maker(ours: _Vectors, theirs: _Vectors, *, what: str, maker: str)
         raise IdentityError(f"{what} was computed in {here}, but {maker} in {there}; embed with precision {here}")
 
 
-def version_changes(records: list[dict[str, str]], plugins: list[Plugin]) -> str:
+def version_changes(records: list[dict[str, str]], plugins: Sequence[Plugin]) -> str:
     """Describe plugins whose installed version differs from the one that made the encoder, or return ``""``."""
     changes = [
         f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "

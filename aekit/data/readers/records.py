@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -31,12 +31,9 @@ from aekit.data.readers._record_types import (
 )
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.record_rows import Records, TableRecords
-from aekit.data.readers.resizing import ResizingOptions
 from aekit.data.readers.shards import holds_only
-from aekit.data.readers.table_columns import Categories, Missing
 from aekit.data.reading import reason_of
 from aekit.errors import DataError, closest_name
-from aekit.registry.options import Field
 
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels")
 _LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb", "x", "values", "data")
@@ -45,32 +42,6 @@ _LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label", "cls"
 _ID_NAMES = ("id", "image_id", "_id", "key", "__key__")
 
 SampleKind = Literal["image", "list", "path"]
-
-
-_COLUMN = "column, or key, of the samples; auto: images, else lists of numbers, else paths of images"
-_LABEL = "column, or key, of the labels; auto: by usual names; none: no labels"
-_X = "columns, or keys, of plain numbers; auto: all"
-_CATEGORIES = "few: among plain numbers, one-hot encode columns of 2 to 20 categories; none: skip them"
-_MISSING = "what to do with rows with missing numbers, as for tables: skip them, or impute the median of the column"
-
-
-class ColumnOptions(TypedDict, total=False):
-    """Options of sources of records: which entries are used."""
-
-    column: Annotated[str, Field(default="auto", description=_COLUMN)]
-    label: Annotated[str, Field(default="auto", description=_LABEL)]
-
-
-class NumberOptions(TypedDict, total=False):
-    """Options of sources of records of plain numbers, as of tables."""
-
-    x: Annotated[str | list[str], Field(default="auto", description=_X)]
-    categories: Annotated[Categories, Field(default="few", description=_CATEGORIES)]
-    missing: Annotated[Missing, Field(default="auto", description=_MISSING)]
-
-
-class RecordOptions(ColumnOptions, NumberOptions, ResizingOptions, total=False):
-    """Options of sources of records that may hold images."""
 
 
 def image_columns(schema: pa.Schema) -> list[str]:

@@ -1,0 +1,34 @@
+"""Options of sources of records: which entries are used, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from aekit.data.readers.resizing import ResizingOptions
+from aekit.data.readers.table_columns import Categories, Missing
+from aekit.registry.options import Field
+
+_COLUMN = "column, or key, of the samples; auto: images, else lists of numbers, else paths of images"
+_LABEL = "column, or key, of the labels; auto: by usual names; none: no labels"
+_X = "columns, or keys, of plain numbers; auto: all"
+_CATEGORIES = "few: among plain numbers, one-hot encode columns of 2 to 20 categories; none: skip them"
+_MISSING = "what to do with rows with missing numbers, as for tables: skip them, or impute the median of the column"
+
+
+class ColumnOptions(TypedDict, total=False):
+    """Options of sources of records: which entries are used."""
+
+    column: Annotated[str, Field(default="auto", description=_COLUMN)]
+    label: Annotated[str, Field(default="auto", description=_LABEL)]
+
+
+class NumberOptions(TypedDict, total=False):
+    """Options of sources of records of plain numbers, as of tables."""
+
+    x: Annotated[str | list[str], Field(default="auto", description=_X)]
+    categories: Annotated[Categories, Field(default="few", description=_CATEGORIES)]
+    missing: Annotated[Missing, Field(default="auto", description=_MISSING)]
+
+
+class RecordOptions(ColumnOptions, NumberOptions, ResizingOptions, total=False):
+    """Options of sources of records that may hold images."""
