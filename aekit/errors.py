@@ -264,6 +264,8 @@ def _missing_package(error: BaseException) -> AekitError | None:
     if package in ("", "aekit", "aekit_plugins"):
         return None
     print_traceback(error)
+    if package in sys.stdlib_module_names:
+        return AekitError(f"this Python was built without its module {package} ({error}): use another one")
     return AekitError(f"the package {package}, which aekit needs, is missing ({error}): pip install aekit")
 
 

@@ -168,6 +168,7 @@ def _write_onnx(encoder: Encoder, example: Tensor, path: Path, identity: dict[st
 def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # its newer versions count uses, and may send them
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda raw: torch.from_numpy(session.run(None, {"raw": raw.numpy()})[0])
 

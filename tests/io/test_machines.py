@@ -139,3 +139,9 @@ def test_files_and_threads_that_are_short_are_no_failure_of_a_place(number: int,
             number, "no further thread or process can be started"
         )
     )
+
+
+def test_a_python_without_one_of_its_modules_is_not_to_be_mended_by_pip() -> None:
+    error = ModuleNotFoundError("No module named '_lzma'", name="_lzma")
+    line = "this Python was built without its module _lzma (No module named '_lzma'): use another one"
+    assert str(explained(error)) == line

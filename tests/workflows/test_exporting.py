@@ -122,3 +122,23 @@ def test_a_missing_package_is_named_before_anything_is_exported(
     ):
         aekit.export_encoder(encoder, tmp_path / "model.onnx", data=data)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_export_reports_nothing_to_the_makers_of_onnxruntime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    session = onnxruntime.InferenceSession
+
+    def disable() -> None:
+        calls.append("disabled")
+
+    def start(*arguments: object, **options: object) -> object:
+        calls.append("session")
+        return session(*arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "disable_telemetry_events", disable)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", start)
+    encoder = aekit.fit(data_of("uint8 images"), dim=4, overrides=FAST)
+    aekit.export_encoder(encoder, tmp_path / "model.onnx", data=data_of("uint8 images"))
+    assert calls == ["disabled", "session"]
