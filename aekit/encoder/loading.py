@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +71,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     try:
         return _restored(folder, saved, plugins, device)
     except (IdentityError, PluginError):
-        known = [
-            plugin in registry().named(plugin.kind, plugin.name) for plugin in plugins
-        ]  # rather than a kept program
-        kept = [
-            (known[i] and _program(record, folder, programs)) or plugins[i] for i, record in enumerate(saved["plugins"])
-        ]
+        kept = [_kept(plugin, record, folder, programs) for plugin, record in zip(plugins, saved["plugins"])]
         if kept == plugins:
             raise
         encoder = _restored(folder, saved, kept, device)
@@ -86,7 +80,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     return encoder
 
 
-def _restored(folder: Path, saved: dict[str, Any], plugins: Sequence[Plugin], device: str | torch.device) -> Encoder:
+def _restored(folder: Path, saved: dict[str, Any], plugins: list[Plugin], device: str | torch.device) -> Encoder:
     """Build the encoder that a folder describes with these plugins, and check that it computes what it did; raises as `load`."""
     moved = version_changes(saved["plugins"], plugins)
     spec = SampleSpec.from_dict(saved["spec"])
@@ -137,6 +131,12 @@ def _plugin(record: dict[str, str], folder: Path, programs: dict[str, Any]) -> P
     if not same and (kept := _program(record, folder, programs)) is not None:
         return kept
     return registry().require(record, required_by=str(folder))
+
+
+def _kept(plugin: Plugin, record: dict[str, str], folder: Path, programs: dict[str, Any]) -> Plugin:
+    """Return what was kept of a plugin that is registered in this session; other plugins as they are."""
+    is_registered = plugin in registry().named(plugin.kind, plugin.name)
+    return (is_registered and _program(record, folder, programs)) or plugin
 
 
 def _program(record: dict[str, str], folder: Path, programs: dict[str, Any]) -> Plugin | None:
