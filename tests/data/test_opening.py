@@ -410,7 +410,7 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
     assert source.splits.tolist() == ["train", "validation", "test"]
     assert "; ".join((*source.notes, *source.losses)) == (
         "column 'class' is the label; column 'id' holds the ids; columns ignored: y; "
-            "1 row has missing values and cannot be used; "
+        "1 row has missing values and cannot be used; "
         "data.arrays.missing = 'median' imputes them"
     )
     assert load_samples(source, np.arange(3), torch.device("cpu")).rows.tolist() == [0, 2]
