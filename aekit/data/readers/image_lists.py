@@ -134,10 +134,10 @@ def list_folder(
     if other:
         losses.append(f"{other.total()} images in formats that aekit does not read are left out ({_kinds(other)})")
     labels = layout.labels
-    files = (
-        f"1 file other than {what} is" if ignored.total() == 1 else f"{ignored.total()} files that are not {what} are"
-    )
-    notes = [f"{files} ignored ({_kinds(ignored)})"] if ignored else []
+    others = f"1 file other than {what} is"
+    if ignored.total() > 1:
+        others = f"{ignored.total()} files that are not {what} are"
+    notes = [f"{others} ignored ({_kinds(ignored)})"] if ignored else []
     notes.append("" if labels is None else folders_below_classes(paths, labels.tolist()))
     return Listing(
         ids=ids,
