@@ -111,7 +111,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OutputError, match="No space left on device; set AEKIT_CACHE to use another"):
+    with pytest.raises(OutputError, match="the disk is full; set AEKIT_CACHE to use another"):
         load_samples(Files(list(range(100))), np.arange(100), CPU, cache=tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -370,12 +370,6 @@ def test_an_unknown_precision_is_refused(encoder: Encoder) -> None:
         encoder.embed(draw(encoder.spec, 3), precision="fp16")
 
 
-def test_nothing_embedded_has_a_precision() -> None:
-    encoder = make_encoder("mlp", "vector", {})
-    with pytest.warns(UserWarning, match="2 samples skipped"):
-        assert encoder.embed(np.full((2, 20), np.nan, np.float32)).precision == "fp32"
-
-
 def test_the_command_line_takes_a_precision(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

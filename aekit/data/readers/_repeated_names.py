@@ -17,19 +17,20 @@ def without_repeated_names(table: pa.Table, names: Sequence[str]) -> tuple[pa.Ta
     """
     if table.num_rows < 2 or table.num_columns < 2:
         return table, []
-    repeats = pc.fill_null(pc.equal(table.column(0), names[0]), False)  # without the cost of trimming, for usual tables
+    repeats = _equal(table.column(0), names[0])  # without the cost of trimming, for usual tables
     if not pc.any(repeats).as_py() or not any(looks_numeric(str(column[0]).strip()) for column in table.columns):
         return table, []
     for column, name in zip(table.columns[1:], names[1:]):
-        repeats = pc.and_(repeats, _equal(column, name))
+        repeats = pc.and_(repeats, _equal(pc.utf8_trim_whitespace(column), name))
     count = pc.sum(repeats).as_py()
     if not count:
         return table, []
-    place = f"(row {pc.index(repeats, True).as_py()})"
+    place = f"(row {pc.index(repeats, pa.scalar(True)).as_py()})"
     rows = "1 row that repeats" if count == 1 else f"{count:,} rows that repeat"
     verb = "is" if count == 1 else "are"
     return table.filter(pc.invert(repeats)), [f"{rows} the names of the columns {place} {verb} left out"]
 
 
 def _equal(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), name), False)
+    """Return whether cells are a name; False where they are missing. Comparing with a value of Python would import pandas."""
+    return pc.is_in(column, value_set=pa.array([name], column.type))
