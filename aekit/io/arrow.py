@@ -41,7 +41,8 @@ def arrow_values(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     kind = column.type
     is_chunked = isinstance(column, pa.ChunkedArray)
     if pa.types.is_floating(kind) and column.null_count and not pa.types.is_float16(kind):
-        column = pc.fill_null(column, float("nan"))
+        missing = np.array([np.nan], kind.to_pandas_dtype())
+        column = pc.fill_null(column, arrow_numbers(missing)[0])
     if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not column.null_count:
         values = np.from_dlpack(column.combine_chunks() if is_chunked else column)
         return values.copy() if is_chunked else values

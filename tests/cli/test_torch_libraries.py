@@ -92,9 +92,12 @@ def test_commands_that_compute_no_network_do_not_import_torch(folder: Path, argu
 def test_functions_that_compute_no_network_import_neither_torch_nor_pandas(folder: Path) -> None:
     codes = "".join(f"{row * 7 % 11},{row / 3:.2f},0{1000 + 37 * row}\n" for row in range(60))
     (folder / "codes.csv").write_text(f"count,size,zip\n{codes}")
+    usual = "".join(f"{row % 7 or ''},{row / 3:.2f},{'uvw'[row % 3]},{row % 2 == 1}\n" for row in range(60))
+    (folder / "usual.csv").write_text(f"count,size,kind,ok\n{usual}")
     program = """
 import sys, numpy, aekit
 aekit.open_data("codes.csv")
+aekit.open_data("usual.csv")
 source = aekit.open_data("table.csv")
 aekit.build_index("vectors.npy", "index")
 scores, rows = aekit.open_index("index").search(numpy.load("vectors.npy")[3:4], k=1)

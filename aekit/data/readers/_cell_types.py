@@ -134,8 +134,9 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
         return _to_numbers(values, {})  # the usual case, first
     except pa.ArrowInvalid:
         pass
-    known = pc.fill_null(pc.invert(pc.is_in(values, arrow_texts(MISSING))), False)
-    cells = pc.if_else(known, values, None)
+    known = pc.invert(pc.is_in(values, arrow_texts(MISSING)))
+    nothing = pa.nulls(1, values.type)[0]  # values of Python would make Arrow import pandas
+    cells = pc.if_else(known, values, nothing)
     if cells.null_count == len(cells):
         return Typed(pa.chunked_array([pa.nulls(len(cells))]), {})
     try:
@@ -144,16 +145,16 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
         pass
     lower = pc.utf8_lower(cells)
     if pc.all(pc.is_in(lower.drop_null(), arrow_texts(["true", "false"]))).as_py():
-        return Typed(pc.equal(lower, "true"), {})
+        return Typed(pc.equal(lower, arrow_texts(["true"])[0]), {})
     numeric = pc.match_substring_regex(cells, _NUMBER)
-    words = pc.filter(cells, pc.and_(pc.is_valid(cells), pc.invert(pc.fill_null(numeric, True))))
+    words = pc.filter(cells, pc.invert(numeric))  # not the missing ones
     strays = pc.filter(words, pc.invert(pc.is_in(words, arrow_texts(PLACEHOLDERS))))
     count, total = int(pc.sum(numeric).as_py() or 0), len(cells) - cells.null_count
     if not count or (len(strays) and (count < 3 or len(strays) > max(1, STRAY_SHARE * total))):
         return Typed(values, {})
     distinct = pc.unique(words)
     return _to_numbers(
-        pc.if_else(numeric, cells, None), {word: pc.index(cells, word).as_py() for word in distinct.to_pylist()}
+        pc.if_else(numeric, cells, nothing), {word: pc.index(cells, word).as_py() for word in distinct.to_pylist()}
     )
 
 
@@ -260,8 +261,8 @@ def _to_numbers(cells: pa.ChunkedArray, strays: dict[str, int]) -> Typed:
     """Convert texts of numbers to integers if all are, else to floats; raises `pa.ArrowInvalid` if one is not a number."""
     floats = cells.cast(pa.float64())
     numbers = arrow_values(floats)
-    if np.isnan(numbers).any() and floats.null_count < len(floats):
-        floats = pa.chunked_array([pa.array(numbers, from_pandas=True)])  # null where the text is nan
+    if pc.any(of_text := pc.is_nan(floats)).as_py():
+        floats = pc.if_else(of_text, pa.nulls(1, floats.type)[0], floats)  # null where the text is nan
     fractions = numbers != np.floor(numbers)
     if fractions[~np.isnan(numbers)].any() or not pc.all(pc.match_substring_regex(cells, _INTEGER)).as_py():
         return Typed(floats, strays)

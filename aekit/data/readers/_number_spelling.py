@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,7 +14,7 @@ from aekit.data.readers._cell_types import MISSING, NUMBER, PLACEHOLDERS, as_cel
 from aekit.data.readers._label_names import LABEL_COLUMNS
 from aekit.data.readers._number_affixes import APOSTROPHES, BLANKS, SIGNS, begins_as_number, without_affixes
 from aekit.data.readers._record_types import is_text as is_text_type
-from aekit.io.arrow import arrow_texts
+from aekit.io.arrow import arrow_numbers, arrow_texts
 
 MINUSES = "\u2212\u2013\u2010\u2011\ufe63\uff0d"
 """Signs that stand for a minus: typographic ones, and dashes that word processors make of it."""
@@ -198,7 +199,7 @@ class _Odd(NamedTuple):
 
 
 def _sample(values: Any, most: int = 5000) -> Any:
-    return values.take(pa.array(range(0, len(values), len(values) // most))) if len(values) > most else values
+    return values.take(arrow_numbers(np.arange(0, len(values), len(values) // most))) if len(values) > most else values
 
 
 def _are_floats(values: Any) -> bool:

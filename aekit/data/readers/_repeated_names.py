@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers._number_spelling import looks_numeric
+from aekit.io.arrow import arrow_texts
 
 
 def without_repeated_names(table: pa.Table, names: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -33,4 +34,4 @@ def without_repeated_names(table: pa.Table, names: Sequence[str]) -> tuple[pa.Ta
 
 def _equal(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """Return whether cells are a name; False where they are missing. Comparing with a value of Python would import pandas."""
-    return pc.is_in(column, value_set=pa.array([name], column.type))
+    return pc.is_in(column, value_set=arrow_texts([name]).cast(column.type))
