@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, relu
+from torch.nn.functional import avg_pool2d, conv2d
 
 from aekit.nn.pooling import GridMeans
 
@@ -131,9 +131,10 @@ class PatchFeatures(nn.Module):
             scale = ((squares - mean.square()).clamp(min=0) + self.floor).rsqrt()
             similar, opposite = list[Tensor](), list[Tensor]()
             for weight, bias in zip(self.weight.split(self.at_once), self.bias.split(self.at_once)):
-                similarity = conv2d(x, weight, stride=self.stride) * scale + bias[:, None, None]
-                similar.append(self.pool(relu(similarity - self.threshold)))
-                opposite.append(self.pool(relu(-similarity - self.threshold)))
+                similarity = torch.addcmul(bias[:, None, None], conv2d(x, weight, stride=self.stride), scale)
+                # Each of these is larger than all else here, so that none is made but for what is pooled.
+                similar.append(self.pool((similarity - self.threshold).relu_()))
+                opposite.append(self.pool((-self.threshold - similarity).relu_()))
             return (torch.cat(similar + opposite, 1).flatten(1) + TINY).sqrt()
 
 

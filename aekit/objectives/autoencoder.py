@@ -251,7 +251,7 @@ def load_autoencoder(
     run = local_path(run)
     folder = run / "decoder"
     if not (folder / "decoder.json").is_file():
-        raise DataError(f"{run}: has no decoder; only runs with an autoencoder objective have one")
+        raise DataError(f"{run}: has no decoder; an autoencoder, such as fit --variant plain trains, has one")
     record = FORMAT.read(folder)
     encoder = load(run, device=device)
     check_same_encoder(record["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")

@@ -115,7 +115,7 @@ class Context:
         autoencoder = self._loaded_autoencoder
         if autoencoder is not None and autoencoder.reconstructs_samples:
             return autoencoder
-        problem = "has no decoder; only runs with an autoencoder objective have one"
+        problem = "has no decoder; an autoencoder, such as fit --variant plain trains, has one"
         if autoencoder is not None:
             problem = "its decoder reconstructs the output of the frozen stages (encoder.frozen), not samples"
         hint = f"; this one was trained for the task {' or '.join(self.pretext_tasks)}" if self.pretext_tasks else ""
