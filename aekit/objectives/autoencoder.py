@@ -26,6 +26,8 @@ from aekit.objectives.base import Batch, Objective, Step, Variant
 from aekit.objectives.losses import LOSSES
 from aekit.objectives.returned_values import check_code, check_samples, check_scalar, check_scalars
 
+NO_DECODER = "has no decoder; an autoencoder has one, as of variants = ['plain'] (--variant plain)"
+
 
 class DecoderManifest(TensorsManifest):
     """Entries of ``decoder.json``."""
@@ -251,7 +253,7 @@ def load_autoencoder(
     run = local_path(run)
     folder = run / "decoder"
     if not (folder / "decoder.json").is_file():
-        raise DataError(f"{run}: has no decoder; an autoencoder, such as fit --variant plain trains, has one")
+        raise DataError(f"{run}: {NO_DECODER}")
     record = FORMAT.read(folder)
     encoder = load(run, device=device)
     check_same_encoder(record["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")

@@ -742,7 +742,7 @@ def test_runs_that_were_not_trained_for_it(dense_run: Path, tmp_path: Path, comm
     data = tmp_path / "data.npy"
     np.save(data, images(4, channels=1)[:, 0])
     error = command("apply", dense_run, data, "-o", tmp_path / "out", "-q").error
-    assert "has no decoder; only runs with an autoencoder" in error and "trained for the task enlarge" in error
+    assert "has no decoder; an autoencoder has one" in error and "trained for the task enlarge" in error
     error = command("apply", dense_run, data, "-o", tmp_path / "out", "-q", "--task", "inpaint").error
     assert error.endswith("was not trained for it; train with pretext task 'inpainting'")
     assert not (tmp_path / "out").exists()

@@ -20,7 +20,7 @@ from aekit.encoder.engines.engine import Engine
 from aekit.encoder.loading import load
 from aekit.errors import DataError
 from aekit.io.remote import local_path
-from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
+from aekit.objectives.autoencoder import NO_DECODER, Autoencoder, load_autoencoder
 from aekit.objectives.base import Pretext
 from aekit.objectives.saved_pretexts import load_pretexts
 from aekit.progress import SILENT, Progress
@@ -115,7 +115,7 @@ class Context:
         autoencoder = self._loaded_autoencoder
         if autoencoder is not None and autoencoder.reconstructs_samples:
             return autoencoder
-        problem = "has no decoder; an autoencoder, such as fit --variant plain trains, has one"
+        problem = NO_DECODER
         if autoencoder is not None:
             problem = "its decoder reconstructs the output of the frozen stages (encoder.frozen), not samples"
         hint = f"; this one was trained for the task {' or '.join(self.pretext_tasks)}" if self.pretext_tasks else ""
