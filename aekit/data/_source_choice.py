@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aekit._arguments import expand_path
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.shards import expand_range
 from aekit.data.readers.table_folders import advise_on_tables
@@ -190,7 +191,7 @@ def place_of_data(text: str, base: Path | None) -> tuple[str, str]:
         path = os.path.abspath((base or Path()) / text)
         if not data_exists(Path(path)):  # else its name may hold $ or ~
             # Unlike `Path.expanduser`, it leaves names such as ~$table.xlsx as they are.
-            path = os.path.abspath((base or Path()) / os.path.expanduser(os.path.expandvars(text)))
+            path = os.path.abspath((base or Path()) / expand_path(text))
         return path, path
     folder, _, pattern = text.rpartition("/")
     names = [path.name for path in expand_range(Path(pattern))]

@@ -16,7 +16,7 @@ from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.readers._encoded_images import EncodedImages
 from aekit.data.readers.images import ImageItems
 from aekit.data.readers.named_arrays import ArrayOptions, read_named_arrays
-from aekit.data.readers.record_options import NumberOptions
+from aekit.data.readers.record_options import NUMBER_DEFAULTS
 from aekit.data.readers.record_rows import Records
 from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
@@ -135,16 +135,11 @@ def open_records(
     """
     of_images: dict[str, Any] = {**options, "source": source}
     column, label = (of_images.pop(name, "auto") for name in ("column", "label"))
-    of_numbers = {name: of_images.pop(name) for name in NumberOptions.__annotations__ if name in of_images}
+    of_numbers = {name: of_images.pop(name, default) for name, default in NUMBER_DEFAULTS.items()}
     contents = read_records(records, place, column=column, label=label, base=base)
-    if not isinstance(contents.samples, pa.Table) and (set_options := _not_default(of_numbers)):
+    changed = {name: value for name, value in of_numbers.items() if value != NUMBER_DEFAULTS[name]}
+    if changed and not isinstance(contents.samples, pa.Table):
         what = "is of records of plain numbers, and these hold other samples; column chooses them"
-        raise RecipeError([f"data.{source}.{name} = {value!r}: {what}" for name, value in set_options.items()])
+        raise RecipeError([f"data.{source}.{name} = {value!r}: {what}" for name, value in changed.items()])
     contents = replace(contents, losses=(*losses, *contents.losses))
     return open_contents(contents, like, of_images, {"y": label, **of_numbers})
-
-
-def _not_default(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of `NumberOptions` that differ from their defaults."""
-    defaults = {"x": "auto", "categories": "few", "missing": "auto"}
-    return {name: value for name, value in options.items() if value != defaults[name]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,13 @@ def arrow_texts(values: Sequence[str] | np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
 
 
+def filled(column: pa.Array | pa.ChunkedArray, value: float | str) -> Any:
+    """Return a column of numbers or texts in which `value` stands where one is missing."""
+    kind = column.type
+    one = arrow_texts([value]) if isinstance(value, str) else arrow_numbers(np.array([value], kind.to_pandas_dtype()))
+    return pc.fill_null(column, one.cast(kind)[0])
+
+
 def arrow_values(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Return the (N,) values of a column: numbers with NaN where one is missing, strings as objects, others as Arrow has them.
 
@@ -41,8 +49,7 @@ def arrow_values(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     kind = column.type
     is_chunked = isinstance(column, pa.ChunkedArray)
     if pa.types.is_floating(kind) and column.null_count and not pa.types.is_float16(kind):
-        missing = np.array([np.nan], kind.to_pandas_dtype())
-        column = pc.fill_null(column, arrow_numbers(missing)[0])
+        column = filled(column, np.nan)
     if (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not column.null_count:
         values = np.from_dlpack(column.combine_chunks() if is_chunked else column)
         return values.copy() if is_chunked else values

@@ -132,9 +132,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     check_text(folder)
     with explain_write_errors(folder):
         lock, part = folder.with_name(f".{folder.name}.lock"), folder.with_name(folder.name + ".part")
-        was_killed = (
-            lock.exists()
-        )  # then the temporary folder is one of aekit, and the lock is removed below in any case
+        # A killed process left a lock: then the temporary folder is one of aekit, and the lock is removed below.
+        was_killed = lock.exists()
         if not was_killed:
             _check_free(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)

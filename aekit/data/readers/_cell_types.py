@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from aekit.data.readers._missing_cells import MISSING as MISSING, NO_LABEL as NO_LABEL, PLACEHOLDERS as PLACEHOLDERS
 from aekit.data.readers._record_types import is_text as is_text_type
-from aekit.io.arrow import arrow_texts, arrow_values
+from aekit.io.arrow import arrow_texts, arrow_values, filled
 
 STRAY_SHARE = 0.05
 """Largest share of other words in a column of numbers; one is always allowed."""
@@ -219,8 +219,7 @@ def to_strings(column: pa.ChunkedArray) -> np.ndarray:
     """Return a column as (N,) strings, as they are written, "" where a value is missing."""
     values = as_written(column)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = pc.fill_null(values, "") if values.null_count else values  # it imports pandas
-        return np.array(values.to_pylist(), dtype=np.str_)
+        return np.array(filled(values, "").to_pylist(), dtype=np.str_)
     return np.array(["" if value is None else str(value) for value in values.to_pylist()], dtype=np.str_)
 
 

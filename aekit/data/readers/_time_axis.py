@@ -16,6 +16,7 @@ from aekit.data.readers._cell_types import decide_types
 from aekit.data.readers._time_order import Described, Part, Times, few_restarts, in_order
 from aekit.data.readers._times import to_seconds
 from aekit.errors import DataError, closest_name
+from aekit.io.arrow import arrow_values, filled
 
 
 def _set(words: str) -> set[str]:
@@ -139,7 +140,7 @@ def _codes(table: pa.Table, name: str) -> np.ndarray:
         column = column.cast(column.type.storage_type)
     encoded = column.combine_chunks().dictionary_encode()
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return arrow_values(filled(encoded.indices, -1)).astype(np.int64)
 
 
 def _found_by_times(table: pa.Table, names: Sequence[str], times: Times | None) -> list[str]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from aekit.data.readers._cell_types import MISSING, PLACEHOLDERS, is_text, to_floats, to_typed
 from aekit.errors import DataError
-from aekit.io.arrow import arrow_texts
+from aekit.io.arrow import arrow_texts, arrow_values, filled
 
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -97,7 +97,7 @@ def to_seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
     encoded = text.combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
     seconds = np.array([*_parse_times(words, where), np.nan])
-    return seconds[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
+    return seconds[arrow_values(filled(encoded.indices, len(words)))]
 
 
 def _parse_times(words: Sequence[str], where: str) -> list[float]:

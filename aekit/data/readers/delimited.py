@@ -134,6 +134,8 @@ def _without_nulls(data: bytes) -> tuple[bytes, list[str]]:
 
 def _without_invisible(data: bytes) -> tuple[bytes, list[str]]:
     """Return text without marks that have no width, which web pages and word processors put beside numbers and words."""
+    if data.isascii():
+        return data, []
     count = 0
     for mark in _INVISIBLE:
         if mark in data:

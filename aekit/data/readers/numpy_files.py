@@ -9,12 +9,13 @@ import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aekit.data.readers.tables import split_named
+from aekit.data.readers.tables import splits_of
 from aekit.data.reading import ByteStream, read_all, reading
 from aekit.errors import DataError, closest_name
 from aekit.io.memory import check_memory
@@ -156,10 +157,8 @@ def _splits_beside(named: Mapping[str, np.ndarray], count: int) -> tuple[np.ndar
         return None, ""
     values = named[name]
     if values.shape == (count,) and values.dtype.kind in "US":
-        splits = {value: split_named(value) for value in np.unique(values.astype(str)).tolist()}
-        if None not in splits.values():
-            rows = np.array([splits[value] for value in values.astype(str).tolist()])
-            return rows, f"the array {name!r} holds the splits"
+        with suppress(DataError):
+            return splits_of(values.astype(str), name), f"the array {name!r} holds the splits"
     return None, f"array {name!r} not used: expected {count:,} names of splits, such as train and test"
 
 

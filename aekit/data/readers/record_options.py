@@ -22,12 +22,15 @@ class ColumnOptions(TypedDict, total=False):
     label: Annotated[str, Field(default="auto", description=_LABEL)]
 
 
+NUMBER_DEFAULTS = {"x": "auto", "categories": "few", "missing": "auto"}
+
+
 class NumberOptions(TypedDict, total=False):
     """Options of sources of records of plain numbers, as of tables."""
 
-    x: Annotated[str | list[str], Field(default="auto", description=_X)]
-    categories: Annotated[Categories, Field(default="few", description=_CATEGORIES)]
-    missing: Annotated[Missing, Field(default="auto", description=_MISSING)]
+    x: Annotated[str | list[str], Field(default=NUMBER_DEFAULTS["x"], description=_X)]
+    categories: Annotated[Categories, Field(default=NUMBER_DEFAULTS["categories"], description=_CATEGORIES)]
+    missing: Annotated[Missing, Field(default=NUMBER_DEFAULTS["missing"], description=_MISSING)]
 
 
 class RecordOptions(ColumnOptions, NumberOptions, ResizingOptions, total=False):

@@ -33,7 +33,7 @@ from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import to_seconds
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
-from aekit.io.arrow import arrow_numbers, arrow_texts, arrow_values
+from aekit.io.arrow import arrow_texts, arrow_values, filled
 
 Missing = Literal["auto", "skip", "median"]
 
@@ -275,8 +275,7 @@ def _entries(column: pa.ChunkedArray, described: Column, where: str) -> np.ndarr
     """Return the entries of a column: (N,) numbers, NaN where one is missing, or (N, categories) of 0 and 1."""
     if described.categories is not None:
         positions = pc.index_in(to_texts(column), value_set=arrow_texts(described.categories))
-        filled = pc.fill_null(positions, arrow_numbers(np.array([-1], np.int32))[0])
-        return (arrow_values(filled)[:, None] == np.arange(described.size)).astype(np.float64)
+        return (arrow_values(filled(positions, -1))[:, None] == np.arange(described.size)).astype(np.float64)
     if described.time:
         return to_seconds(column, f"{where}: column {described.name!r}")
     if not tables.is_numeric(column):

@@ -244,7 +244,11 @@ def to_splits(column: pa.ChunkedArray, path: Path | str) -> np.ndarray:
     Raises:
         DataError: a value is not the name of a split.
     """
-    names = to_strings(column)
+    return splits_of(to_strings(column), path)
+
+
+def splits_of(names: np.ndarray, path: Path | str) -> np.ndarray:
+    """Return the splits (N,) that names (N,) stand for; arguments and errors as of `to_splits`."""
     for row, name in enumerate(names):
         if split_named(name) is None:
             raise DataError(f"{path}: row {row} has split {str(name)!r}; expected train, validation or test")
