@@ -189,6 +189,7 @@ if TYPE_CHECKING:
         MAX_CHOOSING_ROWS as MAX_CHOOSING_ROWS,
         choose_cluster_count as choose_cluster_count,
         evaluate_clusters as evaluate_clusters,
+        resolve_cluster_count as resolve_cluster_count,
     )
     from aekit.evaluation.metrics.detection import (
         ANOMALY_NAMES as ANOMALY_NAMES,
@@ -213,6 +214,7 @@ if TYPE_CHECKING:
     from aekit.index.faiss_files import FAISS_PARTS as FAISS_PARTS, check_faiss_index as check_faiss_index
     from aekit.index.openblas import import_with_better_core as import_with_better_core
     from aekit.io.atomic import file_sha256 as file_sha256
+    from aekit.io.cache_folder import cache_folder as cache_folder
     from aekit.io.memory import check_memory as check_memory
     from aekit.io.threads import usable_cores as usable_cores
     from aekit.io.weights import (
@@ -275,6 +277,7 @@ GROUPS = {
             "VIDEO_ENDINGS"
         ),
         "aekit.data.readers.file_tables": "MetadataOption describe_files",
+        "aekit.io.cache_folder": "cache_folder",
         "aekit.io.memory": "check_memory",
         "aekit.io.threads": "usable_cores",
     },
@@ -331,7 +334,7 @@ GROUPS = {
         "aekit.evaluation.linear.draws": "draws_at_once fit_draws",
         "aekit.evaluation.neighbors": "nearest_neighbors rank_neighbors",
         "aekit.evaluation.clusterers": "CLUSTER_COUNTS fit_hdbscan fit_kmeans silhouettes",
-        "aekit.evaluation.metrics.clustering": "MAX_CHOOSING_ROWS choose_cluster_count evaluate_clusters",
+        "aekit.evaluation.metrics.clustering": "MAX_CHOOSING_ROWS choose_cluster_count evaluate_clusters resolve_cluster_count",
         "aekit.evaluation.metrics.detection": "ANOMALY_NAMES average_precisions mean_detection_metrics",
         "aekit.evaluation.metrics.outlier_scores": "OUTLIER_SCORES outlier_scores",
     },
@@ -339,12 +342,8 @@ GROUPS = {
         "aekit.data.examples": "images encoded_images image_table video write_mnist write_recording write_series",
     },
 }
-"""Kind of plugin -> module -> the names that it defines, separated by spaces; the contract comes first.
+"""Kind of plugin -> module -> the names that it defines, separated by spaces; the contract comes first."""
 
-They are resolved on first use, so that a hook module does not import torch.
-"""
-
-_HOMES = {home: names for homes in GROUPS.values() for home, names in homes.items()}
-
-if not TYPE_CHECKING:
+if not TYPE_CHECKING:  # names are resolved on first use, so that a hook module does not import torch
+    _HOMES = {home: names for homes in GROUPS.values() for home, names in homes.items()}
     __getattr__, __all__ = lazy_exports(__name__, _HOMES)

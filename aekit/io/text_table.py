@@ -24,5 +24,12 @@ def format_names(names: Iterable[str]) -> str:
 def format_cell(value: Any) -> str:
     """Format a value of a table, in one line; None is empty."""
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 0.1 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+        return format_number(value)
     return "" if value is None else terminal_text(str(value), keep="")
+
+
+def format_number(value: float) -> str:
+    """Format a number of a table with about four digits: 0.0123, 1.234, 12.3."""
+    if abs(value) < 0.1:
+        return f"{value:.4g}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

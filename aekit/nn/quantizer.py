@@ -40,15 +40,15 @@ class VectorQuantizer(nn.Module):
     def draw(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the code (B, D), the ``unquantized`` code (B, D) and the ``indices`` (G, B) of the entries."""
         unquantized = self.linear(features).float()
-        # Autocast would round away the differences between close entries.
-        with torch.autocast(unquantized.device.type, enabled=False):
-            code, indices = self.quantize(unquantized)
+        code, indices = self.quantize(unquantized)
         return code, {"unquantized": unquantized, "indices": indices}
 
     def quantize(self, unquantized: Tensor) -> tuple[Tensor, Tensor]:
         """Return the nearest entries (B, D), with the gradient of the unquantized code (B, D), and their indices (G, B)."""
         grouped = self._split(unquantized.detach())
-        indices = (self.codebook.square().sum(2)[:, None] - 2 * grouped @ self.codebook.mT).argmin(2)
+        # Autocast would round away the differences between close entries.
+        with torch.autocast(grouped.device.type, enabled=False):
+            indices = (self.codebook.square().sum(2)[:, None] - 2 * grouped @ self.codebook.mT).argmin(2)
         # The value is that of the entries, the gradient that of the unquantized code.
         return self._lookup(indices) + (unquantized - unquantized.detach()), indices
 

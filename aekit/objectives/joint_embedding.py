@@ -165,8 +165,6 @@ def projection_std(projected: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-@force_float32
 def nearest_is_pair(first: Tensor, second: Tensor) -> Tensor:
     """Return, (B,) bool, whether the second view nearest to each first view, by cosine, is of the same sample."""
-    similarities = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
-    return similarities.argmax(1) == torch.arange(len(first), device=first.device)
+    return cosine_similarities(first, second).argmax(1) == torch.arange(len(first), device=first.device)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aekit._arguments import checked_arguments
+from aekit.encoder.eval_mode import eval_mode
 from aekit.errors import DataError
 from aekit.nn.gaussian import GaussianHead, log_importance_weights, reparameterize
 from aekit.objectives.autoencoder import Autoencoder, repeat_draws
@@ -18,7 +19,6 @@ MAX_ENTRIES = 2**21
 
 
 @checked_arguments
-@torch.no_grad()
 def log_likelihood(autoencoder: Autoencoder, raw: Tensor, generator: torch.Generator, draws: int = 5000) -> Tensor:
     """Estimate log p(x) of each sample by the importance-weighted lower bound, which tightens with more draws.
 
@@ -53,21 +53,19 @@ def log_likelihood(autoencoder: Autoencoder, raw: Tensor, generator: torch.Gener
     if not autoencoder.likelihood.normalized:
         known = ", ".join(name for name, loss in LOSSES.items() if loss.normalized)
         raise DataError(f"loss {autoencoder.loss_name!r} is not a log-likelihood; expected one of {known}")
-    training = autoencoder.training
-    autoencoder.eval()
     estimates = []
-    for rows in raw.to(encoder.device).split(max(1, min(256, MAX_ENTRIES // encoder.spec.size))):
-        clean = encoder.preprocess(rows)
-        mean, logvar = head.posterior(encoder.backbone(clean))
-        chunk = max(1, MAX_ENTRIES // clean.numel())
-        total = mean.new_full((len(rows),), -torch.inf)
-        for start in range(0, draws, chunk):
-            codes = reparameterize(mean, logvar, min(chunk, draws - start), generator)
-            count = len(codes) // len(rows)
-            output = autoencoder.decoder(codes).float()
-            errors = autoencoder.likelihood(output, repeat_draws(clean, count))
-            weights = log_importance_weights(codes, mean, logvar) - errors.view(count, -1)
-            total = torch.logaddexp(total, weights.logsumexp(0))
-        estimates.append(total - math.log(draws))
-    autoencoder.train(training)
+    with eval_mode(autoencoder):
+        for rows in raw.to(encoder.device).split(max(1, min(256, MAX_ENTRIES // encoder.spec.size))):
+            clean = encoder.preprocess(rows)
+            mean, logvar = head.posterior(encoder.backbone(clean))
+            chunk = max(1, MAX_ENTRIES // clean.numel())
+            total = mean.new_full((len(rows),), -torch.inf)
+            for start in range(0, draws, chunk):
+                codes = reparameterize(mean, logvar, min(chunk, draws - start), generator)
+                count = len(codes) // len(rows)
+                output = autoencoder.decoder(codes).float()
+                errors = autoencoder.likelihood(output, repeat_draws(clean, count))
+                weights = log_importance_weights(codes, mean, logvar) - errors.view(count, -1)
+                total = torch.logaddexp(total, weights.logsumexp(0))
+            estimates.append(total - math.log(draws))
     return torch.cat(estimates)

@@ -152,8 +152,7 @@ class Logistic(ReconstructionLoss):
         super().__init__(spec)
         if spec.dtype not in ("uint8", "uint16"):
             raise ValueError(f"expected uint8 or uint16 data, found {spec.dtype}; use 'gaussian' for floats")
-        self.width = 1.0 / np.iinfo(spec.dtype).max
-        """Of a level."""
+        self.width = 1.0 / np.iinfo(spec.dtype).max  # of a level
         self.log_scale = LogScale(spec, start=math.log(0.1), lowest=math.log(self.width / 4))
 
     def elementwise(self, output: Tensor, clean: Tensor) -> Tensor:

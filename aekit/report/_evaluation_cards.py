@@ -90,8 +90,8 @@ def interval_charts(evaluation: Evaluation) -> tuple[list[str], list[str]]:
                 for subject, results in evaluation.results.items()
                 if name in results and metric in results[name].metrics
             }
-            if len(metrics) > 1 and len({m.value for m in metrics.values()}) == 1:
-                continue  # depends on the data alone
+            if number and len(metrics) > 1 and len({m.value for m in metrics.values()}) == 1:
+                continue  # depends on the data alone; a primary metric may be perfect for all of them
             baselines = {who: who not in (ENCODER, *evaluation.compared_with) for who in metrics}
             signs = {who: "" if number else _sign(evaluation, name, who) for who in metrics}
             drawn = {

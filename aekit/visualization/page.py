@@ -11,6 +11,8 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aekit.io.text_table import format_number
+
 if TYPE_CHECKING:
     from aekit.visualization.sprite_sheets import SpriteSheet
 
@@ -76,9 +78,11 @@ class Page:
         )
 
     def _number(self, sheet: SpriteSheet) -> int:
-        if not any(sheet is known for known in self._sheets):
-            self._sheets.append(sheet)
-        return next(n for n, known in enumerate(self._sheets) if known is sheet)
+        for number, known in enumerate(self._sheets):
+            if known is sheet:
+                return number
+        self._sheets.append(sheet)
+        return len(self._sheets) - 1
 
     def _body(self) -> str:
         if len(self._tabs) < 2:
@@ -185,7 +189,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     if not names:
         return ""
     cells = [[_cell(row.get(name)) for name in names] for row in rows]
-    kinds = [' class="number"' if all(_number(row[at]) for row in cells) else "" for at in range(len(names))]
+    kinds = [' class="number"' if all(_is_number(row[at]) for row in cells) else "" for at in range(len(names))]
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(names, kinds))
     lines = ["".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds)) for row in cells]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
@@ -194,11 +198,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 0.1 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+        return format_number(value)
     return "" if value is None else str(value)
 
 
-def _number(text: str) -> bool:
+def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"|[-+]?[\d,.]+(e[-+]?\d+)?", text))
 
 

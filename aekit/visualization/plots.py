@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -164,7 +165,7 @@ def robust_scale(values: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 def _ramp(place: float) -> str:
     """Return the color of a value in 0..1; gray for NaN."""
-    if place != place:
+    if math.isnan(place):
         return GRAY
     first = min(int(place * (len(RAMP) - 1)), len(RAMP) - 2)
     share = place * (len(RAMP) - 1) - first

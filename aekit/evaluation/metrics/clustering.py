@@ -97,3 +97,18 @@ def choose_cluster_count(
         raise DataError(f"{len(train)} training samples: expected more than {min(CLUSTER_COUNTS)} to find clusters in")
     scores = {k: score(train, validation, k) for k in CLUSTER_COUNTS if k < len(train)}
     return max(scores, key=lambda k: scores[k]), scores
+
+
+def resolve_cluster_count(clusters: int, classes: np.ndarray | None, unsupervised: int) -> tuple[int, str]:
+    """Return the number of clusters to fit, and what it follows from.
+
+    Args:
+        clusters: the option; 0: as many as there are classes, or else `unsupervised`.
+        classes: (M,) of the samples to fit on, or None where labels are missing or to be ignored.
+        unsupervised: the number that `choose_cluster_count` chose.
+    """
+    if clusters:
+        return clusters, "the option clusters"
+    if classes is not None:
+        return len(np.unique(classes)), "the number of classes"
+    return unsupervised, "validation"

@@ -14,7 +14,16 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from aekit.nn.low_rank import principal_axes
-from aekit.plugin import CLUSTER_COUNTS, Field, Result, Split, choose_cluster_count, evaluate_clusters, fit_kmeans
+from aekit.plugin import (
+    CLUSTER_COUNTS,
+    Field,
+    Result,
+    Split,
+    choose_cluster_count,
+    evaluate_clusters,
+    fit_kmeans,
+    resolve_cluster_count,
+)
 
 MAX_CHOOSING_SAMPLES = 2500
 """Most samples to choose the number of clusters with: 30 clusters with full covariance take long."""
@@ -77,11 +86,8 @@ def evaluate(
         return float(fitted[k].score(validation))
 
     unsupervised_count, scores = choose_cluster_count(score, x, split, seed, MAX_CHOOSING_SAMPLES)
-    count, chosen_on = clusters, "the option clusters"
-    if not count and labels is not None and not ignore_labels:
-        count, chosen_on = len(np.unique(labels[training])), "the number of classes"
-    elif not count:
-        count, chosen_on = unsupervised_count, "validation"
+    classes = None if labels is None or ignore_labels else labels[training]
+    count, chosen_on = resolve_cluster_count(clusters, classes, unsupervised_count)
     (model,) = _fit(x[rows], [min(count, len(rows))], covariance, n_init, seed)
     result = evaluate_clusters(model.predict(x[split.test]), embeddings, labels, split.test, split, seed)
     notes = []

@@ -15,6 +15,7 @@ from aekit.plugin import (
     choose_cluster_count,
     evaluate_clusters,
     fit_kmeans,
+    resolve_cluster_count,
     silhouettes,
 )
 
@@ -52,11 +53,8 @@ def evaluate(
         return float(silhouettes(validation, fit_kmeans(train, k, 1, seed).predict(validation), seed).mean())
 
     unsupervised_count, scores = choose_cluster_count(score, embeddings, split, seed)
-    count, chosen_on = clusters, "the option clusters"
-    if not count and labels is not None and not ignore_labels:
-        count, chosen_on = len(np.unique(labels[training])), "the number of classes"
-    elif not count:
-        count, chosen_on = unsupervised_count, "validation"
+    classes = None if labels is None or ignore_labels else labels[training]
+    count, chosen_on = resolve_cluster_count(clusters, classes, unsupervised_count)
     model: Any = fit_kmeans(embeddings[training], min(count, len(training)), n_init, seed)
     result = evaluate_clusters(model.predict(embeddings[rows]), embeddings, labels, rows, split, seed)
     notes = []

@@ -126,4 +126,4 @@ def cross_entropy(targets: Sequence[Tensor], logits: Sequence[Tensor], temperatu
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Return the entropy (...) of probabilities (..., K) in nats."""
-    return -torch.special.xlogy(probabilities, probabilities).sum(-1)
+    return torch.special.entr(probabilities).sum(-1)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from aekit.nn.augment.presets import CropOptions, augmentation_for
 from aekit.nn.gather import gather
-from aekit.objectives.joint_embedding import force_float32
+from aekit.objectives.joint_embedding import cosine_similarities, force_float32
 from aekit.objectives.teacher import KeptViews, Teacher
 from aekit.plugin import Encoder, Field, Pretext, Samples
 
@@ -159,11 +159,10 @@ def relations(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-@force_float32
 def same_neighbor(code: Tensor, target: Tensor) -> Tensor:
     """Return the fraction of samples whose nearest other sample, by cosine, is the same for codes (B, D) and targets (B, F)."""
-    nearest = []
-    for vectors in (code - code.mean(0), target):
-        similarities = F.normalize(vectors, dim=1) @ F.normalize(vectors, dim=1).T
-        nearest.append(similarities.fill_diagonal_(-torch.inf).argmax(1))
-    return (nearest[0] == nearest[1]).float().mean()
+    of_code, of_target = (
+        cosine_similarities(vectors, vectors).fill_diagonal_(-torch.inf).argmax(1)
+        for vectors in (code.float() - code.float().mean(0), target)
+    )
+    return (of_code == of_target).float().mean()

@@ -17,6 +17,7 @@ from aekit.plugin import (
     ResizingOptions,
     SampleSpec,
     Source,
+    cache_folder,
     closest_name,
     find_image_files,
     from_array,
@@ -51,11 +52,8 @@ def open_dataset(
         DataError: the name is unknown, files are missing and cannot be downloaded, or torchvision is needed and not installed.
     """
     framing = {**resizing, "source": "torchvision"}
-    cache = os.path.expanduser(os.environ.get("AEKIT_CACHE") or "~/.cache/aekit")
-    if root == "auto" and cache.startswith("~"):
-        raise DataError(f"torchvision:{where}: this user has no home folder; set AEKIT_CACHE to a folder for the files")
     shared = [Path(os.environ["AEKIT_DATA"])] if os.environ.get("AEKIT_DATA") else []
-    roots = [Path(os.path.expanduser(root))] if root != "auto" else [*shared, Path(cache) / "torchvision"]
+    roots = [Path(os.path.expanduser(root))] if root != "auto" else [*shared, cache_folder() / "torchvision"]
     if where not in _IDX:
         return _combine(_load(where, roots, download), like, framing)
     other_name, classes = _IDX[where]

@@ -33,10 +33,9 @@ BLOCKS = 8
 class Denoising(Variant):
     """Corrupt each sample anew each time it is used, at a fixed level, a random level per sample, or a falling level.
 
-    The default noise was chosen on images, tables and series (recipes/denoising). A level needs a noise that is named, as its
-    unit depends on it.
-    Masked entries are 0: black in images, the mean in standardized data. `alpha` and `beta` weight the errors of corrupted
-    and of uncorrupted entries (the emphasis of the 2010 paper, which uses 1 and 0.5, or 1 and 0).
+    The default noise was chosen on images, tables and series (recipes/denoising). Set `noise` whenever you set a level, as the
+    unit of a level depends on it. Masked entries are 0: black in images, the mean in standardized data. `alpha` and `beta`
+    weight the errors of corrupted and of uncorrupted entries (the emphasis of the 2010 paper, which uses 1 and 0.5, or 1 and 0).
 
     Vincent, Larochelle, Bengio and Manzagol, Extracting and composing robust features with denoising autoencoders, 2008;
     Vincent, Larochelle, Lajoie, Bengio and Manzagol, Stacked denoising autoencoders, 2010; Geras and Sutton, Scheduled

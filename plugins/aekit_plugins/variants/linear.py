@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.nn.pca import fit_pca
+from aekit.objectives.autoencoder import repeat_draws
 from aekit.plugin import Encoder, Field, RecipeError, Samples, Step, TiedLayer, Variant, eval_mode
 
 TOLERANCE = 1e-3
@@ -56,7 +57,7 @@ class Linear(Variant):
     def penalty(self, step: Step) -> dict[str, Tensor]:
         if not self.loss_checked:  # once is enough, as the loss does not change
             draws = len(step.code) // len(step.clean)
-            squares = (step.reconstruction - torch.cat([step.clean] * draws)).square().flatten(1).sum(1)
+            squares = (step.reconstruction - repeat_draws(step.clean, draws)).square().flatten(1).sum(1)
             if not torch.allclose(step.errors, squares, rtol=TOLERANCE, atol=1e-6):
                 raise RecipeError(["objective.loss: variant 'linear' needs the plain squared error; set it to 'mse'"])
             self.loss_checked = True

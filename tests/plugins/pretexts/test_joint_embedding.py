@@ -240,6 +240,19 @@ def test_dinos_prototypes_are_directions_and_its_entropies_those_of_shares() -> 
     assert cross_entropy([certain], [certain, 100 * certain], 1.0).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_dinos_cross_entropy_is_the_papers_loop_over_crops() -> None:
+    targets = [torch.rand(4, 6).softmax(1) for _ in range(2)]
+    logits = [torch.randn(4, 6) for _ in range(5)]
+    losses = [
+        -sum(target[row, k] * (output[row] / 0.1).log_softmax(0)[k] for row in range(4) for k in range(6)) / 4
+        for t, target in enumerate(targets)
+        for s, output in enumerate(logits)
+        if s != t  # the same crop
+    ]
+    assert len(losses) == 8
+    assert cross_entropy(targets, logits, 0.1).item() == pytest.approx(float(sum(losses)) / 8, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("momentum", "progress", "expected"),
     [(0.99, 0.0, 0.99), (0.99, 0.5, 0.995), (0.99, 1.0, 1.0), (0.996, 0.25, 1 - 0.004 * (math.sqrt(0.5) + 1) / 2)],

@@ -74,6 +74,17 @@ def test_each_part_becomes_its_nearest_entry() -> None:
     assert torch.equal(head._lookup(halved["indices"]), again), "the search itself is not in half precision"
 
 
+def test_autocast_rounds_no_code_to_another_entry() -> None:
+    head = quantizer()
+    head.codebook.copy_(1 + 0.05 * torch.randn_like(head.codebook))  # products of which bfloat16 cannot tell apart
+    whole = 1 + 0.05 * torch.randn(50, 6)
+    exact = torch.cat(
+        [torch.cdist(x, entries).argmin(1)[None] for x, entries in zip(head._split(whole), head.codebook)]
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(head.quantize(whole)[1], exact)
+
+
 def test_the_gradient_passes_straight_through_the_codebook() -> None:
     head = quantizer()
     whole, pull = torch.randn(5, 6, requires_grad=True), torch.randn(5, 6)
