@@ -50,7 +50,7 @@ from aekit.progress import Progress
 )
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
 @click.option(
-    "--heatmaps", type=int, metavar="N", help="Draw heat maps of the N most anomalous images; 0: none  [default: 24]"
+    "--heatmaps", type=int, metavar="N", help="Draw heat maps of the N most anomalous images; 0: none.  [default: 24]"
 )
 @click.option(
     "--patches/--no-patches",

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--quick/--thorough",
     default=True,
-    help="Evaluate at most 10,000 samples (a note says so), or all of them, which can take minutes  [default: quick]",
+    help="Evaluate at most 10,000 samples (a note says so), or all of them, which can take minutes.  [default: quick]",
 )
 @device_option
 @seed_option("splits and resampling")

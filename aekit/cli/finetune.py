@@ -38,11 +38,11 @@ from aekit.progress import Progress
 @click.option(
     "--layer-decay",
     type=float,
-    help="Learning rate of each layer as a fraction of that of the layer above  [default: 1.0]",
+    help="Learning rate of each layer as a fraction of that of the layer above.  [default: 1.0]",
 )
 @click.option("--per-class", type=int, metavar="N", help="Use only N labels of each class; by default all.")
 @click.option("--epochs", type=int, help="Passes over the labels; by default about 3000 steps in total.")
-@click.option("--lr", type=float, help="Peak learning rate  [default: 0.001]")
+@click.option("--lr", type=float, help="Peak learning rate.  [default: 0.001]")
 @click.option("--batch-size", type=int, help="Samples per step; by default it depends on the number of labels.")
 @click.option(
     "--patience",
@@ -51,7 +51,7 @@ from aekit.progress import Progress
     show_default=True,
     help="Stop after this many epochs without improvement; 0: never.",
 )
-@click.option("--seed", type=SEED, help="Seed of the splits, the weights and the order of samples  [default: 0]")
+@click.option("--seed", type=SEED, help="Seed of the splits, the weights and the order of samples.  [default: 0]")
 @click.option(
     "--baseline/--no-baseline",
     default=True,

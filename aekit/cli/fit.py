@@ -41,12 +41,12 @@ from aekit.progress import Progress, warn
 @click.option(
     "--dim",
     type=click.IntRange(min=0),
-    help="Dimensions of the embedding; 0: the backbone's features  [default: 64; for tables: 4 per column, 64 to 256]",
+    help="Dimensions of the embedding; 0: the backbone's features.  [default: 64; for tables: 4 per column, 64 to 256]",
 )
 @click.option(
     "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."
 )
-@click.option("--seed", type=SEED, help="Seed of the weights, the order of samples and the noise  [default: 0]")
+@click.option("--seed", type=SEED, help="Seed of the weights, the order of samples and the noise.  [default: 0]")
 @run_device_option("that of the recipe")
 @json_option("results.json")
 @set_option("train.lr=1e-3")

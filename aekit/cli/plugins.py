@@ -123,7 +123,7 @@ def test(kind_and_name: tuple[str, ...], kind: str | None, options: tuple[str, .
     show_default=True,
     help="Kind of the plugin.",
 )
-@click.option("-o", "--out", type=click.Path(), help="Folder to write  [default: aekit-NAME]")
+@click.option("-o", "--out", type=click.Path(), help="Folder to write.  [default: aekit-NAME]")
 def new(name: str, kind: str, out: str | None) -> None:
     """Create a plugin package that works, with a test."""
     from aekit.registry.scaffold import new_plugin

@@ -43,11 +43,11 @@ PURPOSES = ["retrieval", "classification", "clustering", "anomalies", "reconstru
     "--for",
     "purpose",
     type=click.Choice(PURPOSES),
-    help="What the encoder is for  [default: classification; without labels, a label-free score]",
+    help="What the encoder is for.  [default: classification; without labels, a label-free score]",
 )
 @click.option("--recipe", "recipes", multiple=True, type=click.Path(), help="Recipe to try too; repeatable.")
 @seed_option("the split, the search and all trainings")
-@run_device_option("automatic")
+@run_device_option("auto")
 @json_option("the result")
 @set_option("train.batch_size=64")
 @quiet_option

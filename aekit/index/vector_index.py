@@ -155,7 +155,7 @@ class VectorIndex:
         """
         for name in names:
             if name not in self._rows:
-                raise DataError(f"id:{name}: no such id in the index{_nearest(name, self.ids)}")
+                raise DataError(f"id:{name}: no such id in the index{_closest_id(name, self.ids)}")
         query_rows = np.asarray([self._rows[name] for name in names])
         with self._explained():
             vectors = self.engine.vectors(query_rows)
@@ -344,5 +344,6 @@ def open_index(folder: str | Path) -> VectorIndex:
     return VectorIndex(engine, manifest, metadata, folder)
 
 
-def _nearest(name: str, ids: Sequence[str]) -> str:
+def _closest_id(name: str, ids: Sequence[str]) -> str:
+    """Return a hint at the id that is most like an unknown one, for the message; "" among too many to compare with."""
     return closest_name(name, ids) if len(ids) <= 10_000 else ""

@@ -26,6 +26,12 @@ from aekit.training.optimizer import Optimizer, make_optimizer
 from aekit.training.settings import Settings
 from aekit.training.sharding import gathered, is_sharded, shared_as, shared_like
 
+WEIGHTS = "objective."
+"""Prefix of the names of weights in a checkpoint."""
+NO_DIGEST = "0" * 64
+"""Placeholder of the digest, of its length, until all tensors are written."""
+_COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds", "in_fp32")
+
 
 @dataclass
 class State:
@@ -230,12 +236,6 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 def _does_not_load(folder: Path, error: Exception) -> TrainingError:
     return TrainingError(f"{folder}: checkpoint does not load: {first_line(error)}; remove it to begin again")
-
-
-WEIGHTS = "objective."
-"""What the names of weights begin with."""
-NO_DIGEST = "0" * 64
-_COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds", "in_fp32")
 
 
 def _placed(value: Any, parameter: nn.Parameter) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ MIN_SAMPLES = 64
 AUTOENCODER_WEIGHT = 10.0
 """Weight of the mean reconstruction error of an entry, relative to a task of weight 1: the autoencoder's loss is a sum over the
 entries of a sample, of the order of 0.1 to 1 each, and the loss of a task is of the order of 1 per sample."""
+FEATURES_AS_EMBEDDING: Mapping[str, Any] = {"encoder.dim": 0, "encoder.normalize": True, "train.epochs": 0}
+"""Settings by which the features of a backbone that training does not change are the embedding."""
 
 Say = Callable[[str], None]
 
@@ -184,7 +186,8 @@ def _without_training(recipe: Recipe, say: Say) -> Recipe:
     backbone = _backbone_of(recipe)
     if getattr(backbone.load(), "trains", True):
         return recipe
-    normalize = recipe.encoder.normalize or "normalize" not in recipe.encoder.model_fields_set
+    is_set = "normalize" in recipe.encoder.model_fields_set
+    normalize = recipe.encoder.normalize if is_set else FEATURES_AS_EMBEDDING["encoder.normalize"]
     features = (
         f"its features{', scaled to length 1,' if normalize else ''} are the embedding, unless encoder.dim is set"
     )

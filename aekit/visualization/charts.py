@@ -105,7 +105,8 @@ def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> str:
     """Draw (C, C) counts, rows true and columns predicted, as a table colored by the fraction of the row."""
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     head = "".join(
-        f'<th scope="col" title="{escape(name)}"><span>{escape(_clipped(name, 16))}</span></th>' for name in classes
+        f'<th scope="col" title="{escape(name)}" dir="auto"><span>{escape(_shortened(name, 16))}</span></th>'
+        for name in classes
     )
     lines = []
     for row, name in enumerate(classes):
@@ -121,7 +122,7 @@ def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> str:
                 f'<td{dark} style="--share:{depth:.3f};--shade:{shade}" title="{escape(tooltip)}">{count or ""}</td>'
             )
         lines.append(
-            f'<tr><th scope="row" title="{escape(name)}">{escape(_clipped(name, 16))}</th>{"".join(cells)}</tr>'
+            f'<tr><th scope="row" title="{escape(name)}" dir="auto">{escape(_shortened(name, 16))}</th>{"".join(cells)}</tr>'
         )
     return (
         f'<div class="scroll"><table class="confusion"><thead><tr><th></th>{head}</tr></thead>'
@@ -273,5 +274,7 @@ def _short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _clipped(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _shortened(text: str, most: int) -> str:
+    """Return a text of at most this many characters, without its middle: long names often differ at their end alone."""
+    tail = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - tail]}…{text[-tail:]}"

@@ -3,6 +3,7 @@
 
 const GRAY = "#9aa1a8", RAMP = ["#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f"];
 const REACH = 18;  // largest distance of a point from the pointer, in pixels
+const MOST_IN_LEGEND = 40;  // characters of a name
 
 /* Draws a map into the element `place`. sheet: a Sheet with a thumbnail of each point, or null.
    map: {
@@ -203,8 +204,8 @@ function drawMap(place, map, sheet, on = {}) {
     codes.forEach((_, i) => counts.set(slot(i), (counts.get(slot(i)) || 0) + 1));
     const entries = [...COLORS.keys(), OTHERS, -1].filter((code) => counts.has(code));
     const title = (code) => (code < 0 ? "none" : code === OTHERS ? `${names.length - OTHERS} others` : names[code]);
-    const buttons = entries.map((code) => make("button", {type: "button", "aria-pressed": "true", title: "Click to hide or show, double-click to show it alone"},
-      make("i", {style: `background: ${COLORS[code] || GRAY}`}), `${title(code)} (${counts.get(code)})`));
+    const buttons = entries.map((code) => make("button", {type: "button", "aria-pressed": "true", title: `${title(code)}: click to hide or show, double-click to show it alone`},
+      make("i", {style: `background: ${COLORS[code] || GRAY}`}), make("bdi", {}, shortened(title(code), MOST_IN_LEGEND)), ` (${counts.get(code)})`));
     const press = () => buttons.forEach((button, n) => button.setAttribute("aria-pressed", !state.hidden.has(entries[n])));
     buttons.forEach((button, n) => {
       const code = entries[n];

@@ -115,6 +115,12 @@ async function paintThumbnail(canvas, hidden) {
   sheet.paint(canvas.getContext("2d"), number, 0, 0, canvas.width, canvas.height);
 }
 
+// A text of at most this many characters, without its middle: long names often differ at their end alone.
+function shortened(text, most) {
+  const characters = [...text], tail = (most - 1) >> 1;
+  return characters.length > most ? `${characters.slice(0, most - 1 - tail).join("")}…${characters.slice(-tail).join("")}` : text;
+}
+
 // A name on one line, or with the folders before the last slash on a line of their own.
 function pathLine(id) {
   const cut = id.lastIndexOf("/") + 1;
@@ -135,7 +141,7 @@ function groupMedians({x, y}, {names, codes}) {
   codes.forEach((code, i) => members[code] && members[code].push(i));
   const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
   return members.map((own, code) => ({code, size: own.length, x: median(own.map((i) => x[i])), y: median(own.map((i) => y[i])),
-    name: names[code].length > 24 ? `${names[code].slice(0, 23)}…` : names[code]})).filter(({size}) => size).sort((a, b) => b.size - a.size);
+    name: shortened(names[code], 24)})).filter(({size}) => size).sort((a, b) => b.size - a.size);
 }
 
 // Draws {name, at: [x, y]} in order. A name that would cover another moves up or down by a line, or is left out.

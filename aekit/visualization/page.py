@@ -232,7 +232,8 @@ def figure(drawn: str, title: str = "", caption: str = "", *, path: str = "", ki
     if kind in SIGNS:
         symbol, meaning = SIGNS[kind]
         sign = f'<i class="{kind}" role="img" aria-label="{meaning}" title="{meaning}">{symbol}</i> '
-    lines = f'<b title="{escape(title)}">{sign}{escape(title)}</b>' if title or sign else ""
+    # A name from right to left is cut at its left end.
+    lines = f'<b title="{escape(title)}" dir="auto">{sign}{escape(title)}</b>' if title or sign else ""
     lines += f'<span title="{escape(caption)}">{escape(caption)}</span>' if caption else ""
     if path:
         lines += f'<span title="{escape(path)}">{escape(path).replace("/", "/<wbr>")}</span>'

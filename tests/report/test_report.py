@@ -35,7 +35,7 @@ from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective
 from aekit.objectives.weighted_sum import WeightedSum
 from aekit.registry.discovery import registry
 from aekit.report._effort import NEIGHBOR_EVALUATORS, Effort, page_effort
-from aekit.report._evaluation_cards import calibration_error
+from aekit.report._evaluation_cards import calibration_error, interval_charts
 from aekit.report._findings import Finding, findings
 from aekit.report._snapshot import Snapshot, snapshot_map, take_snapshot
 from aekit.report._task_examples import first_layer_weights, task_example_cards
@@ -783,3 +783,20 @@ def test_the_effort_of_a_page_follows_from_recipe_and_data() -> None:
     assert effort(20, 60_000, SampleSpec("image", (3, 64, 64), "uint8")) == (2000, True, quick)
     assert effort(20, 60_000, SampleSpec("image", (3, 64, 64), "uint8"), dim=5000) == (2000, False, ())
     assert effort(20, 60_000, SampleSpec("vector", (10,), "float32")) == (600, True, neighbors)
+
+
+def test_primary_metrics_are_drawn_also_where_all_are_perfect() -> None:
+    labels = np.repeat(["left", "right"], 30)
+    vectors = np.where(labels == "left", -1.0, 1.0)[:, None] + 0.01 * np.random.default_rng(0).normal(size=(60, 4))
+    evaluation = aekit.evaluate(
+        vectors, labels, evaluators=["knn"], compare_with={"doubled": 2 * vectors}, baselines=False, checks=False
+    )
+    (chart,), _ = interval_charts(evaluation)
+    assert chart.count("1.000 [1.000, 1.000]") == 2 and "doubled" in chart
+
+
+def test_long_names_keep_both_ends_and_their_direction() -> None:
+    names = [f"{'x' * 80} {number}" for number in (1, 2)]
+    drawn = charts.confusion_table(np.eye(2, dtype=int), names)
+    assert f'title="{names[0]}" dir="auto"' in drawn
+    assert "xxxxxxxx…xxxxx 1<" in drawn and "xxxxxxxx…xxxxx 2<" in drawn

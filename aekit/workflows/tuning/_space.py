@@ -14,6 +14,7 @@ from aekit.encoder.pretrained import networks_at_hand
 from aekit.errors import AekitError
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.search_space import Choices, Range, choices, search_space, varied_value
+from aekit.training.defaults import FEATURES_AS_EMBEDDING
 
 DEFAULT = "default"
 """The objective and the backbone that a recipe gets which names none."""
@@ -226,13 +227,7 @@ def _untrained(plugin: Plugin, title: str) -> dict[str, dict[str, Any]]:
     """Return the candidate of a backbone that training does not change: name -> settings; none for other backbones."""
     if getattr(_factory(plugin), "trains", True):
         return {}
-    settings = {
-        "encoder.backbone": title,
-        DIM: 0,
-        "encoder.normalize": True,
-        "train.epochs": 0,
-    }  # as `aekit.fit` has it
-    return {f"untrained {title}": settings}
+    return {f"untrained {title}": {"encoder.backbone": title, **FEATURES_AS_EMBEDDING}}
 
 
 def _factory(plugin: Plugin) -> Any:
