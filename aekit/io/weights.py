@@ -21,6 +21,26 @@ from torch.nn.modules.module import (
 from aekit.errors import DataError, IdentityError, OutputError, printable
 from aekit.io.manifests import canonical_json
 
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+    torch.complex64: "C64",
+}
+"""Names of dtypes in files of safetensors."""
+SLACK = 2**24
+"""Values that a network may have beyond those in its file: layers that are built and then replaced."""
+TORCH_FILES = (".pth", ".pt", ".bin", ".ckpt")
+_WRAPPINGS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.")
+
 
 class Hash(Protocol):
     """A hash object of `hashlib`."""
@@ -114,25 +134,6 @@ def _header(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-    torch.complex64: "C64",
-}
-"""Names of dtypes in files of safetensors."""
-
-SLACK = 2**24
-"""Values that a network may have beyond those in its file: layers that are built and then replaced."""
-
-
 @contextmanager
 def sized_by(weights: Mapping[str, Tensor]) -> Iterator[None]:
     """Keep a network that is built in this block from being much larger than its weights, before its memory is filled.
@@ -160,11 +161,6 @@ def sized_by(weights: Mapping[str, Tensor]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-TORCH_FILES = (".pth", ".pt", ".bin", ".ckpt")
-_WRAPPINGS = ("state_dict_ema", "model_ema", "state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.")
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:

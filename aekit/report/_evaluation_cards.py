@@ -66,7 +66,7 @@ def evaluation_cards(
         evaluation_headline(evaluation),
         card("Compared with baselines", f"{remark} {LEGEND}", side_by_side(*main), *more, numbers),
     ]
-    remarks = [*_remarks(evaluation), *(Finding("notice", note) for note in evaluation.notes)]
+    remarks = [*_remarks(evaluation), *(Finding("notice", f"{note}.") for note in evaluation.notes)]
     if remarks:
         parts.append(card("Remarks", "", findings_html(remarks)))
     for name, result in evaluation.results.get(ENCODER, {}).items():

@@ -198,3 +198,11 @@ def test_series_get_it_by_default_and_an_autoencoder_reconstructs_them(
     assert found.code == 0 and "no reconstruction error" in found.out + found.err
     command.ok("fit", data, "-o", trained, "--variant", "plain", "--epochs", 1, "--no-report")
     command.ok("apply", trained, data, "-o", tmp_path / "applied", "--task", "reconstruct")
+
+
+def test_images_are_refused_in_one_line(command: Command, tmp_path: Path) -> None:
+    data = tmp_path / "images.npy"
+    np.save(data, np.zeros((9, 3, 8, 8), np.uint8))
+    refused = command("fit", data, "-o", tmp_path / "run", "--backbone", NAME)
+    assert refused.code == 2
+    assert f"backbone '{NAME}' cannot take image 3x8x8 uint8: expected series (C, T), found image" in refused.error

@@ -74,8 +74,7 @@ class PatchDictionary(ModuleBackbone):
             float, Field(ge=0, le=1, description="power of its deviation that a component is divided by")
         ] = 0.5,
     ) -> None:
-        if not spec.is_image:
-            raise ValueError(f"expected images (C, H, W), found {spec.kind}")
+        spec.require("image")
         channels, *sides = spec.shape
         factor = max(1, min(sides) // SIDE) if reduction is None else reduction
         size = (sides[0] // factor, sides[1] // factor)

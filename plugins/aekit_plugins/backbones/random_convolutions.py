@@ -43,6 +43,7 @@ class RandomConvolutionsBackbone(ModuleBackbone):
             ),
         ] = 0.3,
     ) -> None:
+        spec.require("series")
         channels, steps = spec.shape
         convolutions = RandomConvolutions(channels, steps, kernels)
         features = Joined([convolutions, Levels()] if levels else [convolutions])

@@ -24,6 +24,7 @@ FEW, MOST_COMPARED = 2000, 10_000
 """Rows up to which their vectors are fetched and compared in place of a search in the graph, which finds .60 to .89 of the ten
 nearest among 1,000 of 100,000 however many candidates it visits; and most rows that are fetched where the graph finds too few."""
 CONNECT_SECONDS = 30
+"""Longest wait for a connection to a server."""
 STRONG_SECONDS = 10
 """Time after a write, and after an index is opened, in which each search waits until a server has taken in all that was written
 before ("Strong": some tenths of a second). Afterwards it need not: it sees what is older than 5 seconds ("Bounded")."""

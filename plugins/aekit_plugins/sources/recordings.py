@@ -42,8 +42,6 @@ _TEST = Field(
     ge=0, lt=1, description="held-out fraction: the end of a recording; in a folder, the last of each class; 0: none"
 )
 _GAP = Field(description="unused steps before the held-out end; auto: the span of a window")
-
-
 _TIME = Field(
     description="column of times, by which rows are sorted; auto: by type, name and values; none: rows are in order"
 )
@@ -51,48 +49,6 @@ _GROUP = Field(
     description="column of a table that tells recordings apart, such as machine; auto: by common names; none: there is one"
 )
 _RATE = Field(description="sampling rate of sound in Hz, to which other sound is resampled; auto: the most common one")
-
-
-def _read_all(
-    paths: Sequence[Path], read: Callable[..., list[Recording]], steps: int, like: SampleSpec | None
-) -> tuple[list[Recording], list[int]]:
-    """Read the recordings of files, of which each may hold several; the first readable table defines the channels of all.
-
-    Args:
-        paths: of the files.
-        read: `read_recordings` with its options.
-        steps: of a window.
-        like: spec of an encoder's input, which defines the channels instead.
-
-    Returns:
-        the recordings, and the number of the file of each.
-    """
-    recordings, files, expected = list[Recording](), list[int](), like
-    for number, path in enumerate(paths):
-        for one in read(path, like=expected):
-            recordings.append(one)
-            files.append(number)
-            if expected is None and not one.reason and one.columns:
-                expected = SampleSpec("series", (len(one.values), steps), "float32", columns=one.columns)
-    return recordings, files
-
-
-def _by_recording(listing: Listing, files: list[int], recordings: list[Recording]) -> Listing:
-    """Return a listing with an entry per recording.
-
-    Args:
-        listing: of files.
-        files: (N,) number of the file of each recording.
-        recordings: N recordings.
-    """
-    ids = [f"{listing.ids[file]}:{one.name}" if one.name else listing.ids[file] for file, one in zip(files, recordings)]
-    return replace(
-        listing,
-        ids=ids,
-        paths=[one.path for one in recordings],
-        labels=None if listing.labels is None else listing.labels[files],
-        splits=None if listing.splits is None else listing.splits[files],
-    )
 
 
 class Recordings(Source):
@@ -170,11 +126,7 @@ class Recordings(Source):
         )
         if listing.metadata is not None:
             self.metadata = listing.metadata.repeated([files[number] for number in self.segment_starts[:, 0].tolist()])
-        has_step_labels = all(recording.labels is not None or recording.reason for recording in self.recordings)
-        if listing.labels is not None and not (has_step_labels and y != "auto"):
-            self.labels = listing.labels[self.segment_starts[:, 0]]
-        elif has_step_labels:
-            self.labels = self._labels(label)
+        self.labels = self._window_labels(listing, y, label)
         assumed = bool(sample_rate) and not any(one.rate for one in self.recordings)
         rate_note = f"steps are taken as sound of {sample_rate} Hz, the rate of the encoder" if assumed else ""
         self.notes = tuple(filter(None, [f"windows of {steps} steps", *first.notes, rate_note, listing.note]))
@@ -205,8 +157,15 @@ class Recordings(Source):
                 rows[position] = recording.values[:, frames.start : frames.stop : frames.step]
         return rows, ok
 
-    def _labels(self, rule: str) -> np.ndarray:
-        """Return the labels (N,) of the windows."""
+    def _window_labels(self, listing: Listing, y: str, rule: str) -> np.ndarray | None:
+        """Return the labels (N,) of the windows: of their folders, or of their steps if those are missing or `y` names some."""
+        has_step_labels = all(recording.labels is not None or recording.reason for recording in self.recordings)
+        if listing.labels is not None and not (has_step_labels and y != "auto"):
+            return listing.labels[self.segment_starts[:, 0]]
+        return self._step_labels(rule) if has_step_labels else None
+
+    def _step_labels(self, rule: str) -> np.ndarray:
+        """Return the labels (N,) of the windows by a rule from those of their steps."""
         window_labels = []
         for number, start in self.segment_starts.tolist():
             frames, labels = self.cutting.frames(start), self.recordings[number].labels
@@ -223,3 +182,45 @@ class Recordings(Source):
         from aekit.plugin import write_recording
 
         return str(write_recording(folder)), {"steps": 6, "stride": 3}
+
+
+def _read_all(
+    paths: Sequence[Path], read: Callable[..., list[Recording]], steps: int, like: SampleSpec | None
+) -> tuple[list[Recording], list[int]]:
+    """Read the recordings of files, of which each may hold several; the first readable table defines the channels of all.
+
+    Args:
+        paths: of the files.
+        read: `read_recordings` with its options.
+        steps: of a window.
+        like: spec of an encoder's input, which defines the channels instead.
+
+    Returns:
+        the recordings, and the number of the file of each.
+    """
+    recordings, files, expected = list[Recording](), list[int](), like
+    for number, path in enumerate(paths):
+        for one in read(path, like=expected):
+            recordings.append(one)
+            files.append(number)
+            if expected is None and not one.reason and one.columns:
+                expected = SampleSpec("series", (len(one.values), steps), "float32", columns=one.columns)
+    return recordings, files
+
+
+def _by_recording(listing: Listing, files: list[int], recordings: list[Recording]) -> Listing:
+    """Return a listing with an entry per recording.
+
+    Args:
+        listing: of files.
+        files: (N,) number of the file of each recording.
+        recordings: N recordings.
+    """
+    ids = [f"{listing.ids[file]}:{one.name}" if one.name else listing.ids[file] for file, one in zip(files, recordings)]
+    return replace(
+        listing,
+        ids=ids,
+        paths=[one.path for one in recordings],
+        labels=None if listing.labels is None else listing.labels[files],
+        splits=None if listing.splits is None else listing.splits[files],
+    )
