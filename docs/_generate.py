@@ -94,6 +94,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return bare_pipes(outside_links(markdown, page.file.src_uri))
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mark options of commands, which browsers would break after their first dashes."""
+    return re.sub(r"<code>(--?\w[\w-]*)</code>", r'<code class="option">\1</code>', html)
+
+
 def pages() -> dict[str, str]:
     """Return every generated page: its place in the site -> Markdown."""
     plural = {kind: "indexes" if kind == "index" else f"{kind}s" for kind in TITLES}

@@ -94,3 +94,10 @@ def test_links_that_leave_the_site_lead_to_the_repository(generator: dict[str, A
     for link in ("[x](../faq.md#tables)", "[x](https://example.org/a)", "[x](#here)", "[x](../../no/such/file.md)"):
         assert outside_links(link, "how-to/x.md") == link
     assert "(concepts/evaluation.md)" in generator["changelog"]()
+
+
+def test_options_of_commands_are_marked_to_stay_in_one_piece(generator: dict[str, Any]) -> None:
+    marked = generator["on_page_content"](
+        "<code>--per-class</code> <code>-o</code> <code>a --b</code>", None, None, None
+    )
+    assert marked == '<code class="option">--per-class</code> <code class="option">-o</code> <code>a --b</code>'

@@ -885,6 +885,15 @@ def test_torchvision_sets_are_read_from_where_their_files_lie(tmp_path: Path) ->
     assert reopen(source.origin or {}).ids[3] == "test-1"
 
 
+def test_torchvision_sets_are_looked_for_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AEKIT_DATA", raising=False)
+    monkeypatch.setenv("AEKIT_CACHE", str(tmp_path))
+    raw = tmp_path / "torchvision" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    save_idx(raw / "train-images-idx3-ubyte", np.zeros((3, 28, 28)))
+    assert len(open_data("torchvision:MNIST", {"torchvision": {"download": False}})) == 3
+
+
 def test_torchvision_sets_that_are_not_there(tmp_path: Path) -> None:
     options = {"torchvision": {"root": str(tmp_path), "download": False}}
     with pytest.raises(DataError, match=r"files are missing and data\.torchvision\.download = false"):
