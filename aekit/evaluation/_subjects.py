@@ -14,6 +14,7 @@ from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_featu
 from aekit.evaluation._context import EvaluationContext
 from aekit.evaluation._provenance import Provenance
 from aekit.evaluation.baselines._pretrained import pretrained_baseline
+from aekit.evaluation.baselines._untrained import untrained_baseline
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title
 from aekit.evaluation.checks.embedding_health import add_pca_angles
 from aekit.evaluation.labels import Targets
@@ -64,6 +65,19 @@ def baseline_subjects(
         progress=progress,
         free_cores=free_cores,
     )
+    if "untrained" in kinds and "trained" in encoder.record:
+        untrained = untrained_baseline(
+            source,
+            positions,
+            encoder,
+            context.split,
+            context.notes,
+            progress,
+            seed=context.seed,
+            free_cores=free_cores,
+        )
+        if untrained is not None:
+            yield untrained
     if "pretrained" not in kinds:
         return
     if has_pretrained_features(encoder):

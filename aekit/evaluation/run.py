@@ -21,7 +21,8 @@ from aekit.evaluation._provenance import align_embeddings, find_provenance, trai
 from aekit.evaluation._queue import EvaluatorQueue
 from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_run
 from aekit.evaluation._subjects import Measured, Subject, baseline_subjects, evaluate_subjects
-from aekit.evaluation.baselines.build import MAX_RAW_DIM, Baseline, BaselineKind, max_baseline_width
+from aekit.evaluation.baselines._untrained import untrained_dim
+from aekit.evaluation.baselines.build import MAX_RAW_DIM, Baseline, BaselineKind, raw_dim
 from aekit.evaluation.checks._run import run_checks
 from aekit.evaluation.evaluation import Evaluation, Mode
 from aekit.evaluation.labels import Targets, TargetType, make_targets, resolve_labels
@@ -72,7 +73,7 @@ def evaluate(
             ``aekit evaluate --labels`` takes it; labels of pandas are matched with ids by their index.
         evaluators: names, functions of embeddings, labels and split, ``all`` or ``quick``, or a list of these; default: all but
             the slow ones. Evaluators that need other labels are skipped.
-        baselines: evaluate the baselines too, or only those of these kinds: ``raw``, ``pca``, ``random``, ``rocket``,
+        baselines: evaluate the baselines too, or only those of these kinds: ``raw``, ``pca``, ``random``, ``untrained``,
             ``pretrained``.
         pretrained: pretrained network to evaluate with the baselines: ``timm:MODEL``, with ``@FILE`` for its weights, or the
             folder of an encoder; ``none``; or ``auto``, one whose weights are at hand, for images of 32 pixels or more and if
@@ -138,7 +139,8 @@ def evaluate(
         if provenance and device is not None:
             provenance.encoder.to(choose_device(device, "device"))
         if provenance and kinds:
-            split = cap_split(split, RAW_BYTES // (4 * max_baseline_width(provenance.encoder.spec)), seed)
+            widest = max(raw_dim(provenance.encoder.spec), untrained_dim(provenance.encoder))
+            split = cap_split(split, RAW_BYTES // (4 * widest), seed)
         notes += training_overlap_notes(stored, provenance)
         if not (provenance and kinds) and str(pretrained) not in (AUTO, NONE):
             notes.append(f"not compared with {pretrained}, as there are no baselines")

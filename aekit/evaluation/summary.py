@@ -36,9 +36,6 @@ _THAN_SUBJECTS = {
     "worse": "worse than",
 }
 
-_CONVOLUTIONS = "; backbone='random-convolutions' (--backbone random-convolutions) makes an encoder of these"
-"""What is said of a baseline of random convolutions that is better, as it can be had."""
-
 
 def primary_metric(result: Result) -> tuple[str, Metric]:
     """Return the name and the value of the metric that tables show."""
@@ -63,8 +60,7 @@ def comparison_lines(results: Results, comparisons: Comparisons) -> list[str]:
         if counts:
             counts[0] += f" of {len(pairs)} metric{'s' if len(pairs) > 1 else ''}"
             method = "Holm" if any(pair.p_value is not None for pair in pairs) else "by intervals"
-            hint = _CONVOLUTIONS if subject.startswith("rocket-") and "worse" in outcomes else ""
-            lines.append(f"{ENCODER} vs {subject}: {', '.join(counts)} (95%, {method}){hint}")
+            lines.append(f"{ENCODER} vs {subject}: {', '.join(counts)} (95%, {method})")
     return lines
 
 

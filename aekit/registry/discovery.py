@@ -274,6 +274,11 @@ def _admit(result: Registry, plugin: Plugin) -> None:
         result.plugins.append(plugin)
 
 
+def default_plugin(kind: str, tag: str) -> Plugin | None:
+    """Return the built-in plugin of a kind whose entry has the tag, such as ``default-image``, or None."""
+    return next((p for p in registry().by_kind(kind) if p.distribution == GROUP and tag in p.entry.tags), None)
+
+
 def plugin_of(code: type) -> Plugin | None:
     """Return the plugin whose class this is, or None."""
     target = f"{code.__module__}:{code.__qualname__}"

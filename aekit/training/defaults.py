@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone
 from aekit.encoder.identity import find_encoder_folder, read_description
 from aekit.encoder.preprocessing import Preprocess
+from aekit.encoder.untrained import FEATURES_AS_EMBEDDING, untrained_default
 from aekit.errors import RecipeError
-from aekit.registry.discovery import Plugin, registry
+from aekit.registry.discovery import Plugin, default_plugin, registry
 from aekit.training.build import auto_loss
 from aekit.training.recipe import Recipe
 from aekit.training.settings import MACHINE_SETTINGS, uses_bf16
@@ -27,8 +28,6 @@ MIN_SAMPLES = 64
 AUTOENCODER_WEIGHT = 10.0
 """Weight of the mean reconstruction error of an entry, relative to a task of weight 1: the autoencoder's loss is a sum over the
 entries of a sample, of the order of 0.1 to 1 each, and the loss of a task is of the order of 1 per sample."""
-FEATURES_AS_EMBEDDING: Mapping[str, Any] = {"encoder.dim": 0, "encoder.normalize": True, "train.epochs": 0}
-"""Settings by which the features of a backbone that training does not change are the embedding."""
 
 Say = Callable[[str], None]
 
@@ -135,11 +134,6 @@ def _with_untrained_backbone(recipe: Recipe, spec: SampleSpec, say: Say) -> Reci
     return recipe.with_encoder(backbone=plugin.name)
 
 
-def untrained_default(spec: SampleSpec) -> Plugin | None:
-    """Return the backbone that samples get by default and that is not trained; None if they get one that is."""
-    return _default_plugin("backbone", f"default-{spec.kind}")
-
-
 def _described(recipe: Recipe) -> set[str]:
     """Return what a recipe sets about the network and how it is trained, other than the machine and the seed."""
     fields = {
@@ -176,8 +170,7 @@ def _backbone_of(recipe: Recipe) -> Plugin:
 def _without_training(recipe: Recipe, say: Say) -> Recipe:
     """Make the features the embedding, without epochs, if training does not change the backbone, and the recipe asks for none.
 
-    They are scaled to length 1: what is unusual makes a vector longer, and distances between long vectors say less of what two
-    samples have in common (recipes/patches). Anomaly scores use the vectors before that.
+    They are scaled to length 1, unless the recipe forbids it. Anomaly scores use the vectors before that.
     """
     section, layerwise = recipe.objective, recipe.layerwise
     asked_for = section.variants or section.pretexts or layerwise.epochs or layerwise.layers
@@ -186,13 +179,13 @@ def _without_training(recipe: Recipe, say: Say) -> Recipe:
     backbone = _backbone_of(recipe)
     if getattr(backbone.load(), "trains", True):
         return recipe
-    is_set = "normalize" in recipe.encoder.model_fields_set
-    normalize = recipe.encoder.normalize if is_set else FEATURES_AS_EMBEDDING["encoder.normalize"]
-    features = (
-        f"its features{', scaled to length 1,' if normalize else ''} are the embedding, unless encoder.dim is set"
-    )
+    settings = dict(FEATURES_AS_EMBEDDING)
+    if "normalize" in recipe.encoder.model_fields_set:
+        settings["normalize"] = recipe.encoder.normalize
+    scaled = ", scaled to length 1," if settings["normalize"] else ""
+    features = f"its features{scaled} are the embedding, unless encoder.dim is set"
     say(f"epochs: 0, as training does not change {backbone.name}; {features}")
-    return recipe.with_encoder(dim=0, normalize=normalize).with_train(epochs=0)
+    return recipe.with_encoder(**settings).with_train(epochs=0)
 
 
 def _denoising(recipe: Recipe, spec: SampleSpec) -> Plugin | None:
@@ -200,7 +193,7 @@ def _denoising(recipe: Recipe, spec: SampleSpec) -> Plugin | None:
 
     A recipe that says ``variants = []`` means the plain autoencoder: so do those of runs from when that was the default.
     """
-    variant = _default_plugin("variant", VECTORS)
+    variant = default_plugin("variant", VECTORS)
     if variant is None or not spec.is_vector or not _is_whole_network(recipe) or recipe.objective.pretexts:
         return None
     section = recipe.objective
@@ -255,8 +248,8 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
     section = recipe.objective
     if section.variants or section.pretexts or not _is_whole_network(recipe):
         return recipe
-    task = _default_plugin("pretext", f"default-{spec.kind}")
-    plain = _default_plugin("variant", "default")
+    task = default_plugin("pretext", f"default-{spec.kind}")
+    plain = default_plugin("variant", "default")
     if task is None or plain is None:
         return recipe
     if not _decodes(_backbone_of(recipe)):
@@ -273,11 +266,6 @@ def _is_whole_network(recipe: Recipe) -> bool:
     layerwise = recipe.layerwise
     apart = layerwise.epochs or layerwise.layers or recipe.encoder.frozen or recipe.train.optimizer == "lbfgs"
     return recipe.trains and not apart
-
-
-def _default_plugin(kind: str, tag: str) -> Plugin | None:
-    """Return the built-in plugin whose entry has the tag, or None."""
-    return next((p for p in registry().by_kind(kind) if p.distribution == "aekit" and tag in p.entry.tags), None)
 
 
 def _decodes(backbone: Plugin) -> bool:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from sets import PHOTOGRAPHS, SETS, write_set
 
 import aekit
@@ -36,6 +37,8 @@ EVALUATORS = {
     "anomaly": "auroc",
 }
 """Name of an evaluator -> the metric of it that is printed."""
+Results = dict[str, dict[str, dict[str, dict[str, float]]]]
+"""Name of an evaluator -> "metrics" -> name of a metric -> its value, and the low and high end of its interval."""
 
 
 def main() -> None:
@@ -53,6 +56,8 @@ def main() -> None:
             for name in arguments.sets:
                 fit(name, recipe, seed, arguments.out)
     print_table(arguments.out, arguments.sets, arguments.recipes, arguments.seeds)
+    if len(arguments.seeds) > 1:
+        print_spread(arguments.out, arguments.sets, arguments.recipes, arguments.seeds)
 
 
 def fit(name: str, recipe: str, seed: int, folder: Path) -> None:
@@ -92,8 +97,7 @@ def print_table(folder: Path, sets: list[str], recipes: list[str], seeds: list[i
                 run = run_folder(name, recipe, seed, folder)
                 if not Path(f"{run}.seconds").exists():
                     continue
-                results = json.loads((run / "results.json").read_text())
-                subjects = results["evaluation"]["results"]
+                subjects = subjects_of(run)
                 if not number:
                     for subject in subjects:
                         if subject.startswith(BASELINES):
@@ -102,7 +106,31 @@ def print_table(folder: Path, sets: list[str], recipes: list[str], seeds: list[i
                 print(f"| {name} | {seed} | {recipe} | {dim:,} | {cells(subjects['encoder'])} | {seconds:,.0f} |")
 
 
-def cells(results: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
+def print_spread(folder: Path, sets: list[str], recipes: list[str], seeds: list[int]) -> None:
+    """Print the mean and the standard deviation over seeds of a metric of each evaluator on the test part."""
+    columns = ["data", "encoder", *EVALUATORS]
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for name in sets:
+        for number, recipe in enumerate(recipes):
+            runs = [subjects_of(run_folder(name, recipe, seed, folder)) for seed in seeds]
+            for subject in sorted(runs[0], key=lambda subject: subject == "encoder"):
+                if subject == "encoder" or (not number and subject.startswith(BASELINES)):
+                    values = np.array([metrics(run[subject]) for run in runs])
+                    spread = " | ".join(f"{m:.3f} ± {s:.3f}" for m, s in zip(values.mean(0), values.std(0, ddof=1)))
+                    print(f"| {name} | {recipe if subject == 'encoder' else subject} | {spread} |")
+
+
+def subjects_of(run: Path) -> dict[str, Results]:
+    """Return the results of the encoder and of each baseline."""
+    subjects: dict[str, Results] = json.loads((run / "results.json").read_text())["evaluation"]["results"]
+    return subjects
+
+
+def metrics(results: Results) -> list[float]:
+    return [results[evaluator]["metrics"][metric]["value"] for evaluator, metric in EVALUATORS.items()]
+
+
+def cells(results: Results) -> str:
     values = (results[evaluator]["metrics"][metric] for evaluator, metric in EVALUATORS.items())
     return " | ".join(f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" for value in values)
 

@@ -407,7 +407,7 @@ def test_the_whole_evaluation(images: tuple[np.ndarray, np.ndarray], encoder: ae
     array, labels = images
     embeddings = encoder.embed(array)
     result = evaluate(embeddings, labels, options={"probe": {"c_steps": 3}})
-    assert list(result.results) == ["encoder", "raw", "pca-6", "random"]
+    assert list(result.results) == ["encoder", "raw", "pca-6", "random", "patch-dictionary"]
     assert all(list(results) == ["probe", "knn", "retrieval", "kmeans"] for results in result.results.values())
     assert result.digest == encoder.digest
     assert result.counts == {"samples": 200, "dim": 6, "classes": 2, "train": 120, "validation": 40, "test": 40}
@@ -418,7 +418,7 @@ def test_the_whole_evaluation(images: tuple[np.ndarray, np.ndarray], encoder: ae
     assert record["details"] == result.details() and any("random" in line for line in result.details())
     lines = result.text().splitlines()
     assert lines[0] == result.headline == record["headline"] and lines[0].endswith("(40 test samples).")
-    assert lines[2].split() == ["encoder", "raw", "pca-6", "random"] and lines[3].startswith("probe accuracy  ")
+    assert lines[2].split() == list(result.results) and lines[3].startswith("probe accuracy  ")
     assert lines[7].startswith("< significantly worse than the encoder") and lines[9].startswith("encoder vs raw: ")
     assert "split: " not in result.text() and f"split: {result.split} (120 train" in result.text(verbose=True)
     assert not set(result.details()) & set(lines) and set(result.details()) < set(
@@ -444,7 +444,7 @@ def test_baselines_are_chosen_by_their_kinds(images: tuple[np.ndarray, np.ndarra
 def test_all_subjects_use_fewer_samples_if_the_raw_features_exceed_the_memory(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation_run, "RAW_BYTES", 100 * 64 * 4)
+    monkeypatch.setattr(evaluation_run, "RAW_BYTES", 100 * 512 * 4)  # 512 features of the patch dictionary
     result = evaluate(encoder.embed(images[0]), images[1], evaluators=["retrieval"])
     assert (result.counts["train"], result.counts["test"]) == (50, 25)
     assert "100 of 200 samples" in result.split

@@ -71,7 +71,7 @@ def test_a_named_network_is_a_column_and_the_answer_names_it(
     encoder: aekit.Encoder, photographs: Data, weights: Path
 ) -> None:
     named = evaluation(encoder, photographs, pretrained=f"timm:{MODEL}@{weights}")
-    assert list(named.results) == ["encoder", "raw", "pca-4", "random", MODEL]
+    assert list(named.results) == ["encoder", "raw", "pca-4", "random", "patch-dictionary", MODEL]
     assert list(named.compared_with) == [MODEL] and named.titles[MODEL] == f"pretrained {MODEL}"
     assert f"pretrained {MODEL} on k-nearest neighbors" in named.headline and "raw pixels" in named.headline
     assert f"{MODEL} is pretrained and frozen: timm:{MODEL} (tiny.safetensors); samples of 32x32 are" in named.notes[-1]
@@ -107,7 +107,7 @@ def test_weights_at_hand_are_found_said_and_kept_for_the_next_evaluation(
     one = evaluation(encoder, photographs, progress=first)
     other = evaluation(encoder, photographs, progress=second)
     assert any(line.startswith(f"{MODEL} is pretrained and frozen") for line in first.lines)
-    assert sum("baselines: read from" in line for line in second.lines) == 2
+    assert sum("baselines: read from" in line for line in second.lines) == 3
     assert one.results[MODEL]["knn"].metrics == other.results[MODEL]["knn"].metrics
 
 
@@ -158,7 +158,13 @@ def test_small_images_and_vectors_are_compared_with_a_network_only_if_it_is_name
     images = np.random.default_rng(0).integers(0, 255, (60, 1, 16, 16)).astype(np.uint8)
     labels = np.arange(60) % 2
     small = aekit.fit(images, dim=4, backbone="mlp", overrides=FAST)
-    assert list(evaluation(small, (images, labels)).results) == ["encoder", "raw", "pca-4", "random"]
+    assert list(evaluation(small, (images, labels)).results) == [
+        "encoder",
+        "raw",
+        "pca-4",
+        "random",
+        "patch-dictionary",
+    ]
     monkeypatch.setenv("AEKIT_PRETRAINED", f"timm:{MODEL}")
     assert MODEL in evaluation(small, (images, labels)).results
     vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)

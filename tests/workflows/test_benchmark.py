@@ -24,6 +24,8 @@ from aekit.training.phases import Interrupted
 from aekit.workflows.comparing.benchmark import BenchResult
 from aekit.workflows.saved_run import UnfinishedWarning
 
+UNTRAINED = "patch-dictionary"
+"""The backbone of images by default, which trained encoders are compared with."""
 RECIPE = """
 [data]
 source = "sklearn:{data}"
@@ -80,6 +82,7 @@ def test_every_recipe_is_run_with_every_seed(study: tuple[Path, BenchResult]) ->
         "pca-8",
         "random dim=4",
         "random dim=8",
+        UNTRAINED,
     }
     assert rows["denoising"].seeds == rows["raw"].seeds == [0, 1]
     seeds = [json.loads((run / "results.json").read_text())["recipe"]["train"]["seed"] for run in result.runs]
@@ -97,9 +100,9 @@ def test_a_bad_recipe_does_not_stop_the_others(study: tuple[Path, BenchResult]) 
 def test_equal_baselines_are_evaluated_once(study: tuple[Path, BenchResult]) -> None:
     folder, _ = study
     for seed in (0, 1):
-        assert subjects(folder / "runs" / f"noisy-seed-{seed}") == ["encoder", "raw", "pca-4", "random"]
+        assert subjects(folder / "runs" / f"noisy-seed-{seed}") == ["encoder", "raw", "pca-4", "random", UNTRAINED]
         assert subjects(folder / "runs" / f"plain-seed-{seed}") == ["encoder"]
-        assert subjects(folder / "runs" / f"wide-seed-{seed}") == ["encoder", "raw", "pca-8", "random"]
+        assert subjects(folder / "runs" / f"wide-seed-{seed}") == ["encoder", "raw", "pca-8", "random", UNTRAINED]
 
 
 def test_skipped_baselines_are_equal_to_evaluated_ones(study: tuple[Path, BenchResult], tmp_path: Path) -> None:

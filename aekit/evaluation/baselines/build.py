@@ -1,4 +1,4 @@
-"""Build the features of the baselines: raw samples, their principal components, random weights and, for series, ROCKET."""
+"""Build the features of the baselines that every encoder has: raw samples, their principal components and random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from aekit.errors import DataError
 from aekit.evaluation.baselines._cache import FeatureCache
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import evenly_spaced
-from aekit.nn.random_convolutions import KERNELS, RandomConvolutions
 from aekit.progress import SILENT, Progress
 
 MAX_RAW_DIM = 4096
@@ -32,7 +31,7 @@ BATCH = 512
 PCA_SAMPLES = 20_000
 HELD_BYTES = 2**28
 """Size of samples that are held in memory between both passes over them rather than read again."""
-BaselineKind = Literal["raw", "pca", "random", "rocket", "pretrained"]
+BaselineKind = Literal["raw", "pca", "random", "untrained", "pretrained"]
 EXACT_PCA = 1024
 """Number of samples, or of features, up to which PCA is exact, by a matrix of their products; above, scikit-learn chooses."""
 
@@ -42,7 +41,7 @@ class Baseline(NamedTuple):
 
     Attributes:
         name: its name in tables.
-        kind: ``raw``, ``pca``, ``random``, ``rocket`` or ``pretrained``.
+        kind: ``raw``, ``pca``, ``random``, ``untrained`` or ``pretrained``.
         features: (N, F) float32.
     """
 
@@ -71,14 +70,14 @@ def baseline_features(
         encoder: encoder whose preprocessing and architecture the baselines share.
         split: positions in `rows`; principal components are fitted on its training part only.
         dim: D, width of the embeddings.
-        kinds: kinds of the baselines to yield; ``pretrained`` is not among these.
-        seed: seed of the random encoder and of the random convolutions.
+        kinds: kinds of the baselines to yield; ``untrained`` and ``pretrained`` are not among these.
+        seed: seed of the random encoder.
         progress: receives a bar.
         free_cores: as in `aekit.encoder.inference.Inference`.
 
     Yields:
-        ``raw`` (N, F), ``pca-D`` (N, D), ``random`` (N, D) and, for series, ``rocket-2000`` (N, 2000). Large samples are averaged
-        down, and the name of ``raw`` then tells their size.
+        ``raw`` (N, F), ``pca-D`` (N, D) and ``random`` (N, D). Large samples are averaged down; the name of ``raw`` then tells
+        their size.
 
     Raises:
         DataError: a sample can no longer be read.
@@ -86,14 +85,12 @@ def baseline_features(
     shape = raw_shape(encoder.spec)
     name = "raw" if shape is None else f"raw {'x'.join(map(str, shape))}"
     random_encoder = encoder.with_random_weights(seed)
-    convolutions = _random_convolutions(encoder, seed) if encoder.spec.is_series and "rocket" in kinds else None
-
     cache = FeatureCache(source, rows, random_encoder, progress, seed)
-    features = cache.read({"raw", "random"} | ({"rocket"} if convolutions else set()))
+    features = cache.read({"raw", "random"})
     seconds, batches = 0.0, list[tuple[slice, Tensor]]()
     if not features:
         start = time.perf_counter()
-        features, batches = _features_without_network(source, rows, encoder, convolutions, progress)
+        features["raw"], batches = _raw_features(source, rows, encoder, progress)
         seconds = time.perf_counter() - start
     # Evaluators may run on these while the random encoder embeds.
     if "raw" in kinds:
@@ -112,38 +109,26 @@ def baseline_features(
         cache.keep(features, seconds + time.perf_counter() - start)
     features.pop("raw")
     if "random" in kinds:
-        yield Baseline("random", "random", features.pop("random"))
-    if convolutions:
-        yield Baseline(f"rocket-{2 * KERNELS}", "rocket", features["rocket"])
+        yield Baseline("random", "random", features["random"])
 
 
-def _features_without_network(
-    source: Source, rows: np.ndarray, encoder: Encoder, convolutions: RandomConvolutions | None, progress: Progress
-) -> tuple[dict[str, np.ndarray], list[tuple[slice, Tensor]]]:
+def _raw_features(
+    source: Source, rows: np.ndarray, encoder: Encoder, progress: Progress
+) -> tuple[np.ndarray, list[tuple[slice, Tensor]]]:
     """Read the samples once.
 
     Returns:
-        ``raw`` (N, F), and (N, 2 K) ``rocket`` by `convolutions` if there are any; and the batches of raw samples, each with its
-        place, or none if they would take too much memory.
+        The raw features (N, F), and the batches of raw samples, each with its place, or none if they would take too much memory.
     """
     keeps_samples = len(rows) * encoder.spec.nbytes <= HELD_BYTES
-    widths = {"raw": raw_dim(encoder.spec)} | ({"rocket": 2 * KERNELS} if convolutions else {})
-    features = {kind: np.empty((len(rows), width), np.float32) for kind, width in widths.items()}
+    features, shape = np.empty((len(rows), raw_dim(encoder.spec)), np.float32), raw_shape(encoder.spec)
     batches = []
     with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
         for block, batch in _batches(source, rows, encoder):
-            x = encoder.preprocess(batch)
-            features["raw"][block] = flatten_samples(x, raw_shape(encoder.spec)).cpu().numpy()
-            if convolutions:
-                features["rocket"][block] = convolutions(x).cpu().numpy()
+            features[block] = flatten_samples(encoder.preprocess(batch), shape).cpu().numpy()
             batches += [(block, batch)] if keeps_samples else []
             task.advance(len(batch))
     return features, batches
-
-
-def _random_convolutions(encoder: Encoder, seed: int) -> RandomConvolutions:
-    channels, steps = encoder.spec.shape
-    return RandomConvolutions(channels, steps, generator=torch.Generator().manual_seed(seed)).to(encoder.device)
 
 
 def _batches(source: Source, rows: np.ndarray, encoder: Encoder) -> Iterator[tuple[slice, Tensor]]:
@@ -155,15 +140,10 @@ def _batches(source: Source, rows: np.ndarray, encoder: Encoder) -> Iterator[tup
 
 def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:
     """Return the name of a baseline within a sentence."""
-    if baseline.kind == "pretrained":
-        return f"pretrained {baseline.name}"
+    if baseline.kind in ("untrained", "pretrained"):
+        return f"{baseline.kind} {baseline.name}"
     raw = "raw pixels" if spec.is_visual else "raw data"
-    return {"raw": raw, "pca": "PCA", "random": "random weights", "rocket": "random convolutions"}[baseline.kind]
-
-
-def max_baseline_width(spec: SampleSpec) -> int:
-    """Return the largest width of a baseline whose width does not depend on the encoder."""
-    return max(raw_dim(spec), 2 * KERNELS if spec.is_series else 0)
+    return {"raw": raw, "pca": "PCA", "random": "random weights"}[baseline.kind]
 
 
 def raw_dim(spec: SampleSpec) -> int:

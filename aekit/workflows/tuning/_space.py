@@ -11,10 +11,10 @@ import numpy as np
 from aekit.data.spec import Kind, SampleSpec
 from aekit.encoder.backbone import Backbone
 from aekit.encoder.pretrained import networks_at_hand
+from aekit.encoder.untrained import FEATURES_AS_EMBEDDING
 from aekit.errors import AekitError
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.search_space import Choices, Range, choices, search_space, varied_value
-from aekit.training.defaults import FEATURES_AS_EMBEDDING
 
 DEFAULT = "default"
 """The objective and the backbone that a recipe gets which names none."""
@@ -227,7 +227,8 @@ def _untrained(plugin: Plugin, title: str) -> dict[str, dict[str, Any]]:
     """Return the candidate of a backbone that training does not change: name -> settings; none for other backbones."""
     if getattr(_factory(plugin), "trains", True):
         return {}
-    return {f"untrained {title}": {"encoder.backbone": title, **FEATURES_AS_EMBEDDING}}
+    features = {f"encoder.{name}": value for name, value in FEATURES_AS_EMBEDDING.items()}
+    return {f"untrained {title}": {"encoder.backbone": title, **features, "train.epochs": 0}}
 
 
 def _factory(plugin: Plugin) -> Any:

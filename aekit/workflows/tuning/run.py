@@ -12,6 +12,7 @@ import tomli_w
 
 from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
+from aekit.encoder.untrained import untrained_default
 from aekit.errors import AekitError, RecipeError, closest_name
 from aekit.evaluation.labels import make_targets, resolve_labels
 from aekit.io.atomic import folder_lock, write_text
@@ -19,7 +20,6 @@ from aekit.io.device import choose_device
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import flatten_settings, nest, read_toml
-from aekit.training.defaults import untrained_default
 from aekit.training.phases import Interrupted
 from aekit.training.run_recipe import recipe_settings
 from aekit.workflows._resuming import check_same_data, data_facts

@@ -269,9 +269,9 @@ def test_series_from_the_command_line(command: Command, tmp_path: Path) -> None:
     ]
     command.ok(*fit, "--set", "evaluate.evaluators=['probe']", "--set", "encoder.backbone=mlp")
     results = json.loads((tmp_path / "run" / "results.json").read_text())["evaluation"]
-    assert list(results["results"]) == ["encoder", "raw", "pca-8", "random", "rocket-2000"]
+    assert list(results["results"]) == ["encoder", "raw", "pca-8", "random", "random-convolutions"]
     assert results["counts"]["validation"] == 14 and results["counts"]["test"] == 1029
-    value = results["results"]["rocket-2000"]["probe"]["metrics"]["accuracy"]["value"]
+    value = results["results"]["random-convolutions"]["probe"]["metrics"]["accuracy"]["value"]
     assert value > 0.93
 
 
