@@ -37,8 +37,8 @@ def test_it_is_what_fit_makes_of_the_training_part(images: np.ndarray, trained: 
     assert baseline is not None and baseline.kind == "untrained" and baseline.name == "patch-dictionary"
     fitted = aekit.fit(images[SPLIT.train], seed=0, progress=False)
     np.testing.assert_allclose(baseline.features, fitted.embed(images).vectors, atol=1e-4)
-    assert notes[0].startswith("patch-dictionary is not trained (")
-    assert notes[0].endswith("; backbone='patch-dictionary' (--backbone patch-dictionary) makes this encoder")
+    made = "patch-dictionary is what aekit fit makes of such samples without options, untrained"
+    assert notes == [f"{made}; backbone='patch-dictionary' (--backbone patch-dictionary) asks for it"]
     assert baseline.features.shape[1] == untrained_dim(trained)
 
 
@@ -61,7 +61,7 @@ def test_other_kinds_of_samples_and_encoders_that_are_not_trained_have_none(imag
     assert untrained_baseline(ArraySource(vectors), ROWS, table, SPLIT, [], SILENT) is None and not untrained_dim(table)
     labels = np.arange(120) % 2
     untrained = evaluate(aekit.fit(images, progress=False).embed(images), labels, evaluators=["knn"], checks=False)
-    assert list(untrained.results) == ["encoder", "raw", "pca-144"]
+    assert list(untrained.results) == ["encoder", "raw", "pca-72"]
 
 
 def test_it_is_read_from_the_cache_if_the_training_part_is_the_same(

@@ -141,7 +141,7 @@ def _batches(source: Source, rows: np.ndarray, encoder: Encoder) -> Iterator[tup
 def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:
     """Return the name of a baseline within a sentence."""
     if baseline.kind in ("untrained", "pretrained"):
-        return f"{baseline.kind} {baseline.name}"
+        return f"{'the ' if baseline.kind == 'untrained' else ''}{baseline.kind} {baseline.name}"
     raw = "raw pixels" if spec.is_visual else "raw data"
     return {"raw": raw, "pca": "PCA", "random": "random weights"}[baseline.kind]
 
