@@ -1,8 +1,8 @@
 """The plugin API: everything that a plugin imports from aekit.
 
 A plugin needs few of these names: `Entry`, `hookimpl` and `Field` register it and declare its options; its class derives from
-`Variant`, `Pretext`, `Backbone`, `Source` or `Index`; an evaluator is a function that returns a `Result`. `GROUPS` lists the other
-names by kind of plugin. Shared layers are in `aekit.nn` and `aekit.objectives`; other modules may change without notice.
+`Variant`, `Pretext`, `Backbone`, `Source` or `Index`; an evaluator is a function that returns a `Result`. `GROUPS` lists all
+other names by kind of plugin. Shared layers are in `aekit.nn` and `aekit.objectives`; other modules may change without notice.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ _UNKNOWN_SIZE = 0x7FFF_0000
 """Sizes in a header from which on programs that write to a pipe do not know them."""
 _OGG_PAGE, _OGG_LAST = 1 << 16, 4
 """Most bytes of a page of Ogg, about, and the flag of the last one."""
+_UNKNOWN_LENGTH = 1 << 62
+"""Steps from which on libsndfile means that it does not know their number."""
 _MP3_FRAME = 256
 """Bytes of the first frame of an MP3 in which its size is."""
 MISSING_SOUNDFILE = "{} files need soundfile: pip install 'aekit[audio]'"
@@ -44,6 +46,8 @@ def read_sound(path: Path) -> tuple[int, np.ndarray]:
     import soundfile
 
     with reading(path, f"not a readable {ending} file"), soundfile.SoundFile(path) as sound:
+        if sound.frames >= _UNKNOWN_LENGTH:
+            raise DataError(f"{path}: its reader does not know how long it is; convert it to WAV or FLAC")
         check_memory(max(sound.frames, 0) * sound.channels * 4, f"{path}: {sound.frames:,} steps of sound")
         values, rate = sound.read(dtype="float32", always_2d=True), sound.samplerate
     return _checked(path, int(rate), np.ascontiguousarray(values.T))
