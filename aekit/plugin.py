@@ -1,10 +1,8 @@
 """The plugin API: everything that a plugin imports from aekit.
 
-A plugin needs few of these names. `Entry`, `hookimpl` and `Field` register it and declare its options; its class derives
-from `Variant`, `Pretext`, `Backbone`, `Source` or `Index`, and an evaluator is a function that returns a `Result`. All
-other names are building blocks, which `GROUPS` lists by the kind of plugin that they are for.
-
-Layers and tasks that plugins share are in `aekit.nn` and `aekit.objectives`. Other modules may change without notice.
+A plugin needs few of these names: `Entry`, `hookimpl` and `Field` register it and declare its options; its class derives from
+`Variant`, `Pretext`, `Backbone`, `Source` or `Index`; an evaluator is a function that returns a `Result`. `GROUPS` lists all
+other names by kind of plugin. Shared layers are in `aekit.nn` and `aekit.objectives`; other modules may change without notice.
 """
 
 from __future__ import annotations
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from aekit.data.metadata import Metadata as Metadata
     from aekit.data.opening import open_data as open_data
     from aekit.data.readers.arrow_files import read_arrow as read_arrow
+    from aekit.data.readers.cifar import find_cifar_files as find_cifar_files, read_cifar_folder as read_cifar_folder
     from aekit.data.readers.delimited import TextFormat as TextFormat
     from aekit.data.readers.endings import (
         ARRAY_ENDINGS as ARRAY_ENDINGS,
@@ -291,6 +290,7 @@ GROUPS = {
         "aekit.data.readers.patches": "window_corners",
         "aekit.data.readers.resizing": "ResizingOptions",
         "aekit.data.resampling": "resample",
+        "aekit.data.readers.cifar": "find_cifar_files read_cifar_folder",
         "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
         "aekit.data.readers.tar_shards": "read_tar_shards",
     },

@@ -117,7 +117,11 @@ _ADVICE = {
     **dict.fromkeys(
         (".edf", ".bdf", ".vhdr", ".fif", ".gdf", ".hea", ".lvm", ".tdms"), "save the signals as CSV, .npy or .wav"
     ),
-    **dict.fromkeys((".m4a", ".aac", ".amr", ".wma", ".caf", ".ape", ".mid"), "convert the sound to WAV or FLAC"),
+    ".bin": "load it by numpy.fromfile, and save it as .npy; of CIFAR, open the folder",
+    **dict.fromkeys(
+        (".m4a", ".aac", ".amr", ".wma", ".caf", ".ape", ".mid", ".wv", ".mpc", ".tak", ".dsf"),
+        "convert the sound to WAV or FLAC",
+    ),
     **dict.fromkeys((".3gp", ".flv", ".mts", ".m2ts", ".insv", ".vob", ".rm", ".ts2"), "convert the video to MP4"),
     **dict.fromkeys((".gsheet", ".gdoc", ".gslides"), "it is a shortcut of Google Drive: download the document itself"),
     **dict.fromkeys((".part", ".crdownload", ".download", ".partial", ".tmp"), "it is a download that is not finished"),
@@ -127,9 +131,29 @@ _ADVICE = {
     **dict.fromkeys(
         (".svs", ".czi", ".nd2", ".lif", ".ndpi", ".mrxs", ".vsi", ".oib", ".oif"), "save the images as TIFF"
     ),
+    **dict.fromkeys(
+        (
+            ".exr",
+            ".hdr",
+            ".ico",
+            ".icns",
+            ".psd",
+            ".xcf",
+            ".tga",
+            ".dds",
+            ".qoi",
+            ".pcx",
+            ".dcx",
+            ".sgi",
+            ".rgb",
+            ".fli",
+        ),
+        "save the images as PNG or TIFF",
+    ),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
     **dict.fromkeys(
-        (".nii", ".mha", ".nrrd", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"
+        (".nii", ".nii.gz", ".mha", ".nrrd", ".fits", ".raw", ".cr2", ".nef"),
+        "save the images as PNG or TIFF, or arrays as .npy",
     ),
 }
 """What to do with files that people have and that no source reads."""

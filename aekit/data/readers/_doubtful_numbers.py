@@ -74,7 +74,7 @@ _LOOKED_AT, _WIDEST = 1 << 22, 1000
 
 
 def _rising(name: str, values: np.ndarray) -> str:
-    if len(values) < _MIN_RISING or not (np.diff(values) > 0).all():
+    if len(values) < _MIN_RISING or not (values[1:] > values[:-1]).all():
         return ""
     ends = f"from {values[0]:.10g} to {values[-1]:.10g}"
     return f"{name!r} rises from row to row, {ends}; if it numbers or times the rows, leave it out by x = [...]"

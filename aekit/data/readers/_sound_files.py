@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,10 @@ _UNKNOWN_SIZE = 0x7FFF_0000
 """Sizes in a header from which on programs that write to a pipe do not know them."""
 _OGG_PAGE, _OGG_LAST = 1 << 16, 4
 """Most bytes of a page of Ogg, about, and the flag of the last one."""
+_UNKNOWN_LENGTH = 1 << 62
+"""Steps from which on libsndfile means that it does not know their number."""
+_MP3_FRAME = 256
+"""Bytes of the first frame of an MP3 in which its size is."""
 MISSING_SOUNDFILE = "{} files need soundfile: pip install 'aekit[audio]'"
 
 
@@ -41,6 +46,8 @@ def read_sound(path: Path) -> tuple[int, np.ndarray]:
     import soundfile
 
     with reading(path, f"not a readable {ending} file"), soundfile.SoundFile(path) as sound:
+        if sound.frames >= _UNKNOWN_LENGTH:
+            raise DataError(f"{path}: its reader does not know how long it is; convert it to WAV or FLAC")
         check_memory(max(sound.frames, 0) * sound.channels * 4, f"{path}: {sound.frames:,} steps of sound")
         values, rate = sound.read(dtype="float32", always_2d=True), sound.samplerate
     return _checked(path, int(rate), np.ascontiguousarray(values.T))
@@ -49,12 +56,15 @@ def read_sound(path: Path) -> tuple[int, np.ndarray]:
 def is_cut_off(path: Path) -> bool:
     """Return whether a file of sound is shorter than it says, as after a download or a recorder that stopped.
 
-    WAV, AIFF and AU say their size, and the last page of Ogg that it is the last; damage in FLAC is found by its reader.
+    WAV, AIFF, AU and most MP3 say their size, and the last page of Ogg that it is the last; damage in FLAC is found by its
+    reader.
     """
     with reading(path), path.open("rb") as file:
         head, size = file.read(12), path.stat().st_size
         file.seek(max(0, size - _OGG_PAGE))
         tail = file.read()
+    if path.suffix.lower() == ".mp3":
+        return size < _said_by_mp3(path)
     if head[:4] == b"OggS":
         last = tail.rfind(b"OggS")
         return last >= 0 and not int.from_bytes(tail[last + 5 : last + 6], "big") & _OGG_LAST
@@ -65,6 +75,23 @@ def is_cut_off(path: Path) -> bool:
         kind, 0
     )
     return size < said < _UNKNOWN_SIZE
+
+
+def _said_by_mp3(path: Path) -> int:
+    """Return the size that the first frame of an MP3 gives, as most encoders write it behind ``Xing`` or ``Info``; 0: none."""
+    with reading(path), path.open("rb") as file:
+        head = file.read(10)
+        # Each byte of the size of a tag with pictures and names has 7 bits.
+        start = (
+            10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
+            if head[:3] == b"ID3"
+            else 0
+        )
+        file.seek(start)
+        _, _, fields = re.split(b"(Xing|Info)", file.read(_MP3_FRAME) + b"Info", maxsplit=1)
+    has_count, has_bytes = (fields[3] & 1, fields[3] & 2) if len(fields) > 12 else (0, 0)
+    place = 8 if has_count else 4
+    return start + int.from_bytes(fields[place : place + 4], "big") if has_bytes else 0
 
 
 def _checked(path: Path, rate: int, values: np.ndarray) -> tuple[int, np.ndarray]:

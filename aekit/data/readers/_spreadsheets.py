@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.readers._calamine_sheets import opened_by_calamine
+from aekit.data.readers._hidden_cells import describe_hidden, describe_hidden_sheets
 from aekit.data.readers._number_spelling import looks_numeric
 from aekit.data.readers.endings import CALAMINE_ENDINGS, SHEET_ENDINGS
 from aekit.data.reading import reading
@@ -58,6 +59,7 @@ def read_sheet(path: Path, sheet: str = "auto") -> tuple[str, list[str]]:
     is_openpyxl = not path.name.lower().endswith(CALAMINE_ENDINGS)
     if is_openpyxl and any(row and (len(row) < widest or "" in row) for row in rows):
         notes += _formulas_without_result(path, name, rows)
+    notes += _stand_apart(rows)
     return _to_csv(rows), notes
 
 
@@ -84,7 +86,13 @@ def _read_rows(path: Path, sheet: str, most_rows: int | None = None) -> tuple[st
         sheets = {part.title: part.sheet_state == "visible" for part in book.worksheets}
         for part in book.worksheets:
             part.reset_dimensions()  # which other programs write wrongly
-        return _rows_of_chosen(path, sheets, sheet, lambda name: book[name].iter_rows(values_only=True), most_rows)
+        name, notes, rows = _rows_of_chosen(
+            path, sheets, sheet, lambda name: book[name].iter_rows(values_only=True), most_rows
+        )
+        if most_rows is None:
+            with book[name]._get_source() as xml:  # the cells that openpyxl yields do not say that they are hidden
+                notes += describe_hidden(xml, rows)
+        return name, notes, rows
 
 
 def _refuse_text(path: Path) -> None:
@@ -118,13 +126,26 @@ def _rows_of_chosen(
     others = [repr(other) for other in names if other != name]
     listed = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
     notes = [f"sheet {name!r} of {len(names)} is read; sheet = ... reads {listed}"] if others else []
-    return name, [*notes, *durations], rows
+    return name, [*notes, *describe_hidden_sheets(sheets, name), *durations], rows
 
 
 def _is_prose(rows: list[list[str]]) -> bool:
     """Return whether rows are lines of text, such as remarks on the other sheets: one cell each, and no number."""
     cells = [[cell for cell in row if cell] for row in rows]
     return all(len(row) <= 1 for row in cells) and not any(looks_numeric(row[0]) for row in cells if row)
+
+
+def _stand_apart(rows: list[list[str]]) -> list[str]:
+    """Return a line if an empty column parts the cells of the first full row, as two tables beside each other have it."""
+    first = next((row for row in rows if sum(map(bool, row)) > 1), [])
+    used = {place for row in rows for place, cell in enumerate(row) if cell}
+    gaps = [place for place in range(min(used, default=0), len(first)) if place not in used]
+    if not gaps or not first[gaps[0] - 1]:
+        return []
+    after = next(cell for cell in first[gaps[0] :] if cell)
+    return [
+        f"an empty column is between {first[gaps[0] - 1]!r} and {after!r}: read as one table; save each of two on its own sheet"
+    ]
 
 
 def _to_csv(rows: list[list[str]]) -> str:
@@ -168,6 +189,10 @@ def _choose_sheets(path: Path, sheets: Mapping[str, bool], sheet: str) -> list[s
             available = ", ".join(map(repr, names))
             raise DataError(f"{path}: no sheet {sheet!r}{closest_name(sheet, names)}; available: {available}")
         return [sheet]
+    if not names:
+        raise DataError(
+            f"{path}: holds no sheet of cells that its reader finds; save it again by a spreadsheet program"
+        )
     if not shown:
         raise DataError(f"{path}: no sheet of cells that is not hidden; sheet = ... reads one of {names}")
     return shown

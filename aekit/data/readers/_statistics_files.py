@@ -28,6 +28,8 @@ _CELL_BYTES = 64
 _REFUSED = 3
 """Exit code of the process, if its last line says why the file cannot be read."""
 _NOTES = b"aekit.notes"
+_IDL = (b"SR\x00\x04", b"SR\x00\x06")
+"""What saved variables of IDL begin with, which end in .sav as well."""
 
 
 def read_statistics(path: Path) -> tuple[pa.Table, list[str]]:
@@ -62,6 +64,11 @@ def _run(path: Path, wanted: str) -> pa.Table:
         raise DataError(
             f"{path}: tables of SPSS, Stata and SAS need pyreadstat: pip install 'aekit[statistics]', or save it as CSV"
         )
+    with reading(path, _COMPLAINT), path.open("rb") as file:
+        if file.read(4) in _IDL:
+            raise DataError(
+                f"{path}: a file of IDL, not of SPSS; read it by scipy.io.readsav, and save its arrays as .npy"
+            )
     done = run_python("-m", __name__, str(path.absolute()), wanted)
     if done.returncode == _REFUSED:
         raise DataError(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1])
@@ -80,19 +87,26 @@ def main(path: Path, wanted: str) -> None:
     else:
         cells = (described.number_rows or 0) * (described.number_columns or 0)
         check_memory(_CELL_BYTES * cells, f"{path}: its cells")
-        columns, described = _read(path)
+        columns, described, dates = _read(path)
         with reading(path, _COMPLAINT):
             table, notes = _to_table(columns, described.variable_value_labels)
+        notes = dates + notes
     table = table.replace_schema_metadata({_NOTES: json.dumps(notes).encode()})
     with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as stream:
         stream.write_table(table)
 
 
-def _read(path: Path, **options: Any) -> tuple[Mapping[str, list[Any]], Any]:
+def _read(path: Path, **options: Any) -> tuple[Mapping[str, list[Any]], Any, list[str]]:
+    """Return the columns, their description, and a line on dates beyond those of Python."""
     import pyreadstat
 
+    read = getattr(pyreadstat, f"read_{_READERS[path.suffix.lower()]}")
     with reading(path, _COMPLAINT):
-        return getattr(pyreadstat, f"read_{_READERS[path.suffix.lower()]}")(str(path), output_format="dict", **options)
+        try:
+            return *read(str(path), output_format="dict", **options), []
+        except OverflowError:
+            note = "a date is beyond the years 1 to 9999: dates are read as numbers, as the program counts them"
+            return *read(str(path), output_format="dict", disable_datetime_conversion=True, **options), [note]
 
 
 def _to_table(

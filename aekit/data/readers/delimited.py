@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
+from aekit.data.readers._drawn_tables import without_rules
 from aekit.data.readers._number_spelling import respell_numbers
 from aekit.data.readers._quoting import with_double_quotes
 from aekit.data.readers._remarks_below import cut_remarks, name_total
 from aekit.data.readers._repeated_names import without_repeated_names
+from aekit.data.readers._second_table import cut_second_table
 from aekit.data.readers._text_form import (
     AUTO,
     COMMENTS,
@@ -86,7 +88,9 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     if detected.word_vectors:
         table, more_notes = parse_word_vectors(path, body, detected.names, detected.word_vectors[1])
         return table, True, [*nulls, *detected.notes, *more_notes]
+    body, others = cut_second_table(body, detected.delimiter, detected.names)
     body, below = cut_remarks(body, detected.delimiter, len(detected.names))
+    below = others + below
     body, delimiter = with_single_delimiter(body, detected.delimiter or "\t")
     if not detected.delimiter:
         body = re.sub(rb'("[^"\n]*")|[ \t]+', _tabbed, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
@@ -169,7 +173,7 @@ def _first_text(path: Path, form: TextFormat) -> str:
 def _repaired(data: bytes) -> tuple[bytes, list[str]]:
     """Return the text of a file as CSV has it, without bytes of 0 and with its quotes and line ends, and lines on the changes."""
     lines = []
-    for repair in (_without_nulls, _without_invisible, with_double_quotes, _without_lone_returns):
+    for repair in (_without_nulls, _without_invisible, with_double_quotes, _without_lone_returns, without_rules):
         data, said = repair(data)
         lines += said
     return data, lines
@@ -298,7 +302,16 @@ def _parse(path: Path, body: bytes, delimiter: str, names: list[str], lines: int
     except DataError as error:
         place = re.search(rb"(?m)^" + re.escape(wrong[0].encode()) + rb"\r?$", body) if wrong else None
         line = f"; line {lines + body[: place.start()].count(bytes([10])) + 1}" if place else ""
-        raise DataError(f"{error}{line}") from None
+        raise DataError(f"{error}{line}{_end_above(body, place.start(), lines) if place else ''}") from None
+
+
+def _end_above(body: bytes, place: int, lines: int) -> str:
+    """Return where a table seems to end, if an empty line is above a row of another width; `lines` are above the body."""
+    above = body[:place].rstrip(b" \t\r\n,;|")
+    if not above or not re.search(rb"\n[ \t,;|]*\r?\n", body[len(above) : place]):
+        return ""
+    end = lines + above.count(b"\n") + 1
+    return f": below an empty line; the table seems to end at line {end}: save it without what is below"
 
 
 def _parse_rows(path: Path, body: bytes, delimiter: str, names: list[str], handle: Callable[[Any], str]) -> pa.Table:

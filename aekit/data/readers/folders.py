@@ -72,7 +72,13 @@ def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str
                 elif ending in endings and _is_file(entry):
                     yield Path(entry.path), ""
                 else:
-                    yield Path(entry.path), ending or "without an ending"
+                    yield Path(entry.path), _shown_ending(entry.name) or "without an ending"
+
+
+def _shown_ending(name: str) -> str:
+    """Return the ending of a name in lower case, such as .csv, or .nii.gz for what is packed."""
+    packed = re.search(r"(\.[a-z]\w{0,5})?\.(gz|bz2|xz|zst)$", name.lower())
+    return packed[0] if packed else os.path.splitext(name)[1].lower()
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -29,6 +29,7 @@ from aekit.data.readers._record_types import (
     is_number,
     is_text,
 )
+from aekit.data.readers.endings import SOUND_ENDINGS, TABLE_ENDINGS, VIDEO_ENDINGS
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.record_rows import Records, TableRecords
 from aekit.data.readers.shards import holds_only
@@ -38,6 +39,8 @@ from aekit.errors import DataError, closest_name
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels")
 _LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb", "x", "values", "data")
 _PATH_NAMES = (*tables.PATH_COLUMNS, "file_name", "image_path", "filepath", "img_path")
+_FIRST_PATHS = 100
+"""Paths that tell whether a column names images."""
 _LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label", "cls")
 _ID_NAMES = ("id", "image_id", "_id", "key", "__key__")
 
@@ -197,6 +200,8 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
     if chosen.kind == "list":
         samples = to_array(records.column(chosen.sample), f"{place}: column {chosen.sample!r}")
     else:
+        if chosen.kind == "path":
+            _refuse_other_files(records.column(chosen.sample), f"{place}: column {chosen.sample!r}")
         samples = _EncodedCells(records.cells(chosen.sample), base or Path())
         if chosen.kind == "path" and ids is None:
             names = [str(value) for value in records.column(chosen.sample).to_pylist()]
@@ -208,6 +213,13 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
     ]
     metadata = Metadata({name: partial(_named, records, name) for name in unused}, small)
     return Contents(samples, labels, ids, splits, tuple(notes), tuple(losses), place, records.blocks, metadata)
+
+
+def _refuse_other_files(column: pa.ChunkedArray, place: str) -> None:
+    """Refuse paths of tables and other files, as packages of data list them; names may have no ending, or an unknown one."""
+    paths = [str(path) for path in column.slice(0, _FIRST_PATHS).to_pylist() if path]
+    if paths and all(path.lower().endswith((*TABLE_ENDINGS, *SOUND_ENDINGS, *VIDEO_ENDINGS)) for path in paths):
+        raise DataError(f"{place} names files that are no images, e.g. {paths[0]!r}; open these files")
 
 
 def _named(records: Records, name: str) -> pa.ChunkedArray:

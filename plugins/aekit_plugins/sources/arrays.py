@@ -24,6 +24,7 @@ from aekit.plugin import (
     SampleSpec,
     Tabular,
     TextFormat,
+    find_cifar_files,
     find_column,
     find_image_files,
     find_labels_beside,
@@ -33,6 +34,7 @@ from aekit.plugin import (
     lists_images,
     looks_like_ucr,
     parts_in,
+    read_cifar_folder,
     read_columns,
     read_idx,
     read_labels_file,
@@ -78,7 +80,7 @@ class Arrays(ArraySource):
     """
 
     takes_arrays = True
-    looks_for = "IDX files such as train-images-idx3-ubyte.gz, train.csv and test.csv, or .npy and .npz files alone"
+    looks_for = "train-images-idx3-ubyte.gz, data_batch_1.bin, train.csv and test.csv, or .npy and .npz files alone"
 
     def __init__(
         self,
@@ -128,10 +130,11 @@ class Arrays(ArraySource):
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Return True for a folder with MNIST's layout or tables of splits, or a file that lists no files and holds no series."""
+        """Return True for a folder with the layout of MNIST or CIFAR or with tables of splits, or a file that lists no files and
+        holds no series."""
         parts = list(parts_in(path).values()) if path.is_dir() else [path]
         if not parts:
-            return bool(find_image_files(path)) or holds_arrays(path)
+            return bool(find_image_files(path) or find_cifar_files(path)) or holds_arrays(path)
         return not any(looks_like_ucr(part) for part in [path, *parts]) and not any(
             part.name.lower().endswith(TABLE_ENDINGS) and lists_images(part) for part in parts
         )
@@ -154,12 +157,12 @@ def _from_array(array: np.ndarray, x: str | list[str], y: str) -> Tabular:
 
 
 def _load(path: Path, x: str | list[str], y: str) -> Tabular:
-    """Read a file of arrays, or a folder with MNIST's layout."""
+    """Read a file of arrays, or a folder with the layout of MNIST or CIFAR."""
     name = path.name.lower()
     if path.is_dir() and not find_image_files(path) and holds_arrays(path):
         return read_numpy_folder(path, x if isinstance(x, str) else "auto", y)
     if path.is_dir():
-        source = read_mnist_folder(path)
+        source = read_mnist_folder(path) if find_image_files(path) else read_cifar_folder(path)
         return Tabular(source.array, labels=source.labels if y != "none" else None, splits=source.splits)
     if name.endswith(".npz"):
         if isinstance(x, list):
