@@ -169,6 +169,11 @@ class DatabaseIndex(Index):
                 names.append(self.read_name(line, path))
         return names
 
+    def no_hits(self, count: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores (Q, k) worse than any, and rows (Q, k) of -1, which a search of `count` queries fills."""
+        worst = np.inf if self.metric == "l2" else -np.inf
+        return np.full((count, k), worst, np.float32), np.full((count, k), -1, np.int64)
+
     def explored_among(self, k: int, rows: np.ndarray) -> int:
         """Return how many candidates of a graph to visit for `k` neighbors among rows (R,), as if these were drawn at random."""
         return WIDER * max(self.explored, k) * -(-(int(rows[-1]) + 1) // len(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -61,9 +62,7 @@ def evaluate(
     counts = [count for count in COUNTS if count <= min(max_per_class, smallest)]
     if not counts:
         raise DataError("few-labels: no training samples have labels")
-    mean = embeddings[split.train].mean(axis=0, dtype=np.float64)
-    deviation = embeddings[split.train].std(axis=0, dtype=np.float64)
-    scale = np.where(deviation > 1e-6 * np.abs(mean), 1 / np.maximum(deviation, 1e-30), 0)
+    mean, scale = _standardization(embeddings[split.train])
 
     def standardized(rows: np.ndarray) -> np.ndarray:
         return ((embeddings[rows] - mean) * scale).astype(np.float32)
@@ -74,16 +73,12 @@ def evaluate(
     scores: dict[int, np.ndarray] = {}
     for count in counts:
         rows = np.stack([sample_per_class(split.train, labels, count, seed=seed + draw) for draw in range(repeats)])
-        fold_count, width = min(folds, count), min(rows.shape[1], embeddings.shape[1])
-        together = max(1, draws_at_once(fold_count * len(C_VALUES), rows.shape[1], width))
-        fit = _fit_one if together == 1 else _fit_all
         correct, c_values = [], []
-        for start in range(0, repeats, together):
-            part = rows[start : start + together]
-            x, y = standardized(part.ravel()).reshape(*part.shape, -1), np.searchsorted(classes, labels[part])
-            for weights, c in zip(*fit(x, y, fold_count, seed + start)):
-                correct.append(classes[(test @ weights[:, :-1].T + weights[:, -1]).argmax(axis=1)] == y_true)
-                c_values.append(c)
+        for weights, c in _fit_each(
+            rows, standardized, np.searchsorted(classes, labels[rows]), min(folds, count), seed
+        ):
+            correct.append(classes[(test @ weights[:, :-1].T + weights[:, -1]).argmax(axis=1)] == y_true)
+            c_values.append(c)
         scores[count] = np.mean(correct, axis=0)
         metrics[f"accuracy@{count}"] = bootstrap(scores[count], seed=seed, groups=split.test_groups)
         by_draw = np.mean(correct, axis=1)
@@ -104,6 +99,33 @@ def evaluate(
         chance=1 / len(classes),  # equal counts per class do not reveal the majority class
         notes=notes,
     )
+
+
+def _standardization(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means (D,) of samples (N, D), and the factors (D,) of their distances from these; 0 for a constant entry."""
+    mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    return mean, np.where(deviation > 1e-6 * np.abs(mean), 1 / np.maximum(deviation, 1e-30), 0)
+
+
+def _fit_each(
+    rows: np.ndarray, samples_of: Callable[[np.ndarray], np.ndarray], y: np.ndarray, folds: int, seed: int
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Fit a model to each draw of rows, as many at once as is fastest, and yield its coefficients (C, D + 1) and its C.
+
+    Args:
+        rows: (G, N) positions of the labeled samples of each draw.
+        samples_of: returns the standardized samples (M, D) of M rows.
+        y: (G, N) class numbers.
+        folds: as of `_fit_all`.
+        seed: as of `_fit_all`.
+    """
+    width = min(rows.shape[1], samples_of(rows[0, :1]).shape[1])
+    together = max(1, draws_at_once(folds * len(C_VALUES), rows.shape[1], width))
+    fit = _fit_one if together == 1 else _fit_all
+    for start in range(0, len(rows), together):
+        part = slice(start, start + together)
+        x = samples_of(rows[part].ravel()).reshape(*rows[part].shape, -1)
+        yield from zip(*fit(x, y[part], folds, seed + start))
 
 
 def _fit_all(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> tuple[np.ndarray, list[float]]:

@@ -91,8 +91,7 @@ class LanceDb(DatabaseIndex):
         if self.metric == "l2":
             similarity = 2 * similarity - (vectors**2).sum(1)  # less the square of the query, which orders nothing
         few = min(k, len(rows))
-        scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
-        nearest = np.full((len(queries), k), -1, np.int64)
+        scores, nearest = self.no_hits(len(queries), k)
         places = np.argpartition(-similarity, few - 1, axis=1)[:, :few]
         order = np.argsort(-np.take_along_axis(similarity, places, 1), axis=1, kind="stable")
         places = np.take_along_axis(places, order, 1)
@@ -102,8 +101,7 @@ class LanceDb(DatabaseIndex):
         return scores, nearest
 
     def _nearest_where(self, queries: np.ndarray, k: int, condition: str) -> tuple[np.ndarray, np.ndarray]:
-        scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
-        nearest = np.full((len(queries), k), -1, np.int64)
+        scores, nearest = self.no_hits(len(queries), k)
         for start in range(0, len(queries), TOGETHER):
             part = queries[start : start + TOGETHER]
             with self.explained():

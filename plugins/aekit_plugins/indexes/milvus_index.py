@@ -148,8 +148,7 @@ class Milvus(DatabaseIndex):
     def _nearest_where(
         self, queries: np.ndarray, k: int, condition: str, explored: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
-        rows = np.full((len(queries), k), -1, np.int64)
+        scores, rows = self.no_hits(len(queries), k)
         parameters = {"params": {"ef": min(max(explored, self.explored, k), MOST_EXPLORED)}} if self.explored else {}
         options: dict[str, Any] = {"limit": k, "search_params": parameters, "output_fields": ["number"]}
         options["consistency_level"] = "Strong" if time.monotonic() < self._strong_until else "Bounded"

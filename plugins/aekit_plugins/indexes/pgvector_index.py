@@ -139,8 +139,7 @@ class PgVector(DatabaseIndex):
             FROM unnest(%s::{self.storage}[]) WITH ORDINALITY AS query(vector, number),
             LATERAL (SELECT number, vector {operator} query.vector AS distance FROM {self.name} {condition}
                      ORDER BY vector {operator} query.vector LIMIT {int(limit)}) AS hit"""
-        scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
-        rows = np.full((len(queries), k), -1, np.int64)
+        scores, rows = self.no_hits(len(queries), k)
         with self.explained():
             connection = self._connection()
             effort = use_graph, min(max(explored, self.explored, k, 1), MOST_EXPLORED), goes_on
