@@ -22,6 +22,7 @@ from aekit.encoder.makers import available_samples
 from aekit.errors import OutputError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels
+from aekit.io.arrow import arrow_numbers, arrow_texts
 from aekit.io.atomic import atomic_file, refuse_inputs, write_text
 from aekit.io.remote import output_file
 from aekit.io.remote_urls import with_suffix
@@ -72,9 +73,10 @@ class Map:
 
     def table(self) -> pa.Table:
         """Return a row per sample: id, x, y, pca_x, pca_y, and label if there are labels."""
-        columns: dict[str, Any] = {"id": pa.array(self.ids, pa.string())}
+        columns: dict[str, Any] = {"id": arrow_texts(self.ids)}
         for prefix, plane in {"": self.points, "pca_": self.pca}.items():
-            columns |= {f"{prefix}x": plane[:, 0].astype(np.float32), f"{prefix}y": plane[:, 1].astype(np.float32)}
+            x, y = (arrow_numbers(coordinates.astype(np.float32)) for coordinates in plane.T)
+            columns |= {f"{prefix}x": x, f"{prefix}y": y}
         if self.labels is not None:
             columns["label"] = pa.array(self.labels.tolist())
         return pa.table(columns).replace_schema_metadata({"aekit.digest": self.digest})
