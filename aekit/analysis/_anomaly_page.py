@@ -12,7 +12,8 @@ from aekit.analysis._anomaly_results import Anomalies
 from aekit.data.source import Source, read_valid
 from aekit.encoder.encoder import Encoder
 from aekit.visualization.sample_page import SamplePage, Section, ShownSample, Thumbnails, thumbnails_of
-from aekit.visualization.sprite_sheets import PIXELS, SpriteSheetBuilder, image_sprite_sheet
+from aekit.visualization.sprite_cells import SpriteSheetBuilder
+from aekit.visualization.sprite_sheets import PIXELS, image_sprite_sheet
 
 COUNT = 60
 """Samples on the page that have no heat map."""

@@ -12,14 +12,13 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from aekit.analysis._duplicate_pairs import Looks
 from aekit.analysis.inputs import check_comparable, open_or_embed
 from aekit.data.opening import open_data, reopen
 from aekit.data.readers.image_headers import all_headers
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.encoder import Encoder
+from aekit.encoder.makers import is_encoder
 from aekit.evaluation.checks.leakage import CHANCE, NEAR_DISTANCE, participation_ratio
 from aekit.index.build import build_index
 from aekit.io.remote import is_artifact
@@ -63,15 +62,6 @@ class Collection:
                 return source, int(positions[row])
             row -= len(positions)
         raise IndexError(row)
-
-    def joined_looks(self, parts: list[Looks]) -> Looks:
-        """Return how the images of all data sets look, one after the other."""
-        return Looks(
-            *(
-                np.concatenate([getattr(part, n) for part in parts])
-                for n in ("thumbnails", "colors", "hashes", "usable")
-            )
-        )
 
     def equal_pairs(self) -> list[tuple[int, int]]:
         """Return pairs that link the samples of equal content."""
@@ -159,7 +149,7 @@ def open_collection(
 
 
 def _open(data: Any, options: dict[str, Any] | None, device: str | None, progress: Progress) -> Embeddings | Source:
-    if isinstance(data, (Embeddings, Encoder)) or is_artifact(data):
+    if isinstance(data, Embeddings) or is_encoder(data) or is_artifact(data):
         return open_or_embed(data, progress, device)
     source = open_data(data, options)
     source.report_notes(progress)

@@ -67,6 +67,10 @@ class Pair:
     cropped: bool
     correlation: float
 
+    def changes(self) -> list[str]:
+        """Return by what the first image differs from the second, in words."""
+        return [*([SYMMETRIES[self.symmetry]] if self.symmetry else []), *(["cropped"] if self.cropped else [])]
+
 
 @dataclass(frozen=True)
 class Looks:
@@ -83,6 +87,12 @@ class Looks:
     colors: np.ndarray
     hashes: np.ndarray
     usable: np.ndarray
+
+
+def join_looks(parts: list[Looks]) -> Looks:
+    """Return how the images of several data sets look, one after the other."""
+    names = ("thumbnails", "colors", "hashes", "usable")
+    return Looks(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def look_at(source: Source, positions: np.ndarray, progress: Progress) -> Looks:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from aekit.evaluation.clusterers import fit_kmeans
-from aekit.evaluation.linear.probe import fit_logistic
 from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors, to_distances
 from aekit.nn.low_rank import project_to_span
 
@@ -92,6 +91,8 @@ def select_uncertain(
     Returns:
         (count,) rows, the least sure first, and (N,) the difference between the two largest probabilities; NaN for covered rows.
     """
+    from aekit.evaluation.linear.probe import fit_logistic  # imports torch
+
     path = fit_logistic(vectors[covered], codes[covered], [1.0])
     ordered = np.sort(path.probabilities(vectors[free]), axis=1)
     margins = np.full(len(vectors), np.nan)

@@ -10,11 +10,11 @@ from PIL import Image
 
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.loading import encoder_of
+from aekit.encoder.makers import available_samples
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
 from aekit.visualization.sample_page import ShownSample, Thumbnails, thumbnails_of
-from aekit.visualization.sprite_sheets import SpriteSheetBuilder, cell_side
+from aekit.visualization.sprite_sheets import cell_side
 
 _BATCH = 256
 
@@ -27,11 +27,10 @@ def draw_embedded(embeddings: Embeddings, rows: Sequence[np.ndarray], **texts: A
         rows: (M,) positions in the embeddings for each row of the grid.
         texts: titles and captions, as `draw_grid` takes them.
     """
-    encoder = encoder_of(embeddings)
-    available = embeddings.source() if encoder else None
-    if encoder is None or available is None:
+    available = available_samples(embeddings)
+    if available is None:
         return None
-    source, positions = available
+    encoder, source, positions = available
     scale = DisplayScale(encoder.spec, encoder.preprocess)
     samples = [[scale.to_display(sample) for sample in read_valid(source, positions[row])[0]] for row in rows]
     return draw_grid(samples, source.spec, value_range=scale.value_range, **texts)
@@ -61,15 +60,17 @@ def embedded_thumbnails(*parts: tuple[Embeddings, np.ndarray]) -> Thumbnails | N
     Args:
         parts: embeddings of one encoder, and (M,) positions in them.
     """
-    encoder, count = encoder_of(parts[0][0]), sum(len(rows) for _, rows in parts)
-    if encoder is None or not count:
+    count, first = sum(len(rows) for _, rows in parts), available_samples(parts[0][0])
+    if first is None or not count:
         return None
-    builder, cells = SpriteSheetBuilder(encoder), []
-    sources: dict[int, tuple[Source, np.ndarray] | None] = {}
+    from aekit.visualization.sprite_cells import SpriteSheetBuilder  # imports torch
+
+    builder, cells = SpriteSheetBuilder(first[0]), []
+    located: dict[int, tuple[Source, np.ndarray] | None] = {id(parts[0][0]): first[1:]}
     for embeddings, rows in parts:
-        if id(embeddings) not in sources:
-            sources[id(embeddings)] = embeddings.source()
-        available = sources[id(embeddings)]
+        if id(embeddings) not in located:
+            located[id(embeddings)] = embeddings.source()
+        available = located[id(embeddings)]
         if available is None:
             return None
         source, positions = available

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from aekit._arguments import checked_arguments
 from aekit.analysis._results import AnalysisResult
@@ -102,7 +101,7 @@ class Clusters(AnalysisResult):
     def save(self, folder: Path) -> None:
         """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors``, ``image.png`` and the page to a folder."""
         super().save(folder)
-        save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
+        save_file({"centers": np.ascontiguousarray(self.centers)}, folder / "centers.safetensors")
 
     def conclusion(self) -> str:
         """Return how many clusters there are, and how clear they are, as a sentence without its full stop."""

@@ -18,7 +18,7 @@ from aekit.analysis.inputs import check_comparable, open_or_embed
 from aekit.data.readers.folders import warn_if_inside
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.loading import encoder_of
+from aekit.encoder.makers import encoder_of
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import fit_kmeans
 from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors, to_distances

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis._duplicate_groups import Collection, group_pairs, near_embeddings, open_collection
-from aekit.analysis._duplicate_pairs import Pair, look_at, similar_pairs
-from aekit.analysis._perceptual_hash import SYMMETRIES
 from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import embedded_thumbnails
 from aekit.data.readers.folders import warn_if_inside
@@ -27,6 +25,9 @@ from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.sample_page import SamplePage, Section, ShownSample, Thumbnails, thumbnails_of
 from aekit.visualization.sprite_sheets import LARGEST, image_sprite_sheet
 from aekit.visualization.thumbnails import to_pixels
+
+if TYPE_CHECKING:
+    from aekit.analysis._duplicate_pairs import Pair
 
 SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 10, 6, 20
 PAGE_GROUPS, PAGE_MEMBERS = 60, 6
@@ -151,7 +152,9 @@ def find_duplicates(
         notes = list(collection.notes)
         neighbors, near = near_embeddings(collection)
         if collection.images:
-            looks = collection.joined_looks([look_at(*part, progress) for part in collection.images])
+            from aekit.analysis._duplicate_pairs import join_looks, look_at, similar_pairs  # imports torch
+
+            looks = join_looks([look_at(*part, progress) for part in collection.images])
             if unusable := int((~looks.usable).sum()):
                 notes.append(
                     f"{unusable:,} images cannot be read or have a single color: compared by their content only"
@@ -200,10 +203,8 @@ def _rows(
 
 def _kind(pair: Pair, collection: Collection) -> str:
     sizes = [collection.size(row) for row in (pair.first, pair.second)]
-    words = [SYMMETRIES[pair.symmetry]] if pair.symmetry else []
-    if pair.cropped:
-        words.append("cropped")
-    elif not words and None not in sizes and sizes[0] != sizes[1]:
+    words = pair.changes()
+    if not words and None not in sizes and sizes[0] != sizes[1]:
         words.append("resized")
     return ", ".join(words) or "re-encoded"
 

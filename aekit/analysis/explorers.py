@@ -19,7 +19,7 @@ from aekit.analysis.inputs import open_or_embed, thinned_rows
 from aekit.analysis.layouts import project
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.loading import encoder_of
+from aekit.encoder.makers import available_samples
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.io.atomic import atomic_folder, write_text
@@ -133,11 +133,11 @@ def _columns(embeddings: Embeddings, shown: np.ndarray, vectors: np.ndarray, see
 
 def _images(embeddings: Embeddings, shown: np.ndarray, advance: Any) -> Iterator[Image.Image] | None:
     """Draw each sample, or return None if the samples are not available."""
-    encoder = encoder_of(embeddings)
-    located = embeddings.source() if encoder else None
-    if encoder is None or located is None:
+    available = available_samples(embeddings)
+    if available is None:
         return None
-    scale, (source, positions) = DisplayScale(encoder.spec, encoder.preprocess), located
+    encoder, source, positions = available
+    scale = DisplayScale(encoder.spec, encoder.preprocess)
 
     def draw() -> Iterator[Image.Image]:
         for start in range(0, len(shown), _BATCH):

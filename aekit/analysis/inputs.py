@@ -1,4 +1,7 @@
-"""Open the inputs of analyses: embeddings, a run, or arrays, each as a path or an object."""
+"""Open the inputs of analyses: embeddings, a run, or arrays, each as a path or an object.
+
+Only where there may be an encoder is torch imported.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,10 @@ from typing import Any
 import numpy as np
 
 from aekit.data.opening import reopen
-from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings, open_embeddings
-from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder
-from aekit.encoder.loading import open_encoder
+from aekit.encoder.makers import is_encoder
 from aekit.errors import DataError
-from aekit.io.device import choose_device
 from aekit.io.remote import local_copy, remote_exists
 from aekit.io.remote_urls import is_remote, join_url
 from aekit.progress import SILENT, Progress
@@ -32,15 +32,20 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     Raises:
         DataError: no embeddings, or a run whose training data is not available.
     """
-    chosen = None if device is None else choose_device(device, "device")
     if is_remote(data) and remote_exists(join_url(str(data), "recipe.toml")):
         data = local_copy(data)
-    if isinstance(data, (str, Path)) and (Path(data) / "recipe.toml").is_file():
-        encoder, name = open_encoder(data, device=chosen), str(data)
-    elif isinstance(data, Encoder):
-        encoder, name = open_encoder(data, device=chosen), "the encoder"
-    else:
+    is_run = isinstance(data, (str, Path)) and (Path(data) / "recipe.toml").is_file()
+    has_encoder = is_run or is_encoder(data)
+    if not has_encoder and device in (None, "cpu"):
         return open_embeddings(data, progress)
+    from aekit.encoder.embedding import embed_samples
+    from aekit.encoder.loading import open_encoder
+    from aekit.io.device import choose_device
+
+    chosen = None if device is None else choose_device(device, "device")
+    if not has_encoder:
+        return open_embeddings(data, progress)
+    encoder, name = open_encoder(data, device=chosen), str(data) if is_run else "the encoder"
     origin = encoder.record.get("data", {})
     if "source" not in origin:
         raise DataError(f"{name}: was trained on data in memory; embed data with it and pass the embeddings instead")

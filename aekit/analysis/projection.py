@@ -16,14 +16,13 @@ from aekit._arguments import checked_arguments
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
 from aekit.analysis.inputs import open_or_embed, thinned_rows
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
-from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.loading import encoder_of
+from aekit.encoder.makers import available_samples
 from aekit.errors import OutputError
-from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels
+from aekit.io.arrow import arrow_numbers, arrow_texts
 from aekit.io.atomic import atomic_file, refuse_inputs, write_text
 from aekit.io.remote import output_file
 from aekit.io.remote_urls import with_suffix
@@ -32,7 +31,7 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.map_data import color_options, map_data
 from aekit.visualization.page import Page, card
 from aekit.visualization.plots import draw_points
-from aekit.visualization.sprite_sheets import SpriteSheetBuilder, cell_side
+from aekit.visualization.sprite_sheets import cell_side
 
 __all__ = ["Map", "draw_map"]
 
@@ -74,9 +73,10 @@ class Map:
 
     def table(self) -> pa.Table:
         """Return a row per sample: id, x, y, pca_x, pca_y, and label if there are labels."""
-        columns: dict[str, Any] = {"id": pa.array(self.ids, pa.string())}
+        columns: dict[str, Any] = {"id": arrow_texts(self.ids)}
         for prefix, plane in {"": self.points, "pca_": self.pca}.items():
-            columns |= {f"{prefix}x": plane[:, 0].astype(np.float32), f"{prefix}y": plane[:, 1].astype(np.float32)}
+            x, y = (arrow_numbers(coordinates.astype(np.float32)) for coordinates in plane.T)
+            columns |= {f"{prefix}x": x, f"{prefix}y": y}
         if self.labels is not None:
             columns["label"] = pa.array(self.labels.tolist())
         return pa.table(columns).replace_schema_metadata({"aekit.digest": self.digest})
@@ -173,22 +173,18 @@ def _page(embeddings: Embeddings, shown: np.ndarray, layouts: dict[str, np.ndarr
     neighbors = nearest_other_neighbors(vectors, NEIGHBORS_SHOWN)[1]
     description = map_data(ids, layouts, color_options(labels, splits, clusters), neighbors)
     sheet, intro = None, "Each point is a sample. Point at it or tap it to see the sample and its neighbors."
-    available, encoder = _available(embeddings, shown), encoder_of(embeddings)
-    if available is not None and encoder is not None:
-        sprites = SpriteSheetBuilder(encoder)
-        side = cell_side(len(shown))
-        sheet = sprites.sprite_sheet([sprites.raw_to_cells(raw, side) for raw in _read(*available)])
+    available = available_samples(embeddings)
+    if available is not None:
+        from aekit.visualization.sprite_cells import SpriteSheetBuilder  # imports torch
+
+        encoder, source, positions = available
+        sprites, side = SpriteSheetBuilder(encoder), cell_side(len(shown))
+        sheet = sprites.sprite_sheet([sprites.raw_to_cells(raw, side) for raw in _read(source, positions[shown])])
     else:
         intro += " There are no images: the samples are not available."
     page = Page("Map of embeddings", f"{count}, {vectors.shape[1]} dimensions, encoder {embeddings.digest[:12]}")
     page.add("", card("", intro, page.map(description, sheet)))
     return page.html()
-
-
-def _available(embeddings: Embeddings, shown: np.ndarray) -> tuple[Source, np.ndarray] | None:
-    """Return the source of the samples and their positions in it, or None if they are not available."""
-    located = embeddings.source() if encoder_of(embeddings) else None
-    return None if located is None else (located[0], located[1][shown])
 
 
 def _read(source: Source, rows: np.ndarray) -> list[np.ndarray]:
@@ -198,11 +194,15 @@ def _read(source: Source, rows: np.ndarray) -> list[np.ndarray]:
 
 def _samples(embeddings: Embeddings, shown: np.ndarray) -> np.ndarray | None:
     """Return the preprocessed samples (N, F), or None if they are not available."""
-    available, encoder = _available(embeddings, shown), encoder_of(embeddings)
-    if available is None or encoder is None:
+    available = available_samples(embeddings)
+    if available is None:
         return None
+    from aekit.data.samples import to_tensor  # imports torch, as the baselines do
+    from aekit.evaluation.baselines.build import flatten_samples, raw_shape
+
+    encoder, source, positions = available
     parts = [
         flatten_samples(encoder.preprocess(to_tensor(raw).to(encoder.device)), raw_shape(encoder.spec)).cpu()
-        for raw in _read(*available)
+        for raw in _read(source, positions[shown])
     ]
     return np.concatenate([part.numpy() for part in parts]).astype(np.float64)

@@ -58,7 +58,9 @@ SECTIONS = {
 
 COMMANDS = {name: summary for commands in SECTIONS.values() for name, summary in commands.items()}
 
-WITHOUT_TORCH = {"compare", "copy", "data", "index", "plugins", "search"}
+WITHOUT_TORCH = {
+    "cluster", "compare", "copy", "curate", "data", "duplicates", "explore", "index", "map", "plugins", "search"
+}  # fmt: skip
 """Commands that do not import torch, or not for all of their arguments."""
 
 COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and

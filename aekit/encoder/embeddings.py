@@ -47,7 +47,7 @@ class Embeddings:
     Attributes:
         digest: digest of the encoder.
         precision: in which it computed the vectors, ``fp32`` or ``bf16``.
-        encoder: the encoder, if it is loaded; see `aekit.encoder.loading.encoder_of`.
+        encoder: the encoder, if it is loaded; see `aekit.encoder.makers.encoder_of`.
         folder: folder of the embeddings, or None.
         encoder_folder: folder with the encoder, which is kept where rows are selected; or None.
         manifest: content of ``manifest.json``.

@@ -1,4 +1,4 @@
-"""Load encoders from folders, and the encoder of embeddings."""
+"""Load encoders from folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.spec import SampleSpec
 from aekit.encoder._digest import check_values
-from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder, build_encoder
 from aekit.encoder.identity import (
     CHECK_TOLERANCE,
@@ -161,14 +160,3 @@ def open_encoder(encoder: Encoder | str | Path, *, device: str | torch.device | 
         return encoder if device is None else encoder.to(device)
     expected = "an Encoder or the path of an encoder, a run, embeddings or an index"
     raise DataError(f"encoder of type {type(encoder).__name__}: expected {expected}")
-
-
-def encoder_of(embeddings: Embeddings) -> Encoder | None:
-    """Return the encoder that made embeddings, or None if it is not available.
-
-    Raises:
-        DataError, IdentityError, PluginError: as `load`, of the encoder in their folder.
-    """
-    if embeddings.encoder is None and embeddings.encoder_folder is not None:
-        embeddings.encoder = load(embeddings.encoder_folder)
-    return embeddings.encoder if isinstance(embeddings.encoder, Encoder) else None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aekit.data.samples import Samples
+from aekit.data.samples import Samples, to_tensor
 from aekit.data.spec import SampleSpec
 from aekit.encoder.identity import Mode
 from aekit.errors import DataError, RecipeError
@@ -69,6 +69,11 @@ class Preprocess(nn.Module):
         if self.center is None or self.factor is None:
             return raw.to(torch.float32) * self.scale + self.shift
         return ((raw.to(torch.float64) - self.center) * self.factor).to(torch.float32)
+
+    @torch.inference_mode()
+    def scaled(self, raw: np.ndarray) -> np.ndarray:
+        """Scale raw samples (B, *shape) in the memory of the CPU to float32."""
+        return self(to_tensor(raw).to(self.scale.device)).cpu().numpy()
 
     def inverse(self, x: Tensor) -> Tensor:
         """Map scaled samples (B, *shape) back to the data's units, as float32, or float64 where that is needed."""

@@ -1,15 +1,19 @@
-"""Search exact nearest neighbors in arrays, block by block, so that memory does not grow with queries x vectors."""
+"""Search exact nearest neighbors in arrays, block by block, so that memory does not grow with queries x vectors.
+
+NumPy computes on the CPU; torch, whose import takes longer than most searches, on a GPU alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from aekit.data.samples import to_tensor
+from aekit.io.gpus import has_cuda
+
+if TYPE_CHECKING:
+    import torch
 
 Metric = Literal["cosine", "l2"]
 
@@ -17,8 +21,8 @@ _QUERIES, _BASE = 256, 4096
 """Rows of a block: 4 MiB of similarities, which stay in the cache until the largest are selected."""
 _RANKED = 2**22
 """Entries of full rankings in memory at a time."""
-_GROUP = 32
-"""Adjacent entries of which a GPU considers only the largest at first."""
+_SHORTEST = 1e-12
+"""Least length that rows are divided by."""
 _NO_KEY = np.iinfo(np.int64).max
 
 
@@ -37,16 +41,17 @@ def nearest_neighbors(
     Returns:
         (Q, k) float32 similarities, cosines or negative squared distances, and (Q, k) int64 positions.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     k = min(k, len(base))
-    prepared = _prepared(base, base, metric, device)
-    squares = prepared.square().sum(1) if metric == "l2" else None
-    search = _search_keys if device.type == "cpu" else _search
-    scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-    for number, rows in enumerate(_prepared(queries, base, metric, device).split(_QUERIES)):
-        if len(rows):
-            block = slice(number * _QUERIES, number * _QUERIES + len(rows))
-            scores[block], positions[block] = search(rows, prepared, squares, k)
+    rows, prepared = _prepared(queries, base, metric), _prepared(base, base, metric)
+    if _on_gpu(device):
+        from aekit.evaluation._gpu_neighbors import search_on_gpu
+
+        return search_on_gpu(rows, prepared, k, metric, device)
+    squares = _squares(prepared) if metric == "l2" else None
+    scores, positions = np.empty((len(rows), k), np.float32), np.empty((len(rows), k), np.int64)
+    for start in range(0, len(rows), _QUERIES):
+        block = slice(start, start + _QUERIES)
+        scores[block], positions[block] = _search(rows[block], prepared, squares, k)
     return scores, positions
 
 
@@ -69,22 +74,26 @@ def rank_neighbors(
     Yields:
         The slice of queries, and (B, N) int64 positions.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows, prepared = _prepared(queries, base, metric, device), _prepared(base, base, metric, device)
-    squares = prepared.square().sum(1) if metric == "l2" else None
+    rows, prepared = _prepared(queries, base, metric), _prepared(base, base, metric)
     step = max(1, _RANKED // len(base))
+    if _on_gpu(device):
+        from aekit.evaluation._gpu_neighbors import rank_on_gpu
+
+        yield from rank_on_gpu(rows, prepared, step, metric, device)
+        return
+    squares = _squares(prepared) if metric == "l2" else None
     for start in range(0, len(rows), step):
-        yield (
-            slice(start, start + step),
-            _descending_order(_similarities(rows[start : start + step], prepared, squares)),
-        )
+        block = slice(start, start + step)
+        yield block, _descending_order(_similarities(rows[block], prepared, squares))
 
 
-def _descending_order(scores: Tensor) -> np.ndarray:
+def _on_gpu(device: torch.device | None) -> bool:
+    return has_cuda() if device is None else device.type != "cpu"
+
+
+def _descending_order(scores: np.ndarray) -> np.ndarray:
     """Return the (B, N) positions of the entries of each row, largest first, equal ones by position."""
-    if scores.device.type != "cpu":
-        return scores.argsort(dim=1, descending=True, stable=True).cpu().numpy()
-    packed = _keys(scores.numpy(), np.arange(scores.shape[1]))
+    packed = _keys(scores, np.arange(scores.shape[1]))
     packed.sort(axis=1)
     packed &= 0xFFFFFFFF
     return packed
@@ -122,20 +131,31 @@ def nearest_other_neighbors(vectors: np.ndarray, k: int, *, metric: Metric = "co
     return scores[other].reshape(len(vectors), k), positions[other].reshape(len(vectors), k)
 
 
-def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric, device: torch.device) -> Tensor:
+def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric) -> np.ndarray:
+    """Return rows of length 1 (``cosine``) or around the mean of `base`, contiguous float32."""
     if metric == "l2":  # distances do not change, but float32 is more precise near the origin
         rows = rows - np.asarray(base).mean(axis=0, dtype=np.float64)
-    prepared = to_tensor(np.asarray(rows, np.float32)).to(device)
-    return torch.nn.functional.normalize(prepared, dim=1) if metric == "cosine" else prepared
+    prepared = np.ascontiguousarray(rows, np.float32)
+    if metric == "cosine":
+        prepared = prepared / np.maximum(np.linalg.norm(prepared, axis=1, keepdims=True), np.float32(_SHORTEST))
+    return prepared
 
 
-def _similarities(rows: Tensor, base: Tensor, squares: Tensor | None) -> Tensor:
+def _squares(rows: np.ndarray) -> np.ndarray:
+    return np.square(rows).sum(axis=1)
+
+
+def _similarities(rows: np.ndarray, base: np.ndarray, squares: np.ndarray | None) -> np.ndarray:
     """Return (B, N) products of rows; given (N,) squares of `base`, negative squared distances plus the square of each row."""
-    return rows @ base.T if squares is None else torch.addmm(squares, rows, base.T, beta=-1, alpha=2)
+    if squares is None:
+        return rows @ base.T
+    products = (2 * rows) @ base.T
+    products -= squares
+    return products
 
 
-def _search_keys(rows: Tensor, base: Tensor, squares: Tensor | None, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search (B, D) in (N, D) on the CPU; equal neighbors are ordered by position."""
+def _search(rows: np.ndarray, base: np.ndarray, squares: np.ndarray | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search (B, D) in (N, D); equal neighbors are ordered by position."""
     best = np.empty((len(rows), 0), np.int64)
     for start in range(0, len(base), _BASE):
         block = slice(start, start + _BASE)
@@ -143,18 +163,18 @@ def _search_keys(rows: Tensor, base: Tensor, squares: Tensor | None, k: int) -> 
         best = _with_larger(best, scores, start, k)
     near = _scores(best)
     if squares is not None:
-        near = np.minimum(near - rows.square().sum(1, keepdim=True).numpy(), 0.0)
+        near = np.minimum(near - _squares(rows)[:, None], 0.0)
     return near, best & 0xFFFFFFFF
 
 
-def _with_larger(best: np.ndarray, scores: Tensor, start: int, k: int) -> np.ndarray:
+def _with_larger(best: np.ndarray, values: np.ndarray, start: int, k: int) -> np.ndarray:
     """Return the keys (B, K) of the k largest of (B, N) scores and of those before, of which (B, J) keys are the best.
 
     Only what is at least the k-th largest so far is sorted: at first the k-th of the largest entries of groups, as no fewer
     entries can be as large. NaN, which is not a number to compare with, is sorted too.
     """
-    count = scores.shape[1]
-    values, least = scores.numpy(), np.full((len(scores), 1), -np.inf, np.float32)
+    count = values.shape[1]
+    least = np.full((len(values), 1), -np.inf, np.float32)
     if best.shape[1] == k:
         least = _scores(best[:, -1:])
     elif group := next((size for size in (32, 16, 8, 4, 2) if count // size >= 2 * k), 0):
@@ -169,36 +189,3 @@ def _with_larger(best: np.ndarray, scores: Tensor, start: int, k: int) -> np.nda
     table[rows, places] = _keys(values[rows, columns], columns + start)
     table.sort(axis=1)
     return table[:, :k]
-
-
-def _search(rows: Tensor, base: Tensor, squares: Tensor | None, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search (B, D) in (N, D) on a GPU, merging the best of each block with the best so far."""
-    best = rows.new_empty(len(rows), 0)
-    where = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
-    for start in range(0, len(base), _BASE):
-        block = slice(start, start + _BASE)
-        scores = _similarities(rows, base[block], None if squares is None else squares[block])
-        near, local = fast_topk(scores, min(k, scores.shape[1]))
-        best, where = torch.cat([best, near], 1), torch.cat([where, local + start], 1)
-        best, order = best.topk(min(k, best.shape[1]), dim=1)
-        where = where.gather(1, order)
-    if squares is not None:
-        best = (best - rows.square().sum(1, keepdim=True)).clamp(max=0)
-    return best.cpu().numpy(), where.cpu().numpy()
-
-
-def fast_topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest entries of each row of (B, N) and their positions: ``scores.topk(k)``, faster for k << N.
-
-    The k largest entries lie in the k groups with the largest maxima, and a maximum needs no sorting.
-    """
-    count = scores.shape[1]
-    whole = count - count % _GROUP
-    if whole // _GROUP < 2 * k:
-        return scores.topk(k, dim=1)
-    groups = scores[:, :whole].unflatten(1, (-1, _GROUP)).amax(2).topk(k, dim=1, sorted=False).indices
-    within = torch.arange(_GROUP, device=scores.device)
-    remainder = torch.arange(whole, count, device=scores.device).expand(len(scores), -1)
-    candidates = torch.cat([(groups[:, :, None] * _GROUP + within).flatten(1), remainder], 1)
-    values, places = scores.gather(1, candidates).topk(k, dim=1)
-    return values, candidates.gather(1, places)

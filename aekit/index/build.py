@@ -15,6 +15,7 @@ from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import PRECOMPUTED, check_same_encoder, read_description
+from aekit.encoder.makers import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index._found import check_found, check_saved
 from aekit.index._index_manifest import FORMAT, IDS, MANIFEST, IndexManifest, Similarity
@@ -40,7 +41,7 @@ from aekit.registry.session import plugin_name
 from aekit.version import __version__
 
 if TYPE_CHECKING:
-    from aekit.encoder.encoder import Encoder
+    pass
 
 RECALL_AT = 10
 RECALL_QUERIES = 200
@@ -108,7 +109,7 @@ def build_index(
         raise RecipeError([f"index engine {engine!r} keeps vectors outside of this process: expected `out`, a folder"])
     if out is None:
         in_memory = _build(embeddings, plugin, settings, metric, progress)
-        in_memory._encoder = _encoder_of(embeddings)
+        in_memory._encoder = encoder_of(embeddings)
         return in_memory
     if plugin.load().external:  # its old vectors are dropped before a new folder is uploaded
         refuse_remote(out, f"an index of engine {engine!r}")
@@ -123,15 +124,6 @@ def build_index(
                 _save(index, folder, embeddings)
     index.folder = local_path(out).absolute()
     return index
-
-
-def _encoder_of(embeddings: Embeddings) -> Encoder | None:
-    """Return the encoder that made embeddings, or None; torch is imported only where there may be one."""
-    if embeddings.is_precomputed:
-        return None
-    from aekit.encoder.loading import encoder_of
-
-    return encoder_of(embeddings)
 
 
 def _refuse_other_content(folder: Path) -> None:
@@ -311,7 +303,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     """Write all files under temporary names first; the manifest, which makes them an index, comes last."""
     if embeddings.folder is not None:
         copy_encoder(embeddings.folder / "encoder", folder / "encoder")
-    elif (encoder := _encoder_of(embeddings)) is not None:
+    elif (encoder := encoder_of(embeddings)) is not None:
         encoder.copy_to(folder / "encoder")
     name = f"index.{index.manifest['engine']['name']}"
     ids = folder / IDS

@@ -26,7 +26,7 @@ from aekit.visualization.page import (
     table,
     wrapped_row,
 )
-from aekit.visualization.sprite_sheets import SpriteSheetBuilder
+from aekit.visualization.sprite_cells import SpriteSheetBuilder
 
 CLASSES = 40
 """Most classes for which a confusion matrix is readable."""

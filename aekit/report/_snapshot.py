@@ -24,7 +24,8 @@ from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels, to_class_labels
 from aekit.objectives.autoencoder import Autoencoder
 from aekit.visualization.map_data import category_colors, color_options, map_data, scale_values
-from aekit.visualization.sprite_sheets import SpriteSheet, SpriteSheetBuilder, cell_side
+from aekit.visualization.sprite_cells import SpriteSheetBuilder
+from aekit.visualization.sprite_sheets import SpriteSheet, cell_side
 
 MOST = 2000
 MOST_DECODED = 600

@@ -15,7 +15,8 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
 from aekit.objectives.base import Batch, Objective
 from aekit.visualization.page import Page, card, figure, gallery, image_strips, preformatted
-from aekit.visualization.sprite_sheets import SpriteSheet, SpriteSheetBuilder, image_sprite_sheet, numeric_sprite_sheet
+from aekit.visualization.sprite_cells import SpriteSheetBuilder
+from aekit.visualization.sprite_sheets import SpriteSheet, image_sprite_sheet, numeric_sprite_sheet
 from aekit.visualization.thumbnails import BARS
 
 SHOWN = 8

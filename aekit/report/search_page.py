@@ -14,7 +14,7 @@ from aekit.data.source import Source, read_valid
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex
 from aekit.visualization.page import Page, card, figure, gallery
-from aekit.visualization.sprite_sheets import SpriteSheetBuilder
+from aekit.visualization.sprite_cells import SpriteSheetBuilder
 
 _BATCH = 256
 _METRICS = {"cosine": "cosine similarity", "ip": "inner product", "l2": "squared distance"}

@@ -30,7 +30,8 @@ from aekit.io.csv_files import csv_text
 from aekit.progress import SILENT, Progress
 from aekit.visualization.map_data import color_options, map_data
 from aekit.visualization.rendering import DisplayScale
-from aekit.visualization.sprite_sheets import SpriteSheetBuilder, cell_side
+from aekit.visualization.sprite_cells import SpriteSheetBuilder
+from aekit.visualization.sprite_sheets import cell_side
 from aekit.visualization.thumbnails import thumbnail
 
 MAX_POINTS = 5000

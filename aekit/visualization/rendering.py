@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
-from aekit.data.samples import to_tensor
+import numpy as np
+
 from aekit.data.spec import SampleSpec
-from aekit.encoder.preprocessing import Preprocess
+
+if TYPE_CHECKING:
+    from aekit.encoder.preprocessing import Preprocess
 
 
 class DisplayScale:
@@ -28,7 +30,4 @@ class DisplayScale:
 
     def to_display(self, raw: np.ndarray) -> np.ndarray:
         """Return a (*shape) sample in the data's units as it is drawn: the columns of a vector as the network sees them."""
-        if not self.spec.is_vector:
-            return raw
-        with torch.inference_mode():
-            return self.preprocess(to_tensor(raw[None]).to(self.preprocess.scale.device))[0].cpu().numpy()
+        return self.preprocess.scaled(raw[None])[0] if self.spec.is_vector else raw

@@ -79,8 +79,19 @@ WITHOUT_TORCH = (
     ("index", "vectors.npy", "-o", "index"),
     ("compare", "no-such-run", "another"),
     ("copy", "no-such-run", "another"),
+    ("duplicates", "vectors.npy", "-o", "duplicates"),
+    ("duplicates", "table.csv", "-o", "duplicates"),
+    ("cluster", "vectors.npy", "-o", "clusters"),
+    ("cluster", "vectors.npy", "-o", "clusters", "--method", "hdbscan"),
+    ("map", "vectors.npy", "-o", "map.png", "--html", "map.html"),
+    *(
+        ("curate", "vectors.npy", "-o", "curation", "-n", "9", "--strategy", name)
+        for name in ("coverage", "typical", "representative")
+    ),
+    ("explore", "vectors.npy", "-o", "atlas"),
 )
-"""Commands that import neither torch nor its libraries: they describe, copy and compare what is stored, or compute with FAISS."""
+"""Commands that import neither torch nor its libraries: they describe, copy and compare what is stored, or compute with FAISS,
+scikit-learn and NumPy."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")

@@ -20,11 +20,12 @@ from aekit.encoder.embedded_rows import Rows
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, PluginError, RecipeError
 from aekit.evaluation import neighbors, run as evaluation_run
+from aekit.evaluation._gpu_neighbors import fast_topk, rank_on_gpu, search_on_gpu
 from aekit.evaluation.baselines import build
 from aekit.evaluation.baselines.build import baseline_features, raw_dim, raw_shape
 from aekit.evaluation.metrics.clustering import hungarian_matches
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
-from aekit.evaluation.neighbors import nearest_neighbors
+from aekit.evaluation.neighbors import nearest_neighbors, rank_neighbors
 from aekit.evaluation.results import Metric, Result, Split
 from aekit.evaluation.run import evaluate
 from aekit.evaluation.splits import cap_split, is_classes, make_split, select_labels
@@ -207,7 +208,7 @@ def test_nearest_agrees_with_all_pairs(metric: neighbors.Metric, monkeypatch: py
 @pytest.mark.parametrize(("count", "k"), [(5, 5), (640, 7), (1000, 7), (1000, 40), (4096, 20)])
 def test_the_largest_are_those_of_a_full_sort(count: int, k: int) -> None:
     scores = torch.randn(9, count, generator=torch.Generator().manual_seed(0))
-    values, places = neighbors.fast_topk(scores, k)
+    values, places = fast_topk(scores, k)
     assert torch.equal(values, scores.sort(dim=1, descending=True).values[:, :k])
     assert torch.equal(scores.gather(1, places), values)
 
@@ -222,6 +223,21 @@ def test_equal_neighbors_are_ordered_by_position(rows: int, k: int) -> None:
     cosines = unit[0] @ unit[1].T
     np.testing.assert_allclose(np.take_along_axis(cosines, positions, axis=1), -np.sort(-cosines)[:, :k], atol=1e-6)
     assert (np.diff(scores) <= 0).all() and (np.diff(positions)[np.diff(scores) == 0] > 0).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_a_gpu_finds_the_neighbors_that_the_cpu_finds(metric: neighbors.Metric) -> None:
+    generator = np.random.default_rng(1)
+    queries, base = (generator.normal(size=(rows, 6)).astype(np.float32) for rows in (300, 5000))
+    scores, positions = nearest_neighbors(queries, base, 9, metric=metric)
+    rows, prepared = (neighbors._prepared(part, base, metric) for part in (queries, base))
+    device = torch.device("cpu")  # which computes what a GPU would
+    near, where = search_on_gpu(rows, prepared, 9, metric, device)
+    assert np.array_equal(where, positions)
+    np.testing.assert_allclose(near, scores, atol=1e-4)
+    ranked = np.concatenate([order for _, order in rank_on_gpu(rows, prepared, 128, metric, device)])
+    expected = np.concatenate([order for _, order in rank_neighbors(queries, base, metric=metric)])
+    assert (ranked != expected).mean() < 1e-3, "but for rounding"
 
 
 def test_distances_beyond_float32_give_positions_of_the_base() -> None:

@@ -45,7 +45,8 @@ from aekit.training.recipe import make_recipe
 from aekit.visualization import charts
 from aekit.visualization.map_data import category_colors, color_options, map_data, scale_values
 from aekit.visualization.page import Page, card, table
-from aekit.visualization.sprite_sheets import POINTS, SpriteSheetBuilder, cell_side, image_sprite_sheet
+from aekit.visualization.sprite_cells import POINTS, SpriteSheetBuilder
+from aekit.visualization.sprite_sheets import cell_side, image_sprite_sheet
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
