@@ -95,6 +95,12 @@ class AekitError(Exception):
         # Pools of processes send errors; by default they are made anew of their text, which is not what each class takes.
         return _restored, (type(self), str(self), vars(self))
 
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows instead of dozens of frames of aekit; all of them if `DEBUG` asks for it."""
+        from aekit._short_traceback import render_traceback
+
+        return render_traceback(self, in_full=bool(os.environ.get(DEBUG)))
+
 
 def _restored(kind: type[AekitError], text: str, state: dict[str, object]) -> AekitError:
     error = kind(text) if kind.__init__ is AekitError.__init__ else kind.__new__(kind)
