@@ -130,7 +130,7 @@ class VectorIndex:
         try:
             vectors = np.asarray(queries, np.float32)
         except (TypeError, ValueError):
-            expected = f"embeddings or (Q, {self.dim}); search_data takes data"
+            expected = f"embeddings or (Q, {self.dim}); search_ids takes ids, search_data takes data"
             raise DataError(f"queries of type {type(queries).__name__}: expected {expected}") from None
         vectors = vectors[None] if vectors.ndim == 1 else vectors
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
