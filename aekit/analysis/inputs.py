@@ -9,10 +9,11 @@ import numpy as np
 
 from aekit.data.opening import reopen
 from aekit.encoder.embedding import embed_samples
-from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.loading import open_encoder
+from aekit.encoder.opening import open_embeddings
 from aekit.errors import DataError
 from aekit.io.device import choose_device
 from aekit.io.remote import local_copy, remote_exists
