@@ -90,8 +90,31 @@ _HOMES = {
     "aekit.workflows.tuning.run": "Tuning tune",
 }
 
+# Names of other libraries and of objects that functions return.
+_SOUGHT = {
+    "AekitTransformer": "Pipeline Transformer",
+    "Embeddings.open": "load_embeddings open_embeddings read_embeddings",
+    "Embeddings.similarity": "cosine_similarity similarity",
+    "Encoder.save": "save save_encoder",
+    "build_index": "Index VectorIndex create_index",
+    "build_index(embeddings).search_ids": "nearest nearest_neighbors neighbors knn",
+    "draw_map": "plot project projection tsne umap visualize",
+    "embed": "encode transform",
+    "embed(encoder, data, out=folder)": "save_embeddings",
+    "evaluate": "Evaluation score",
+    "find_anomalies": "Anomalies outliers",
+    "find_clusters": "Clusters hdbscan kmeans",
+    "fit": "train pretrain",
+    "load_classifier": "predict",
+    "load": "load_encoder from_pretrained load_model",
+    "open_data": "Data Dataset dataset datasets load_data load_dataset read",
+    "open_index": "load_index read_index",
+    "open_index(folder).search": "search",
+    "the command `aekit plugins`": "list_plugins plugins",
+}
+
 if not TYPE_CHECKING:
-    __getattr__, __all__ = lazy_exports(__name__, _HOMES)
+    __getattr__, __all__ = lazy_exports(__name__, _HOMES, _SOUGHT)
 
     def __dir__() -> list[str]:
         return [*__all__, "__version__"]

@@ -37,25 +37,33 @@ class QuickImports:
             gc.enable()
 
 
-def lazy_exports(facade: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], list[str]]:
+def lazy_exports(
+    facade: str, homes: Mapping[str, str], sought: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], list[str]]:
     """Return the `__getattr__` and `__all__` of a module that hands on names of other modules.
 
     Args:
         facade: name of the module that exports.
         homes: module -> the names that it hands on, separated by spaces.
+        sought: what to use -> names, separated by spaces, that it has elsewhere: the message on such a name says so.
     """
     home_of = {name: home for home, names in homes.items() for name in names.split()}
 
+    use_for = {name: use for use, names in (sought or {}).items() for name in names.split()}
+
     def __getattr__(name: str) -> Any:
         if name not in home_of:
-            near = [known for known in sorted(home_of) if _plain(name) in _plain(known)]
-            near = near or _similar(name, home_of)
+            near = [use_for[name]] if name in use_for else _containing(name, home_of) or _similar(name, home_of)
             hint = f"; did you mean {' or '.join(near)}?" if near and not name.startswith("_") else ""
             raise AttributeError(f"module {facade!r} has no attribute {name!r}{hint}")
         with QuickImports():
             return getattr(import_module(home_of[name]), name)
 
     return __getattr__, sorted(home_of)
+
+
+def _containing(name: str, known: Mapping[str, str]) -> list[str]:
+    return [other for other in sorted(known) if _plain(name) in _plain(other)]
 
 
 def _plain(name: str) -> str:

@@ -77,7 +77,17 @@ def name_copy(path: str, name: str) -> None:
     _NAMES_OF_COPIES[path] = name
 
 
-class AekitError(Exception):
+class ShortTraceback(BaseException):
+    """A base class of errors of which a notebook shows the frames of the user's code instead of dozens of frames of aekit."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows: all of them if `DEBUG` asks for it."""
+        from aekit._short_traceback import render_traceback
+
+        return render_traceback(self, in_full=bool(os.environ.get(DEBUG)))
+
+
+class AekitError(ShortTraceback, Exception):
     """An error that the user can fix. All other errors of aekit are subclasses. Its message is `printable`.
 
     Examples:

@@ -62,9 +62,14 @@ def _receiver(progress: ProgressOption) -> Progress:
 
 
 def in_notebook() -> bool:
-    """Return whether the code runs in a notebook, whose output can show HTML."""
+    """Return whether the code runs in a notebook, whose output can show HTML: not in a process that it started, whose kernel is
+    a copy that reaches no page."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return getattr(shell, "kernel", None) is not None
+    if getattr(shell, "kernel", None) is None:
+        return False
+    from multiprocessing import parent_process
+
+    return parent_process() is None
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

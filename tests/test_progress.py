@@ -81,6 +81,13 @@ def test_a_shell_without_a_kernel_is_no_notebook(monkeypatch: pytest.MonkeyPatch
     assert open_progress(None) is SILENT
 
 
+def test_a_process_that_a_notebook_started_shows_nothing(notebook: Display, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(open_progress(None), NotebookBars)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object())  # a fork, with a copy of the kernel
+    assert open_progress(None) is SILENT
+
+
 def test_a_notebook_shows_choices_and_bars(notebook: Display, capsys: pytest.CaptureFixture[str]) -> None:
     rows = np.random.default_rng(0).normal(size=(40, 5))
     encoder = aekit.fit(rows, dim=2, epochs=1, backbone="linear")

@@ -25,7 +25,7 @@ from aekit.analysis.inputs import open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size
-from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets, resolve_labels
+from aekit.evaluation.labels import TARGET_DESCRIPTIONS, labels_of, make_targets
 from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns, format_names
 from aekit.nn.low_rank import project_to_span
@@ -248,8 +248,7 @@ def _regions(count: int) -> int:
 def _labeled(embeddings: Embeddings, labels: Any, strategy: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return (N,) class numbers, the rows with a label, and remarks."""
     count = len(embeddings)
-    chosen = embeddings.labels if labels is None else resolve_labels(labels, embeddings.ids)[0]
-    targets, _ = make_targets(chosen, count, what="embeddings")
+    targets, _ = make_targets(labels_of(embeddings, labels), count, what="embeddings")
     covered, codes, notes = np.empty(0, np.intp), np.zeros(count, np.intp), []
     if targets is not None and targets.has_target.all() and labels is None and strategy != "uncertain":
         notes.append(

@@ -94,7 +94,7 @@ class Duplicates(AnalysisResult):
         return data_frame(self.columns() | {"keep": [row["keep"] for row in self.rows]})
 
     def __repr__(self) -> str:
-        return f"<Duplicates: {len(self.groups):,} groups among {self.samples:,} samples>"
+        return f"<Duplicates: {len(self.groups):,} group{'s' if len(self.groups) != 1 else ''} among {self.samples:,} samples>"
 
     def summary(self) -> dict[str, Any]:
         counts = {"aekit": __version__, "samples": self.samples, "groups": len(self.groups)}

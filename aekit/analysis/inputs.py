@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from aekit.data.opening import reopen
-from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.makers import is_encoder
+from aekit.encoder.opening import open_embeddings
 from aekit.errors import DataError
 from aekit.io.remote import local_copy, remote_exists
 from aekit.io.remote_urls import is_remote, join_url

@@ -19,7 +19,7 @@ from aekit.analysis.inputs import open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
-from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets, resolve_labels
+from aekit.evaluation.labels import TARGET_DESCRIPTIONS, labels_of, make_targets
 from aekit.evaluation.model_selection import assign_folds
 from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
@@ -209,8 +209,7 @@ def find_label_errors(
 
 def _classes(embeddings: Embeddings, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """Return (M,) class numbers, (C,) classes, the (M,) rows with a label, and remarks."""
-    labels = embeddings.labels if labels is None else resolve_labels(labels, embeddings.ids)[0]
-    targets, _ = make_targets(labels, len(embeddings), what="embeddings")
+    targets, _ = make_targets(labels_of(embeddings, labels), len(embeddings), what="embeddings")
     if targets is None:
         raise DataError("the embeddings have no labels: pass labels (--labels)")
     if targets.kind != "classes":

@@ -16,10 +16,12 @@ from aekit._arguments import checked_arguments
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
 from aekit.analysis.inputs import open_or_embed, thinned_rows
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
+from aekit.data.labels import check_label_count, to_label_array
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.makers import available_samples
-from aekit.errors import OutputError
+from aekit.errors import DataError, OutputError
+from aekit.evaluation.labels import labels_of
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels
 from aekit.io.arrow import arrow_numbers, arrow_texts
@@ -86,6 +88,7 @@ class Map:
 def draw_map(
     data: Any,
     *,
+    labels: Any = None,
     out: str | Path | None = None,
     html: str | Path | None = None,
     method: str = "auto",
@@ -98,6 +101,8 @@ def draw_map(
 
     Args:
         data: `aekit.Embeddings`, their folder or vectors (N, D); or a run or its encoder, whose training data is embedded.
+        labels: (N,) labels, or as `aekit.evaluate` takes them, whose colors the points get; default: those stored with the
+            embeddings.
         out: image to write, ``.png``; the coordinates are written next to it as ``.parquet``.
         html: page to write, an interactive map that shows each point's sample and its neighbors.
         method: ``auto``, two-dimensional embeddings as they are and t-SNE of others; ``tsne``, ``umap`` or ``pca``.
@@ -110,7 +115,7 @@ def draw_map(
         The points and the image.
 
     Raises:
-        DataError: no embeddings, fewer than 3, or of one dimension.
+        DataError: no embeddings, fewer than 3, or of one dimension; not one label for each sample.
         RecipeError: another method.
         AekitError: UMAP is not installed.
         OutputError: `out` does not end in ``.png``, a file cannot be written, or would overwrite another one or the data.
@@ -131,6 +136,7 @@ def draw_map(
     if html is not None and os.path.abspath(html) in map(os.path.abspath, images):
         raise OutputError(f"{html}: is the name of two outputs; choose another one for the page")
     embeddings = open_or_embed(data, progress, device)
+    colors = _labels(embeddings, labels)
     shown = thinned_rows(len(embeddings), max_samples)
     vectors = np.asarray(embeddings.vectors, np.float64)[shown]
     total = f"{len(embeddings):,} samples"
@@ -147,7 +153,7 @@ def draw_map(
         title = layout if method == "pca" else f"{layout} of {subject}"
     plane, explained = pca_projection(pca_rows)
     pca_title = f"principal components of {subject} ({100 * explained:.0f}% of the variance)"
-    labels = None if embeddings.labels is None else select_labels(embeddings.labels, shown)
+    labels = None if colors is None else select_labels(colors, shown)
     ids = [embeddings.ids[int(row)] for row in shown]
     planes = {pca_title: plane} if method == "pca" else {pca_title: plane, title: points}
     image = draw_points(planes, labels, f"{count}, encoder {embeddings.digest[:12]}")
@@ -160,13 +166,34 @@ def draw_map(
     if html is not None:
         layouts = {layout: points} | ({} if method == "pca" else {"principal components": plane})
         with output_file(html) as path:
-            write_text(path, _page(embeddings, shown, layouts, count, seed))
+            write_text(path, _page(embeddings, labels, shown, layouts, count, seed))
     return result
 
 
-def _page(embeddings: Embeddings, shown: np.ndarray, layouts: dict[str, np.ndarray], count: str, seed: int) -> str:
+def _labels(embeddings: Embeddings, labels: Any) -> np.ndarray | None:
+    """Return labels (N,) for the colors of the map, or None.
+
+    Raises:
+        DataError: there is not one label for each sample.
+    """
+    colors = labels_of(embeddings, labels)
+    if labels is None or colors is None:
+        return None if colors is None else np.asarray(colors)
+    array = check_label_count(to_label_array(colors), len(embeddings), "draw_map")
+    if array.ndim > 1:
+        raise DataError(f"labels of shape {array.shape}: expected one label for each sample; pass one column alone")
+    return array
+
+
+def _page(
+    embeddings: Embeddings,
+    labels: np.ndarray | None,
+    shown: np.ndarray,
+    layouts: dict[str, np.ndarray],
+    count: str,
+    seed: int,
+) -> str:
     vectors = np.asarray(embeddings.vectors, np.float32)[shown]
-    labels = None if embeddings.labels is None else select_labels(embeddings.labels, shown)
     splits = None if embeddings.splits is None else embeddings.splits[shown]
     clusters = find_clusters(vectors, seed=seed, progress=False).clusters if len(vectors) >= MIN_SAMPLES else None
     ids = [str(embeddings.ids[int(row)]) for row in shown]

@@ -92,7 +92,7 @@ def evaluate(
     EMBEDDINGS/results.json, or NAME.results.json next to the file NAME.
     """
     with QuickImports():
-        from aekit.encoder.embeddings import open_embeddings
+        from aekit.encoder.opening import open_embeddings
         from aekit.evaluation.labels import read_labels
         from aekit.evaluation.splits import groups_from_ids
 

@@ -303,6 +303,10 @@ _CASES: tuple[tuple[Callable[[Any], bool], Callable[[Any], Contents | None]], ..
         lambda data: is_of_module(data, "pandas", "DataFrame") and _has_images(data),
         lambda frame: _mapping(frame.to_dict("list")),
     ),
+    (
+        lambda data: is_of_module(data, "anndata", "AnnData"),
+        _advise("pass its table, data.to_df(), or that and labels, (data.to_df(), data.obs['cell_type'])"),
+    ),
     (_has("__arrow_c_stream__"), _leave),
     (lambda data: isinstance(data, (str, np.ndarray)) or is_tensor(data), _leave),
     (_has("collect", "collect_schema"), _advise("pass the table itself, data.collect()")),

@@ -12,21 +12,27 @@ import numpy as np
 import pyarrow as pa
 
 from aekit._arguments import checked_arguments
-from aekit.data.labels import ids_in_index, to_label_array
+from aekit.data.labels import to_label_array
 from aekit.data.locations import resolved_origin
 from aekit.data.metadata import checked_metadata
-from aekit.data.opening import open_data
 from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder import embedded_rows
 from aekit.encoder._parquet_parts import Parts, read_embeddings_manifest
+from aekit.encoder._saving import save_rows
 from aekit.encoder.embedded_rows import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.identity import PRECOMPUTED, check_same_maker, read_description
-from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
-from aekit.errors import DataError, closest_name
-from aekit.io.remote import local_copy, local_path
-from aekit.io.remote_urls import is_remote
+from aekit.encoder.vectors import (
+    cosine_similarity,
+    finite_vectors,
+    hash_vectors,
+    read_vectors,
+    row_of_id,
+    selected_rows,
+)
+from aekit.errors import DataError
+from aekit.io.remote import local_path
 from aekit.io.summaries import data_frame, html_summary
 from aekit.io.tensors import without_tensor
 from aekit.progress import SILENT, Progress
@@ -34,8 +40,6 @@ from aekit.progress import SILENT, Progress
 if TYPE_CHECKING:
     from aekit.encoder._embedder import Embedder
     from aekit.encoder.inference import Precision
-
-SEARCHED_IDS = 10_000  # most ids among which the nearest to an unknown one is looked for
 
 
 class Embeddings:
@@ -163,11 +167,7 @@ class Embeddings:
     def _row(self, name: str) -> int:
         if self._row_by_id is None:
             self._row_by_id = {known: row for row, known in enumerate(self.ids)}
-        try:
-            return self._row_by_id[name]
-        except KeyError:
-            hint = closest_name(name, self.ids) if len(self) <= SEARCHED_IDS else ""
-            raise KeyError(f"no embedding has the id {name!r}{hint}") from None
+        return row_of_id(name, self._row_by_id)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_rows": self.rows, "encoder": None, "_source": None, "_row_by_id": None}
@@ -212,13 +212,30 @@ class Embeddings:
         """
         theirs = self
         if other is not None:
-            one = not isinstance(other, (Embeddings, str, Path)) and np.ndim(other) == 1
-            theirs = open_embeddings(np.asarray(other)[None] if one else other)
-            if isinstance(other, (Embeddings, str, Path)):
+            if isinstance(other, (str, Path)):
+                other = Embeddings.open(other)
+            theirs = other
+            if not isinstance(other, Embeddings):
+                vectors = np.asarray(without_tensor(other))
+                theirs = Embeddings.from_array(vectors[None] if vectors.ndim == 1 else vectors)
+            else:
                 check_same_maker(self, theirs, what="this embedding", maker="the other")
             if theirs.dim != self.dim:
                 raise DataError(f"vectors of length {theirs.dim}: expected {self.dim}, as these embeddings")
         return cosine_similarity(self.vectors, theirs.vectors)
+
+    @partial(checked_arguments, name="Embeddings.save")
+    def save(self, folder: str | Path) -> Embeddings:
+        """Write the rows with their encoder into a new folder, which `aekit.embed` can extend, and open it.
+
+        Raises:
+            DataError: there are no rows, or no encoder, as of precomputed vectors.
+            OutputError: the folder exists and is not empty, or cannot be written.
+        """
+        located = self.source()  # data that may not be opened is not vouched for by the mark of this user
+        encoder = self.encoder or (self.encoder_folder and self.encoder_folder / "encoder")
+        save_rows(self.rows, self.manifest, encoder, located and located[0].origin, folder)
+        return Embeddings.open(folder)
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with a row per sample: id as the index, label and split where present, further columns,
@@ -302,48 +319,3 @@ class Embeddings:
         if self.encoder is not None or self.encoder_folder is None:
             return self.encoder.spec if self.encoder is not None else None
         return SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
-
-
-def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
-    """Open embeddings given as a folder, as `Embeddings` or as an array: the rule for every function that takes embeddings.
-
-    Args:
-        embeddings: the path of a folder that `aekit.embed` wrote, `Embeddings`, or an array (N, D) such as a numpy array, a torch
-            tensor, a data frame or a list of rows; or a file of precomputed vectors, in any format that `aekit.open_data`
-            reads as vectors: ``.npy``, a Parquet table with a column of lists, ...
-        progress: receives a note on precomputed vectors.
-
-    Raises:
-        DataError: another type, no embeddings at the path, or an array of another shape or with non-finite values.
-        IdentityError: a part of the folder is missing.
-    """
-    if isinstance(embeddings, Embeddings):
-        return embeddings
-    if isinstance(embeddings, (str, Path)):
-        return _open_path(embeddings, progress)
-    embeddings = without_tensor(embeddings)
-    if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
-        return Embeddings.from_array(embeddings, ids=ids_in_index(embeddings))
-    what = f"{type(embeddings).__name__}{' (encoder.embed(data) makes them)' if hasattr(embeddings, 'embed') else ''}"
-    raise DataError(f"embeddings of type {what}: expected a path, Embeddings or an array (N, D)")
-
-
-def _open_path(path: str | Path, progress: Progress) -> Embeddings:
-    """Open a folder of embeddings, or read the vectors of a file or of ``SOURCE:NAME``."""
-    if is_remote(path):
-        local = local_copy(path)
-        if local.is_dir() and local.suffix not in (".zarr", ".lance"):
-            return Embeddings.open(local)
-    named = ":" in str(path) and not Path(path).exists()
-    is_data = Path(path).is_file() or Path(path).suffix in (".zarr", ".lance")  # formats that are folders
-    if not named and not is_data:
-        return Embeddings.open(path)
-    source = open_data(path)
-    source.report_notes(progress)
-    try:
-        vectors = Embeddings.from_source(source, progress)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    # A table of measurements opens as well: its reader says what becomes of its columns.
-    progress.say(f"{len(vectors)} precomputed vectors of {vectors.dim} entries, used as they are")
-    return vectors

@@ -248,14 +248,10 @@ class Store:
     def _write(self, rows: Rows) -> None:
         numbers = {int(part.stem.rpartition("-")[2]) for part in self.folder.glob("part-*.parquet")}
         path = self.folder / f"part-{max(numbers, default=-1) + 1:05d}.parquet"
-        with atomic_file(path) as part:
-            pq.write_table(to_table(rows, self.manifest["digest"], self.precision or "fp32"), part, compression="none")
+        write_part(path, rows, self.manifest["digest"], self.precision or "fp32")
 
     def _write_manifest(self) -> None:
-        parts = [
-            {"file": path.name, "rows": pq.read_metadata(path).num_rows, "sha256": file_sha256(path)}
-            for path in sorted(self.folder.glob("part-*.parquet"))
-        ]
+        parts = part_records(self.folder)
         count = sum(part["rows"] for part in parts)
         if not count:
             reasons = [f"{name}: {why}" for name, why in self.source.skipped.items()]
@@ -267,6 +263,20 @@ class Store:
             "parts": parts,
         }
         write_manifest(self.folder / MANIFEST, self.manifest | counts)
+
+
+def write_part(path: Path, rows: Rows, digest: str, precision: Precision) -> None:
+    """Write rows as a part of embeddings."""
+    with atomic_file(path) as part:
+        pq.write_table(to_table(rows, digest, precision), part, compression="none")
+
+
+def part_records(folder: Path) -> list[dict[str, Any]]:
+    """Return the entries of a manifest for the parts in a folder: file, rows and sha256."""
+    return [
+        {"file": path.name, "rows": pq.read_metadata(path).num_rows, "sha256": file_sha256(path)}
+        for path in sorted(folder.glob("part-*.parquet"))
+    ]
 
 
 def _precision_of(table: pa.Table) -> Precision:

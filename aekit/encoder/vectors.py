@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from aekit.data.source import Source, read_valid
-from aekit.errors import DataError
+from aekit.errors import DataError, closest_name
+
+SEARCHED_IDS = 10_000  # most ids among which the nearest to an unknown one is looked for
 
 
 def selected_rows(which: Any, count: int, row_of: Callable[[str], int]) -> np.ndarray:
@@ -88,3 +90,16 @@ def hash_vectors(vectors: np.ndarray, kind: str) -> str:
     hasher = hashlib.sha256(f"{kind} {vectors.shape}".encode())
     hasher.update(np.ascontiguousarray(vectors).data)
     return hasher.hexdigest()
+
+
+def row_of_id(name: str, row_by_id: Mapping[str, int]) -> int:
+    """Return the row of an id.
+
+    Raises:
+        KeyError: no such id.
+    """
+    try:
+        return row_by_id[name]
+    except KeyError:
+        hint = closest_name(name, row_by_id) if len(row_by_id) <= SEARCHED_IDS else ""
+        raise KeyError(f"no embedding has the id {name!r}{hint}") from None

@@ -9,9 +9,10 @@ import numpy as np
 
 from aekit.data.locations import same_place
 from aekit.data.source import Source
-from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.makers import encoder_of
+from aekit.encoder.opening import open_embeddings
 from aekit.encoder.vectors import finite_vectors
 from aekit.errors import DataError
 

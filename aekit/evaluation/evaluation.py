@@ -11,7 +11,7 @@ import numpy as np
 
 from aekit.evaluation._headline import headline
 from aekit.evaluation.metrics._paired_tests import PairedComparison, paired_comparisons
-from aekit.evaluation.results import CheckResult, Result
+from aekit.evaluation.results import CheckResult, Metric, Result
 from aekit.evaluation.summary import ENCODER, Severity, comparison_lines, graded_summary, primary_metric
 from aekit.io.summaries import data_frame, html_summary
 
@@ -140,8 +140,23 @@ class Evaluation:
         lines += [f"note: {line}" for line in self.notes]
         return html_summary(self.headline, lines, rows)
 
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row for each subject, evaluator and metric: value, low and high."""
+    def to_pandas(self, *, paired: bool = False) -> Any:
+        """Return a `pandas.DataFrame` with a row for each subject, evaluator and metric: value, low and high.
+
+        Args:
+            paired: a row for each of the `paired_comparisons` instead: the difference (encoder minus baseline), low and high, the
+                p-value, and the outcome; NaN where an evaluator has no scores of single samples.
+        """
+        if paired:
+            unknown = Metric(np.nan)
+            return data_frame(
+                [
+                    {"evaluator": evaluator, "baseline": baseline}
+                    | {"difference": (gap := pair.difference or unknown).value, "low": gap.low, "high": gap.high}
+                    | {"p_value": pair.p_value, "outcome": pair.outcome}
+                    for (evaluator, baseline), pair in self.paired_comparisons.items()
+                ]
+            )
         rows = [
             {"subject": subject, "evaluator": evaluator, "metric": name}
             | {"value": metric.value, "low": metric.low, "high": metric.high}

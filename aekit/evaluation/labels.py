@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from aekit.data.readers.endings import TABLE_ENDINGS
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
 from aekit.io.remote import local_path
+
+if TYPE_CHECKING:
+    from aekit.encoder.embeddings import Embeddings
 
 TargetKind = Literal["classes", "numbers", "multi-label"]
 TargetType = Literal["auto", "classes", "numbers"]
@@ -96,7 +99,9 @@ def _several(array: np.ndarray, names: Sequence[str]) -> tuple[Targets, str]:
     try:
         numbers = array.astype(np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"labels of shape {array.shape} and type {array.dtype}: expected 0 and 1") from None
+        advice = f"; pass one column alone, such as labels[{str(names[0])!r}]" if len(names) else ""
+        expected = f"expected 0 and 1 in several columns of labels{advice}"
+        raise DataError(f"labels of shape {array.shape} and type {array.dtype}: {expected}") from None
     known = np.asarray(~np.isnan(numbers).any(axis=1))
     invalid = numbers[known][~np.isin(numbers[known], (0, 1))]
     if len(invalid):
@@ -167,3 +172,8 @@ def resolve_labels(labels: Any, ids: Sequence[str]) -> tuple[Any, tuple[str, ...
         return read_labels(labels, ids)
     names = tuple(map(str, labels.columns)) if getattr(labels, "ndim", 0) == 2 and hasattr(labels, "columns") else ()
     return align_labels(labels, ids), names if len(names) > 1 else ()
+
+
+def labels_of(embeddings: Embeddings, labels: Any = None) -> Any:
+    """Return labels in the order of embeddings, as `resolve_labels` does; those stored with them, or None, if none are given."""
+    return embeddings.labels if labels is None else resolve_labels(labels, embeddings.ids)[0]

@@ -10,7 +10,8 @@ import numpy as np
 
 from aekit._arguments import checked_arguments
 from aekit.data.labels import align_labels
-from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.opening import open_embeddings
 from aekit.encoder.pretrained import AUTO, NONE
 from aekit.encoder.vectors import finite_vectors
 from aekit.errors import RecipeError, closest_name

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
-from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import PRECOMPUTED, check_same_encoder, read_description
 from aekit.encoder.makers import encoder_of
+from aekit.encoder.opening import open_embeddings
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index._found import check_found, check_saved
 from aekit.index._index_manifest import FORMAT, IDS, MANIFEST, IndexManifest, Similarity

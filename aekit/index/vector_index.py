@@ -127,14 +127,14 @@ class VectorIndex:
                     f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
                 )
             check_same_maker(self, embeddings, what="this index", maker="the query is")
+        expected = f"expected embeddings or (Q, {self.dim}); search_ids takes ids, search_data takes data"
         try:
             vectors = np.asarray(queries, np.float32)
         except (TypeError, ValueError):
-            expected = f"embeddings or (Q, {self.dim}); search_data takes data"
-            raise DataError(f"queries of type {type(queries).__name__}: expected {expected}") from None
+            raise DataError(f"queries of type {type(queries).__name__}: {expected}") from None
         vectors = vectors[None] if vectors.ndim == 1 else vectors
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
+            raise DataError(f"queries of shape {vectors.shape}: {expected}")
         scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k, among)
         names = [str(number) for number in range(len(vectors))] if embeddings is None else embeddings.ids
         return Hits.of(names, scores, rows, self.metadata)

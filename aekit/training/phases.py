@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.samples import Samples
-from aekit.errors import RecipeError, TrainingError
+from aekit.errors import RecipeError, ShortTraceback, TrainingError
 from aekit.io.atomic import explain_write_errors, write_text
 from aekit.io.manifests import explain_read_errors
 from aekit.io.processes import agreeing
@@ -35,7 +35,7 @@ from aekit.training.sharding import is_sharded, training_precision
 LOG_LINES = 2000
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(ShortTraceback, KeyboardInterrupt):
     """Training was stopped by Ctrl-C after its state was saved; the message says how to resume."""
 
 

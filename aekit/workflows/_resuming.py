@@ -51,7 +51,7 @@ def resumes_unfinished(folder: Path, resume: bool) -> bool:
         return False
     begun = (folder / "recipe.toml").exists()
     if resume and not begun:
-        raise OutputError(f"{folder}: no run to resume")
+        raise OutputError(f"{folder}: no run to resume; leave out resume=True (--resume) to start one")
     if folder.is_dir() and not resume:
         state = "holds an unfinished run; resume=True (--resume) continues it, or" if begun else "is not empty;"
         raise OutputError(f"{folder}: {state} choose another folder as out (-o)")

@@ -112,6 +112,15 @@ def test_a_path_and_an_object_are_taken_alike(digits: Path, tmp_path: Path) -> N
         draw_map({})
 
 
+def test_the_points_of_a_map_get_labels_of_a_file(command: Command, tmp_path: Path) -> None:
+    rows, groups = blobs()
+    np.save(tmp_path / "rows.npy", rows)
+    (tmp_path / "labels.csv").write_text("id,kind\n" + "".join(f"{row},g{group}\n" for row, group in enumerate(groups)))
+    out = tmp_path / "map.png"
+    command.ok("map", tmp_path / "rows.npy", "--labels", tmp_path / "labels.csv", "--method", "pca", "-o", out, "-q")
+    assert pq.read_table(out.with_suffix(".parquet"))["label"].to_pylist() == [f"g{group}" for group in groups]
+
+
 def test_a_legend_of_many_labels() -> None:
     rows = np.random.default_rng(0).normal(size=(250, 2))
     labels = np.array([f"class-{min(number, 24)}" for number in range(250)])

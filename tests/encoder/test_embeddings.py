@@ -25,8 +25,8 @@ from aekit.data.source import ArraySource
 from aekit.encoder import parquet_store as store
 from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embedding import BatchEmbedder
-from aekit.encoder.embeddings import open_embeddings
 from aekit.encoder.loading import encoder_of
+from aekit.encoder.opening import open_embeddings
 from aekit.errors import DataError, DataWarning, IdentityError, OutputError
 
 
@@ -357,3 +357,41 @@ def test_what_a_killed_embedding_leaves_is_no_other_content(
             (out / name).touch()
     assert len(encoder.embed(images[:10], out=out)) == 10
     assert {path.name for path in out.iterdir()} == {"encoder", "manifest.json", "part-00000.parquet", "skipped.csv"}
+
+
+def test_selected_rows_are_saved_with_their_encoder_and_can_be_extended(
+    encoder: aekit.Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aekit.encoder._saving.PART_BYTES", 5 * 4 * encoder.dim)  # five rows a part
+    photos = folder_of_images(tmp_path / "photos", 20)
+    whole = encoder.embed(photos)
+    part = whole[whole.labels == "even"]
+    saved = part.save(tmp_path / "part")
+    assert len(list((tmp_path / "part").glob("part-*.parquet"))) == 2
+    assert np.array_equal(saved.vectors, part.vectors) and list(saved.ids) == list(part.ids)
+    assert saved.labels is not None and set(saved.labels) == {"even"} and saved.source() is not None
+    assert aekit.load(tmp_path / "part").digest == encoder.digest
+    grown = aekit.embed(tmp_path / "part", photos, out=tmp_path / "part")
+    assert sorted(grown.ids) == sorted(whole.ids) and np.allclose(grown[list(whole.ids)].vectors, whole.vectors)
+    assert np.array_equal(grown.vectors[:10], part.vectors)  # not embedded again
+    with pytest.raises(OutputError, match="part: exists already"):
+        part.save(tmp_path / "part")
+
+
+def test_rows_without_an_encoder_or_none_at_all_are_not_saved(encoder: aekit.Encoder, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="with their encoder, which these lack"):
+        aekit.Embeddings.from_array(np.eye(3)).save(tmp_path / "vectors")
+    with pytest.raises(DataError, match="no rows to save"):
+        encoder.embed(np.zeros((2, 1, 8, 8), np.uint8))[:0].save(tmp_path / "none")
+    assert not list(tmp_path.iterdir())
+
+
+def test_saving_embeddings_of_somebody_else_does_not_vouch_for_their_data(
+    encoder: aekit.Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "theirs"))
+    encoder.embed(folder_of_images(tmp_path / "photos", 4), out=tmp_path / "e")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mine"))
+    with pytest.warns(DataWarning, match="open"):
+        aekit.Embeddings.open(tmp_path / "e").save(tmp_path / "copy")
+    assert json.loads((tmp_path / "copy/manifest.json").read_text())["origin"] is None

@@ -297,12 +297,15 @@ def test_another_encoder_is_compared_and_the_table_marks_significant_differences
     assert list(result.results)[:2] == ["encoder", "four numbers"] and result.compared_with == ("four numbers",)
     pair = result.paired_comparisons["knn", "four numbers"]
     assert pair.outcome == "better" and pair.p_value is not None and pair.p_value < 0.05 and pair.difference is not None
-    row = next(line for line in result.text().splitlines() if line.startswith("knn accuracy"))
-    assert row.split("  ")[2].endswith("<") or " <" in row
+    line = next(line for line in result.text().splitlines() if line.startswith("knn accuracy"))
+    assert line.split("  ")[2].endswith("<") or " <" in line
     shared = result.checks["health"].values["neighbors_shared_with_four numbers"]
     assert 0.05 < shared < 0.9
     (written,) = [d for d in result.to_dict()["paired_comparisons"] if d["subject"] == "four numbers"]
     assert written["outcome"] == "better" and written["low"] > 0
+    (row,) = result.to_pandas(paired=True).query("baseline == 'four numbers'").to_dict("records")
+    assert (row["evaluator"], row["outcome"], row["p_value"]) == ("knn", "better", pair.p_value)
+    assert (row["difference"], row["low"], row["high"]) == tuple(vars(pair.difference).values())
 
 
 # Geometry of known point sets

@@ -78,7 +78,7 @@ def test_zero_vectors_have_no_direction_and_do_no_harm() -> None:
 def test_queries_that_cannot_be_answered() -> None:
     index = aekit.build_index(clusters(30))
     assert index.search(clusters(2), 99)[1].shape == (2, 30), "k is cut to what there is"
-    with pytest.raises(DataError, match=r"queries of shape \(2, 15\): expected \(Q, 16\)"):
+    with pytest.raises(DataError, match=r"queries of shape \(2, 15\): expected embeddings or \(Q, 16\)"):
         index.search(np.zeros((2, 15)))
     with pytest.raises(DataError, match="vector 1: has values that are not finite"):
         index.search(np.stack([np.zeros(16), np.full(16, np.nan)]))

@@ -172,3 +172,25 @@ def _(folder: Path, listener: Listener) -> None:
 @AREA.refused("labels in a set", "labels in a set have no order; pass a list")
 def _(folder: Path, listener: Listener) -> None:
     accuracy(VECTORS, set(NAMES))
+
+
+@AREA.changed("labels for the colors of a map, in another order than the samples", MATCHED)
+def _(folder: Path, listener: Listener) -> None:
+    drawn = aekit.draw_map(VECTORS, labels=SHUFFLED, method="pca", html=folder / "map.html")
+    assert drawn.to_pandas()["label"].tolist() == CLASSES.tolist()
+    assert VECTORS.labels is None
+
+
+@AREA.refused("fewer labels than samples for a map", "draw_map: 5 labels for 60 samples; expected one each")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.draw_map(VECTORS, labels=CLASSES[:5], method="pca")
+
+
+@AREA.refused("a table of several columns as the labels of a map", "expected one label for each sample")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.draw_map(VECTORS, labels=np.stack([CLASSES, CLASSES], axis=1), method="pca")
+
+
+@AREA.refused("a table of several columns of text as labels", "pass one column alone, such as labels['kind']")
+def _(folder: Path, listener: Listener) -> None:
+    accuracy(VECTORS, pd.DataFrame({"kind": SERIES, "other": SERIES}))

@@ -13,7 +13,7 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -348,7 +348,10 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.right("a misspelled function of aekit, with the nearest name")
 def _(folder: Path, listener: Listener) -> None:
-    for name, hint in (("fitt", "did you mean fit?"), ("cluster", "did you mean find_clusters?")):
+    hints = {"fitt": "fit", "cluster": "find_clusters", "load_index": "open_index", "umap": "draw_map"}
+    hints |= {"train": "fit", "search": "open_index(folder).search", "from_pretrained": "load"}
+    for name, use in hints.items():
+        hint = f"did you mean {use}?"
         try:
             getattr(aekit, name)
         except AttributeError as error:
@@ -426,3 +429,47 @@ def _(folder: Path, listener: Listener) -> None:
         warnings.simplefilter("error")
         source = aekit.open_data(rows)
     assert [column.name for column in source.spec.columns] == ["0", "1", "2", "3", "4", "5", "last"]
+
+
+def shown_in_a_notebook(call: Callable[[], object]) -> str:
+    """Return the traceback that IPython shows for an error of aekit."""
+    try:
+        call()
+    except aekit.AekitError as error:
+        with mock.patch.dict(sys.modules, {"IPython": types.SimpleNamespace(get_ipython=lambda: None)}):
+            return "".join(error._render_traceback_())
+    raise AssertionError("it was not refused")
+
+
+@AREA.right("an error in a notebook: the lines of the user's code, then the message, without dozens of frames of aekit")
+def _(folder: Path, listener: Listener) -> None:
+    text = shown_in_a_notebook(lambda: fitted(backbone="convv"))
+    frames = [line for line in text.splitlines() if line.startswith("  File ")]
+    assert frames and all(Path(__file__).name in line for line in frames), text
+    assert "fitted(backbone=" in text and text.rstrip().endswith("no backbone 'convv'; did you mean 'conv'?")
+    with mock.patch.dict(os.environ, {"AEKIT_DEBUG": "1"}):
+        assert "_arguments.py" in shown_in_a_notebook(lambda: fitted(backbone="convv"))
+
+
+@AREA.right("an error in a notebook that the user's own network caused: all frames, with the line of the network")
+def _(folder: Path, listener: Listener) -> None:
+    class Wrong(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.not_a_method()
+
+    text = shown_in_a_notebook(lambda: fitted(backbone=Wrong()))
+    assert "return x.not_a_method()" in text and "it raised AttributeError" in text
+
+
+@AREA.refused("an AnnData, whose table is to be passed", "pass its table, data.to_df(), or that and labels")
+def _(folder: Path, listener: Listener) -> None:
+    kind = type(
+        "AnnData", (), {"__module__": "anndata", "__len__": lambda self: 3, "__getitem__": lambda self, at: self}
+    )
+    with mock.patch.dict(sys.modules, {"anndata": types.ModuleType("anndata")}):
+        aekit.open_data(kind())
+
+
+@AREA.refused("an id in place of the vectors to search for", "search_ids takes ids")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.build_index(ROWS).search("3")

@@ -78,5 +78,7 @@ def untrained_baseline(
         progress.say(notes[-1])
         return None
     option = f"backbone='{plugin.name}' (--backbone {plugin.name})"
-    notes.append(f"{plugin.name} is what aekit fit makes of such samples without options, untrained; {option} asks for it")
+    notes.append(
+        f"{plugin.name} is what aekit fit makes of such samples without options, untrained; {option} asks for it"
+    )
     return Baseline(plugin.name, "untrained", features["untrained"])
