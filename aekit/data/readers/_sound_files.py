@@ -81,7 +81,7 @@ def _said_by_mp3(path: Path) -> int:
     """Return the size that the first frame of an MP3 gives, as most encoders write it behind ``Xing`` or ``Info``; 0: none."""
     with reading(path), path.open("rb") as file:
         head = file.read(10)
-        # Each byte of the size of a tag with pictures and names has 7 bits.
+        # Each byte of the size of a tag with images and names has 7 bits.
         start = (
             10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
             if head[:3] == b"ID3"
