@@ -23,6 +23,8 @@ _RANKED = 2**22
 """Entries of full rankings in memory at a time."""
 _SHORTEST = 1e-12
 """Least length that rows are divided by."""
+_BEYOND_FLOAT32 = np.errstate(over="ignore", invalid="ignore")
+"""Distances of vectors this long are infinite, and such neighbors are ordered by position."""
 _NO_KEY = np.iinfo(np.int64).max
 
 
@@ -131,6 +133,7 @@ def nearest_other_neighbors(vectors: np.ndarray, k: int, *, metric: Metric = "co
     return scores[other].reshape(len(vectors), k), positions[other].reshape(len(vectors), k)
 
 
+@_BEYOND_FLOAT32
 def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric) -> np.ndarray:
     """Return rows of length 1 (``cosine``) or around the mean of `base`, contiguous float32."""
     if metric == "l2":  # distances do not change, but float32 is more precise near the origin
@@ -141,10 +144,12 @@ def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric) -> np.ndarray:
     return prepared
 
 
+@_BEYOND_FLOAT32
 def _squares(rows: np.ndarray) -> np.ndarray:
     return np.square(rows).sum(axis=1)
 
 
+@_BEYOND_FLOAT32
 def _similarities(rows: np.ndarray, base: np.ndarray, squares: np.ndarray | None) -> np.ndarray:
     """Return (B, N) products of rows; given (N,) squares of `base`, negative squared distances plus the square of each row."""
     if squares is None:

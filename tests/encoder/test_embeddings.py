@@ -25,7 +25,7 @@ from aekit.data.source import ArraySource
 from aekit.encoder import parquet_store as store
 from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embedding import BatchEmbedder
-from aekit.encoder.loading import encoder_of
+from aekit.encoder.makers import encoder_of
 from aekit.encoder.opening import open_embeddings
 from aekit.errors import DataError, DataWarning, IdentityError, OutputError
 
