@@ -95,11 +95,9 @@ def _report(error: BaseException, stop: Stop) -> int:
         hint = f" (see {context.command_path} --help)" if context else ""
         message = printable(error.format_message(), LONGEST, keep="\n")
         click.echo(f"error: {message}{hint}", err=True)
-    elif isinstance(error, AekitError):
-        for line in [] if tell_starter(str(error)) else str(error).splitlines():
+    elif failure := error if isinstance(error, AekitError) else explained(error):
+        for line in [] if tell_starter(str(failure)) else str(failure).splitlines():
             click.echo(f"error: {line}", err=True)
-    elif failure := explained(error):
-        click.echo(f"error: {failure}", err=True)
     elif isinstance(error, SystemError) and (free := free_memory()) < LITTLE_MEMORY:
         print_traceback(error)
         click.echo(

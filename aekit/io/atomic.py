@@ -41,7 +41,20 @@ _CANNOT_WRITE = {
 
 def write_failure(error: OSError) -> str:
     """Return why something cannot be written."""
+    if error.errno == errno.ENOSPC and _lacks_inodes(error.filename):
+        return "its file system can hold no further files (df -i)"
     return _CANNOT_WRITE.get(error.errno or 0) or error.strerror or str(error)
+
+
+def _lacks_inodes(file: object) -> bool:
+    """Return whether the file system of a file, which need not exist, has used up its number of files rather than its bytes."""
+    if not isinstance(file, (str, bytes)):
+        return False
+    path = Path(os.path.abspath(os.fsdecode(file)))
+    with contextlib.suppress(OSError):
+        system = os.statvfs(next(folder for folder in path.parents if folder.exists()))
+        return system.f_files > 0 and system.f_favail == 0 and system.f_bavail > 0
+    return False
 
 
 @contextmanager

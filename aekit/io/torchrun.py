@@ -35,8 +35,13 @@ def tell_starter(message: str) -> bool:
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path is None or not started_by_torchrun():
         return False
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump({"message": message, "timestamp": int(time.time())}, file)
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"message": message, "timestamp": int(time.time())}, file)
+    except FileNotFoundError:  # the starter has ended, and has removed its folder
+        pass
+    except OSError:  # the message would be lost, as on a full disk
+        return False
     return reports_to_another()
 
 
