@@ -25,10 +25,10 @@ def describe_hidden(xml: IO[bytes], rows: Sequence[Sequence[str]]) -> list[str]:
     while chunk := xml.read(_CHUNK):
         text = tail + chunk
         for kind, attributes in _HIDDEN.findall(text) if b"hidden=" in text else ():
-            found = dict(_PLACES.findall(attributes))
-            first = int(found.get(b"r", found.get(b"min", 0)))
+            numbers = dict(_PLACES.findall(attributes))
+            first = int(numbers.get(b"r", numbers.get(b"min", 0)))
             # Spreadsheets hide all columns to the right of a table at once.
-            last = min(int(found.get(b"max", first)), first + (1 << 14))
+            last = min(int(numbers.get(b"max", first)), first + (1 << 14))
             places[kind].update(range(first, last + 1))
         tail = text[-_LONGEST:]
     filled_rows = [number for number in sorted(places[b"row"]) if 0 < number <= len(rows) and any(rows[number - 1])]
@@ -63,6 +63,6 @@ def _letters(number: int) -> str:
     """Return the name of a column, such as AB for 28."""
     letters = ""
     while number:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(65 + rest) + letters
+        number, letter = divmod(number - 1, 26)
+        letters = chr(65 + letter) + letters
     return letters

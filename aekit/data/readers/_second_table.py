@@ -28,16 +28,16 @@ def cut_second_table(body: bytes, delimiter: str, names: list[str]) -> tuple[byt
     gap = re.compile(rb"\n(?:[ \t]*\r?\n|" + empty + rb"\r?\n)+")
     places = _gaps(body, delimiter, len(names))
     for place in places[:_MOST_GAPS]:
-        found = gap.match(body, place)
-        if not found or body.count(b'"', 0, place) % 2:
+        gap_here = gap.match(body, place)
+        if not gap_here or body.count(b'"', 0, place) % 2:
             continue
         above = _cells(body[body.rfind(b"\n", 0, place) + 1 : place].decode("utf-8", "ignore"), delimiter)
-        below = body[found.end() : found.end() + _LOOKED_AT].decode("utf-8", "ignore").splitlines()
+        below = body[gap_here.end() : gap_here.end() + _LOOKED_AT].decode("utf-8", "ignore").splitlines()
         rows = [cells for line in below[:5] if any(cells := _cells(line, delimiter))]
         if len(rows) > 2 and sum(map(bool, rows[0])) == 1:
             rows = rows[1:]
         if len(rows) > 1 and _are_names(rows[0], above, rows[1]) and [c for c in rows[0] if c] != names:
-            count = body.count(b"\n", found.end()) + (not body.endswith(b"\n"))
+            count = body.count(b"\n", gap_here.end()) + (not body.endswith(b"\n"))
             shown = ", ".join(repr(cell) for cell in rows[0] if cell)
             return body[: place + 1], [
                 f"{count:,} lines below an empty one seem to be another table, of {shown[:60]}, and are not read; "

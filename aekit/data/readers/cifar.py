@@ -19,8 +19,8 @@ def find_cifar_files(folder: Path) -> dict[Path, str]:
     batches = sorted(folder.glob("data_batch_[0-9].bin"))
     if batches:
         return dict.fromkeys(batches, "train") | _present({folder / "test_batch.bin": "test"})
-    found = _present({folder / "train.bin": "train", folder / "test.bin": "test"})
-    return found if found and (folder / _NAMES[1]).is_file() else {}
+    records = _present({folder / "train.bin": "train", folder / "test.bin": "test"})
+    return records if records and (folder / _NAMES[1]).is_file() else {}
 
 
 def _present(files: dict[Path, str]) -> dict[Path, str]:
