@@ -20,7 +20,6 @@ from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder import embedded_rows
 from aekit.encoder._parquet_parts import Parts, read_embeddings_manifest
-from aekit.encoder._saving import save_rows
 from aekit.encoder.embedded_rows import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.identity import PRECOMPUTED, check_same_maker, read_description
 from aekit.encoder.vectors import (
@@ -232,6 +231,8 @@ class Embeddings:
             DataError: there are no rows, or no encoder, as of precomputed vectors.
             OutputError: the folder exists and is not empty, or cannot be written.
         """
+        from aekit.encoder._saving import save_rows  # imports torch
+
         located = self.source()  # data that may not be opened is not vouched for by the mark of this user
         encoder = self.encoder or (self.encoder_folder and self.encoder_folder / "encoder")
         save_rows(self.rows, self.manifest, encoder, located and located[0].origin, folder)

@@ -46,9 +46,24 @@ class Measured:
 
 
 def baseline_subjects(
-    context: EvaluationContext, provenance: Provenance, dim: int, kinds: Collection[str], pretrained: str
+    context: EvaluationContext,
+    provenance: Provenance,
+    dim: int,
+    kinds: Collection[str],
+    pretrained: str,
+    *,
+    max_untrained: int | None,
 ) -> Iterator[Baseline | Subject]:
-    """Yield the features of the baselines of D dimensions; evaluators in the queue may run while they are computed."""
+    """Yield the features of the baselines of D dimensions; evaluators in the queue may run while they are computed.
+
+    Args:
+        context: the evaluation.
+        provenance: source and encoder of the embeddings.
+        dim: D.
+        kinds: of the baselines.
+        pretrained: as `aekit.evaluate` takes it.
+        max_untrained: samples above which the untrained encoder is left out, with a note; None: it never is.
+    """
     source, encoder = provenance.source, provenance.encoder
     positions, progress, free_cores = provenance.rows[context.rows], context.progress, context.queue.free_cores
     if "random" in kinds and _is_untrained(encoder):
@@ -74,6 +89,7 @@ def baseline_subjects(
             context.notes,
             progress,
             seed=context.seed,
+            max_samples=max_untrained,
             free_cores=free_cores,
         )
         if untrained is not None:

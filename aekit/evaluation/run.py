@@ -22,7 +22,7 @@ from aekit.evaluation._provenance import align_embeddings, find_provenance, trai
 from aekit.evaluation._queue import EvaluatorQueue
 from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_run
 from aekit.evaluation._subjects import Measured, Subject, baseline_subjects, evaluate_subjects
-from aekit.evaluation.baselines._untrained import untrained_dim
+from aekit.evaluation.baselines._untrained import MAX_SAMPLES, untrained_dim
 from aekit.evaluation.baselines.build import MAX_RAW_DIM, Baseline, BaselineKind, raw_dim
 from aekit.evaluation.checks._run import run_checks
 from aekit.evaluation.evaluation import Evaluation, Mode
@@ -81,7 +81,8 @@ def evaluate(
             it takes no more than two minutes. A note tells which network and which weights.
         checks: check the health of the embeddings and their stability, and search for leakage between the parts of the split.
         quick: evaluate at most 10,000 samples, drawn by `seed` in the proportions of the classes, and the baselines on these
-            alone; the note on it tells how many. False evaluates all samples. Fewer samples are evaluated equally either way.
+            alone; the note on it tells how many. Of more than 5,000, ``untrained`` is left out unless `baselines` names it, with
+            a note. False evaluates all samples and baselines.
         compare_with: name -> embeddings of the same samples by another encoder, as an object, a folder or an array.
         run: the run of the encoder, or its autoencoder: evaluates the reconstruction too.
         split: default: the data set's own split, otherwise one drawn by `seed`.
@@ -159,7 +160,10 @@ def evaluate(
             for name, other in other_encoders.items():
                 yield Subject(name, other[rows])
             if provenance and kinds:
-                yield from baseline_subjects(context, provenance, vectors.shape[1], kinds, str(pretrained))
+                limit = MAX_SAMPLES if quick and baselines is True else None
+                yield from baseline_subjects(
+                    context, provenance, vectors.shape[1], kinds, str(pretrained), max_untrained=limit
+                )
 
         evaluate_subjects(context, subjects(), evaluated, measured)
     if run is not None and provenance:

@@ -79,7 +79,13 @@ def test_the_whole_workflow(command: Command, shapes: Path, tmp_path: Path, monk
 
     evaluation = json.loads(command.ok("evaluate", "emb", "--json", "-q"))
     assert evaluation["digest"] == digest
-    assert [name.split("-")[0].split()[0] for name in evaluation["results"]] == ["encoder", "raw", "pca", "random"]
+    assert [name.split("-")[0].split()[0] for name in evaluation["results"]] == [
+        "encoder",
+        "raw",
+        "pca",
+        "random",
+        "patch",
+    ]
     assert evaluation["results"]["encoder"]["probe"]["metrics"]["accuracy"]["value"] > 0.7
     assert json.loads(Path("emb/results.json").read_text()) == evaluation
 
@@ -100,7 +106,13 @@ def test_the_whole_workflow_in_python(shapes: Path) -> None:
     labels = ["even" if number % 2 == 0 else "odd" for number in range(60)]
     evaluation = aekit.evaluate(np.asarray(z), labels, evaluators=["probe"])
     assert 0 <= evaluation.results["encoder"]["probe"].metrics["accuracy"].value <= 1
-    assert list(aekit.evaluate(z, evaluators=["knn"]).results) == ["encoder", "raw 32x32", "pca-8", "random"]
+    assert list(aekit.evaluate(z, evaluators=["knn"]).results) == [
+        "encoder",
+        "raw 32x32",
+        "pca-8",
+        "random",
+        "patch-dictionary",
+    ]
 
 
 def test_a_recipe_with_its_evaluation(command: Command, tmp_path: Path) -> None:
@@ -114,7 +126,7 @@ def test_a_recipe_with_its_evaluation(command: Command, tmp_path: Path) -> None:
     assert outcome.code == 0 and "knn accuracy" in outcome.out
     results = json.loads((out / "results.json").read_text())
     assert results["recipe"]["train"]["seed"] == 3 and results["recipe"]["train"]["lr"] == 1e-3
-    assert set(results["evaluation"]["results"]) == {"encoder", "raw", "pca-16", "random"}
+    assert set(results["evaluation"]["results"]) == {"encoder", "raw", "pca-16", "random", "patch-dictionary"}
     assert "Compared with baselines" in (out / "report.html").read_text()
     again = tmp_path / "again"
     assert "knn accuracy" in command.ok("fit", out / "recipe.toml", "-o", again, "-q")

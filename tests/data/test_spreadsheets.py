@@ -81,7 +81,8 @@ def test_empty_rows_and_columns_around_the_table_are_left_out(tmp_path: Path) ->
 def test_sheets_are_chosen_by_name_and_the_choice_is_said(tmp_path: Path) -> None:
     plain = [["x", "y"], *([i, i + 0.5] for i in range(20))]
     book = write_book(tmp_path / "b.xlsx", ("notes",), notes=[["hello"]], first=plain, second=[["u", "v"], *plain[1:9]])
-    assert remarks(read_table(book)) == ["sheet 'first' of 2 is read; sheet = ... reads 'second'"]
+    hidden = "hidden sheets are not read: 'notes'"
+    assert remarks(read_table(book)) == ["sheet 'first' of 2 is read; sheet = ... reads 'second'", hidden]
     source = aekit.open_data(str(book), {"arrays": {"sheet": "second"}})
     assert len(source) == 8
     with pytest.raises(DataError, match=r"no sheet 'secnd'.*'second'.*; available: 'notes', 'first', 'second'"):

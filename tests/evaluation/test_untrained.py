@@ -13,7 +13,7 @@ from aekit.data.source import ArraySource
 from aekit.evaluation.baselines import _untrained
 from aekit.evaluation.baselines._untrained import untrained_baseline, untrained_dim
 from aekit.evaluation.results import Split
-from aekit.evaluation.run import evaluate
+from aekit.evaluation.run import Evaluation, evaluate
 from aekit.progress import SILENT
 
 SPLIT = Split(np.arange(60), np.arange(60, 80), np.arange(80, 120), "drawn")
@@ -37,9 +37,26 @@ def test_it_is_what_fit_makes_of_the_training_part(images: np.ndarray, trained: 
     assert baseline is not None and baseline.kind == "untrained" and baseline.name == "patch-dictionary"
     fitted = aekit.fit(images[SPLIT.train], seed=0, progress=False)
     np.testing.assert_allclose(baseline.features, fitted.embed(images).vectors, atol=1e-4)
-    made = "patch-dictionary is what aekit fit makes of such samples without options, untrained"
+    made = "compared with patch-dictionary, which aekit fit makes of such samples without options, untrained"
     assert notes == [f"{made}; backbone='patch-dictionary' (--backbone patch-dictionary) asks for it"]
     assert baseline.features.shape[1] == untrained_dim(trained)
+
+
+def test_of_many_samples_it_is_left_out_unless_it_is_asked_for(
+    images: np.ndarray, trained: aekit.Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aekit.evaluation.run.MAX_SAMPLES", 100)
+    embeddings, labels = trained.embed(images), np.arange(120) % 2
+
+    def evaluated(**options: Any) -> Evaluation:
+        return evaluate(embeddings, labels, evaluators=["knn"], checks=False, **options)
+
+    unasked = evaluated()
+    assert "patch-dictionary" not in unasked.results
+    left_out = "as more than 100 samples are evaluated; quick=False (--thorough) compares it"
+    assert any(note.startswith("not compared with patch-dictionary") and left_out in note for note in unasked.notes)
+    for asked in (evaluated(quick=False), evaluated(baselines=["untrained"])):
+        assert "patch-dictionary" in asked.results and left_out not in " ".join(asked.notes)
 
 
 def test_samples_outside_the_training_part_change_only_their_own_features(

@@ -395,6 +395,14 @@ def _(folder: Path, listener: Listener) -> None:
     listener.lines += source.notes
 
 
+@AREA.right("a table of numbered rows beside a few images that are numbered too: it lists no images")
+def _(folder: Path, listener: Listener) -> None:
+    for number in range(3):
+        save_square(folder / "shown" / f"{number}.png")
+    source = opened(folder, "id,size,weight\n" + "".join(f"{n},{n / 8},{n * n / 4}\n" for n in range(60)))
+    assert source.spec.is_vector and source.spec.shape == (2,) and source.ids[3] == "3"
+
+
 @AREA.changed(
     "a list of boxes, with several rows an image",
     "8 of 16 rows name an image again: each image is used once; 1 images have",

@@ -467,7 +467,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.refused(
     "an argument without its name, where it needs one",
-    "aekit.draw_map: 2 arguments without a name: expected data; name the others, such as out = ...",
+    "aekit.draw_map: 2 arguments without a name: expected data; name the others, such as labels = ..., out = ...",
 )
 def _(folder: Path, listener: Listener) -> None:
     aekit.draw_map(ROWS, folder / "map.png")  # type: ignore[misc]
@@ -687,7 +687,7 @@ def _(folder: Path, listener: Listener) -> None:
         # A comparison of arrays would raise, and a hash of lists.
         assert result == result and result != copy.copy(result) and result in {None, result}
     frames = [result.to_pandas() for result in results if hasattr(result, "to_pandas")]
-    assert [len(frame) for frame in frames] == [40, 80, 4 * len(frames[2]["metric"].unique()), 40, 40, 40]
+    assert [len(frame) for frame in frames] == [40, 80, 5 * len(frames[2]["metric"].unique()), 40, 40, 40]
 
 
 # Files and places.

@@ -92,12 +92,18 @@ def lists_images(path: Path) -> bool:
 
 
 def image_ids(path: Path, values: Mapping[str, Sequence[object]]) -> str | None:
-    """Return the column of ids of a table of few columns, such as ``id,breed``, if they are names of image files beside it."""
+    """Return the column of ids of a table of few columns, such as ``id,breed``, if most are names of image files beside it.
+
+    A few that are may be numbers of rows beside images that are numbered too.
+    """
     named = next((name for name in values if name.strip().lower() in _ID_COLUMNS), None)
     if named is None or len(values) > _NARROW:
         return None
     texts = [str(value).strip() for value in values[named]]
-    return named if texts and all(texts) and _Places(path, texts).score_of_best() else None
+    if not texts or not all(texts):
+        return None
+    places = _Places(path, texts)
+    return named if 2 * places.score_of_best() >= len(places.names) else None
 
 
 def resolve_paths(listed: Path, names: Sequence[str], column: str) -> tuple[list[Path], list[str], list[str]]:

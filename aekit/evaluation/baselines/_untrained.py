@@ -18,6 +18,9 @@ from aekit.evaluation.results import Split
 from aekit.evaluation.splits import evenly_spaced
 from aekit.progress import Progress
 
+MAX_SAMPLES = 5000
+"""Samples up to which it is evaluated without being asked for: its hundreds of features take evaluators of 10,000 samples half a
+minute."""
 FITTED_ON = 5000
 """Training samples that it takes its statistics from: as many as the backbones of aekit use."""
 
@@ -40,6 +43,7 @@ def untrained_baseline(
     progress: Progress,
     *,
     seed: int = 0,
+    max_samples: int | None = None,
     free_cores: Callable[[], int] | None = None,
 ) -> Baseline | None:
     """Compute what `aekit.fit` makes of the samples without options, if that is not trained.
@@ -52,6 +56,7 @@ def untrained_baseline(
         notes: receives what the features are, or why there are none.
         progress: receives a bar, and the same lines.
         seed: of what the backbone draws.
+        max_samples: samples above which it is left out, with a note; None: it never is.
         free_cores: as in `aekit.encoder.inference.Inference`.
 
     Raises:
@@ -59,6 +64,11 @@ def untrained_baseline(
     """
     plugin = untrained_default(encoder.spec)
     if plugin is None:
+        return None
+    made = f"{plugin.name}, which aekit fit makes of such samples without options, untrained"
+    if max_samples is not None and len(rows) > max_samples:
+        why = f"more than {max_samples:,} samples are evaluated"
+        notes.append(f"not compared with {made}, as {why}; quick=False (--thorough) compares it")
         return None
     fitted_on = rows[evenly_spaced(split.train, FITTED_ON)]
     try:
@@ -78,7 +88,5 @@ def untrained_baseline(
         progress.say(notes[-1])
         return None
     option = f"backbone='{plugin.name}' (--backbone {plugin.name})"
-    notes.append(
-        f"{plugin.name} is what aekit fit makes of such samples without options, untrained; {option} asks for it"
-    )
+    notes.append(f"compared with {made}; {option} asks for it")
     return Baseline(plugin.name, "untrained", features["untrained"])

@@ -629,7 +629,7 @@ def test_frozen_pretrained_features_are_a_baseline(digits: Data, tmp_path: Path)
     transfer = {"encoder.weights": str(tmp_path / "first"), "encoder.frozen": "all"}
     second = aekit.fit(images, dim=3, overrides=fast | transfer)
     evaluation = evaluate(second.embed(images), digits[1][:300], evaluators=["quick"], checks=False)
-    assert list(evaluation.results) == ["encoder", "raw", "pca-3", "random", "features"]
+    assert list(evaluation.results) == ["encoder", "raw", "pca-3", "random", "patch-dictionary", "features"]
     features = backbone_features(ArraySource(images), np.arange(7), second)
     with torch.no_grad():
         expected = first.backbone(first.preprocess(torch.from_numpy(images[:7])))
