@@ -80,7 +80,6 @@ WITHOUT_TORCH = (
     ("compare", "no-such-run", "another"),
     ("copy", "no-such-run", "another"),
     ("duplicates", "vectors.npy", "-o", "duplicates"),
-    ("duplicates", "table.csv", "-o", "duplicates"),
     ("cluster", "vectors.npy", "-o", "clusters"),
     ("cluster", "vectors.npy", "-o", "clusters", "--method", "hdbscan"),
     ("map", "vectors.npy", "-o", "map.png", "--html", "map.html"),
