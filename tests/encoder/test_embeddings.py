@@ -26,7 +26,7 @@ from aekit.encoder import parquet_store as store
 from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embedding import BatchEmbedder
 from aekit.encoder.embeddings import open_embeddings
-from aekit.encoder.loading import encoder_of
+from aekit.encoder.makers import encoder_of
 from aekit.errors import DataError, DataWarning, IdentityError, OutputError
 
 
