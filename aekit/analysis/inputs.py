@@ -36,16 +36,17 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     if is_remote(data) and remote_exists(join_url(str(data), "recipe.toml")):
         data = local_copy(data)
     is_run = isinstance(data, (str, Path)) and (Path(data) / "recipe.toml").is_file()
-    has_encoder = is_run or is_encoder(data)
-    if not has_encoder and device in (None, "cpu"):
+    if not is_run and not is_encoder(data):
+        if device not in (None, "cpu"):
+            from aekit.io.device import choose_device
+
+            choose_device(device, "device")  # embeddings need none, but one that is not there is refused
         return open_embeddings(data, progress)
     from aekit.encoder.embedding import embed_samples
     from aekit.encoder.loading import open_encoder
     from aekit.io.device import choose_device
 
     chosen = None if device is None else choose_device(device, "device")
-    if not has_encoder:
-        return open_embeddings(data, progress)
     encoder, name = open_encoder(data, device=chosen), str(data) if is_run else "the encoder"
     origin = encoder.record.get("data", {})
     if "source" not in origin:

@@ -176,10 +176,9 @@ def _labels(embeddings: Embeddings, labels: Any) -> np.ndarray | None:
     Raises:
         DataError: there is not one label for each sample.
     """
-    colors = labels_of(embeddings, labels)
-    if labels is None or colors is None:
-        return None if colors is None else np.asarray(colors)
-    array = check_label_count(to_label_array(colors), len(embeddings), "draw_map")
+    if labels is None:  # those stored are of these samples
+        return embeddings.labels
+    array = check_label_count(to_label_array(labels_of(embeddings, labels)), len(embeddings), "draw_map")
     if array.ndim > 1:
         raise DataError(f"labels of shape {array.shape}: expected one label for each sample; pass one column alone")
     return array

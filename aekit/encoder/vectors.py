@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from aekit.data.source import Source, read_valid
 from aekit.errors import DataError, closest_name
 
-SEARCHED_IDS = 10_000  # most ids among which the nearest to an unknown one is looked for
+SEARCHED_IDS = 10_000
+"""Most ids among which the nearest to an unknown one is looked for."""
 
 
 def selected_rows(which: Any, count: int, row_of: Callable[[str], int]) -> np.ndarray:
@@ -101,5 +102,9 @@ def row_of_id(name: str, row_by_id: Mapping[str, int]) -> int:
     try:
         return row_by_id[name]
     except KeyError:
-        hint = closest_name(name, row_by_id) if len(row_by_id) <= SEARCHED_IDS else ""
-        raise KeyError(f"no embedding has the id {name!r}{hint}") from None
+        raise KeyError(f"no embedding has the id {name!r}{closest_id(name, row_by_id)}") from None
+
+
+def closest_id(name: str, ids: Collection[str]) -> str:
+    """Return a hint at the id that is most like an unknown one, for the message; "" among too many to compare with."""
+    return closest_name(name, ids) if len(ids) <= SEARCHED_IDS else ""

@@ -80,7 +80,7 @@ def baseline_subjects(
         progress=progress,
         free_cores=free_cores,
     )
-    if "untrained" in kinds and "trained" in encoder.record:
+    if "untrained" in kinds:
         untrained = untrained_baseline(
             source,
             positions,

@@ -23,8 +23,6 @@ _RANKED = 2**22
 """Entries of full rankings in memory at a time."""
 _SHORTEST = 1e-12
 """Least length that rows are divided by."""
-_BEYOND_FLOAT32 = np.errstate(over="ignore", invalid="ignore")
-"""Distances of vectors this long are infinite, and such neighbors are ordered by position."""
 _NO_KEY = np.iinfo(np.int64).max
 
 
@@ -133,29 +131,37 @@ def nearest_other_neighbors(vectors: np.ndarray, k: int, *, metric: Metric = "co
     return scores[other].reshape(len(vectors), k), positions[other].reshape(len(vectors), k)
 
 
-@_BEYOND_FLOAT32
 def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric) -> np.ndarray:
     """Return rows of length 1 (``cosine``) or around the mean of `base`, contiguous float32."""
-    if metric == "l2":  # distances do not change, but float32 is more precise near the origin
-        rows = rows - np.asarray(base).mean(axis=0, dtype=np.float64)
-    prepared = np.ascontiguousarray(rows, np.float32)
-    if metric == "cosine":
-        prepared = prepared / np.maximum(np.linalg.norm(prepared, axis=1, keepdims=True), np.float32(_SHORTEST))
+    with _beyond_float32():
+        if metric == "l2":  # distances do not change, but float32 is more precise near the origin
+            rows = rows - np.asarray(base).mean(axis=0, dtype=np.float64)
+        prepared = np.ascontiguousarray(rows, np.float32)
+        if metric == "cosine":
+            prepared = prepared / np.maximum(np.linalg.norm(prepared, axis=1, keepdims=True), np.float32(_SHORTEST))
     return prepared
 
 
-@_BEYOND_FLOAT32
 def _squares(rows: np.ndarray) -> np.ndarray:
-    return np.square(rows).sum(axis=1)
+    with _beyond_float32():
+        return np.square(rows).sum(axis=1)
 
 
-@_BEYOND_FLOAT32
+def _beyond_float32() -> np.errstate:
+    """Return a context in which distances too large for float32 become infinite: such neighbors are ordered by position.
+
+    It is made anew each time, as threads must not share one.
+    """
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def _similarities(rows: np.ndarray, base: np.ndarray, squares: np.ndarray | None) -> np.ndarray:
     """Return (B, N) products of rows; given (N,) squares of `base`, negative squared distances plus the square of each row."""
-    if squares is None:
-        return rows @ base.T
-    products = (2 * rows) @ base.T
-    products -= squares
+    with _beyond_float32():
+        if squares is None:
+            return rows @ base.T
+        products = (2 * rows) @ base.T
+        products -= squares
     return products
 
 

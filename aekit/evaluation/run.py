@@ -141,7 +141,9 @@ def evaluate(
         if provenance and device is not None:
             provenance.encoder.to(choose_device(device, "device"))
         if provenance and kinds:
-            widest = max(raw_dim(provenance.encoder.spec), untrained_dim(provenance.encoder))
+            widest = max(
+                raw_dim(provenance.encoder.spec), untrained_dim(provenance.encoder) if "untrained" in kinds else 0
+            )
             split = cap_split(split, RAW_BYTES // (4 * widest), seed)
         notes += training_overlap_notes(stored, provenance)
         if not (provenance and kinds) and str(pretrained) not in (AUTO, NONE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow.compute as pc
@@ -40,9 +40,6 @@ from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
 from aekit.registry.session import plugin_name
 from aekit.version import __version__
-
-if TYPE_CHECKING:
-    pass
 
 RECALL_AT = 10
 RECALL_QUERIES = 200

@@ -19,7 +19,8 @@ from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.spec import SampleSpec
 from aekit.encoder.identity import PRECOMPUTED, check_same_encoder, check_same_maker, read_description
-from aekit.errors import DataError, IdentityError, closest_name
+from aekit.encoder.vectors import closest_id
+from aekit.errors import DataError, IdentityError
 from aekit.index._filters import Condition, check_mask
 from aekit.index._found import check_found
 from aekit.index._hits import Hits
@@ -155,7 +156,7 @@ class VectorIndex:
         """
         for name in names:
             if name not in self._rows:
-                raise DataError(f"id:{name}: no such id in the index{_closest_id(name, self.ids)}")
+                raise DataError(f"id:{name}: no such id in the index{closest_id(name, self.ids)}")
         query_rows = np.asarray([self._rows[name] for name in names])
         with self._explained():
             vectors = self.engine.vectors(query_rows)
@@ -342,8 +343,3 @@ def open_index(folder: str | Path) -> VectorIndex:
         problem = f"has {count} rows of {dim} dimensions, the manifest says {manifest['count']} of {manifest['dim']}"
         raise IdentityError(f"{folder / manifest['file']}: {problem}; rebuild the index")
     return VectorIndex(engine, manifest, metadata, folder)
-
-
-def _closest_id(name: str, ids: Sequence[str]) -> str:
-    """Return a hint at the id that is most like an unknown one, for the message; "" among too many to compare with."""
-    return closest_name(name, ids) if len(ids) <= 10_000 else ""

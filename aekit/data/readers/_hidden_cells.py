@@ -37,7 +37,9 @@ def describe_hidden(xml: IO[bytes], rows: Sequence[Sequence[str]]) -> list[str]:
         for number in sorted(places[b"col"])
         if number and any(len(row) >= number and row[number - 1] for row in rows)
     ]
-    parts = [_count("row", map(str, filled_rows)), _count("column", map(_letters, filled_columns))]
+    from openpyxl.utils import get_column_letter  # is installed, as it has opened the workbook
+
+    parts = [_count("row", map(str, filled_rows)), _count("column", map(get_column_letter, filled_columns))]
     hidden = " and ".join(filter(None, parts))
     return [f"hidden in the sheet, but read: {hidden}; delete there what is no data"] if hidden else []
 
@@ -47,8 +49,12 @@ def describe_hidden_sheets(sheets: Mapping[str, bool], read: str) -> list[str]:
     hidden = [repr(name) for name, is_shown in sheets.items() if not is_shown and name != read]
     if not hidden:
         return []
-    listed = ", ".join(hidden[:_SHOWN]) + (", ..." if len(hidden) > _SHOWN else "")
-    return [f"hidden sheets are not read: {listed}"]
+    return [f"hidden sheets are not read: {first_of(hidden)}"]
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first few names as a list in one line, with dots if there are more."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _count(what: str, names: Iterable[str]) -> str:
@@ -56,13 +62,4 @@ def _count(what: str, names: Iterable[str]) -> str:
     if not listed:
         return ""
     count = f"1 {what}" if len(listed) == 1 else f"{len(listed):,} {what}s"
-    return f"{count} ({', '.join(listed[:_SHOWN])}{', ...' if len(listed) > _SHOWN else ''})"
-
-
-def _letters(number: int) -> str:
-    """Return the name of a column, such as AB for 28."""
-    letters = ""
-    while number:
-        number, letter = divmod(number - 1, 26)
-        letters = chr(65 + letter) + letters
-    return letters
+    return f"{count} ({first_of(listed)})"

@@ -72,7 +72,4 @@ def _are_names(cells: list[str], above: list[str], below: list[str]) -> bool:
         return False
     if any(looks_numeric(cells[place]) for place in words):
         return False
-    return all(
-        any(place < len(row) and looks_numeric(row[place]) for place in words if place < len(row))
-        for row in (above, below)
-    )
+    return all(any(looks_numeric(row[place]) for place in words if place < len(row)) for row in (above, below))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.readers._calamine_sheets import opened_by_calamine
-from aekit.data.readers._hidden_cells import describe_hidden, describe_hidden_sheets
+from aekit.data.readers._hidden_cells import describe_hidden, describe_hidden_sheets, first_of
 from aekit.data.readers._number_spelling import looks_numeric
 from aekit.data.readers.endings import CALAMINE_ENDINGS, SHEET_ENDINGS
 from aekit.data.reading import reading
@@ -124,8 +124,7 @@ def _rows_of_chosen(
     durations: list[str] = []
     rows = _as_text(path, name, rows_of(name), most_rows, durations)
     others = [repr(other) for other in names if other != name]
-    listed = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-    notes = [f"sheet {name!r} of {len(names)} is read; sheet = ... reads {listed}"] if others else []
+    notes = [f"sheet {name!r} of {len(names)} is read; sheet = ... reads {first_of(others)}"] if others else []
     return name, [*notes, *describe_hidden_sheets(sheets, name), *durations], rows
 
 

@@ -17,6 +17,7 @@ from aekit.evaluation.baselines.build import Baseline
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import evenly_spaced
 from aekit.progress import Progress
+from aekit.registry.discovery import Plugin
 
 MAX_SAMPLES = 5000
 """Samples up to which it is evaluated without being asked for: its hundreds of features take evaluators of 10,000 samples half a
@@ -26,8 +27,8 @@ FITTED_ON = 5000
 
 
 def untrained_dim(encoder: Encoder) -> int:
-    """Return the number of features, 0 if there are none."""
-    plugin = untrained_default(encoder.spec)
+    """Return the number of features, 0 if an encoder is not compared with any."""
+    plugin = _plugin_beside(encoder)
     try:
         return untrained_encoder(plugin, encoder.spec, encoder.preprocess, 0).dim if plugin else 0
     except AekitError:
@@ -53,16 +54,13 @@ def untrained_baseline(
         rows: (N,) positions in the source.
         encoder: the encoder that is evaluated, whose preprocessing is shared.
         split: positions in `rows`; statistics are those of its training part only.
-        notes: receives what the features are, or why there are none.
-        progress: receives a bar, and the same lines.
+        notes: receives what the features are, or why there are none, such as samples that can no longer be read.
+        progress: receives a bar, and the line on a failure.
         seed: of what the backbone draws.
         max_samples: samples above which it is left out, with a note; None: it never is.
         free_cores: as in `aekit.encoder.inference.Inference`.
-
-    Raises:
-        DataError: a sample can no longer be read.
     """
-    plugin = untrained_default(encoder.spec)
+    plugin = _plugin_beside(encoder)
     if plugin is None:
         return None
     made = f"{plugin.name}, which aekit fit makes of such samples without options, untrained"
@@ -90,3 +88,8 @@ def untrained_baseline(
     option = f"backbone='{plugin.name}' (--backbone {plugin.name})"
     notes.append(f"compared with {made}; {option} asks for it")
     return Baseline(plugin.name, "untrained", features["untrained"])
+
+
+def _plugin_beside(encoder: Encoder) -> Plugin | None:
+    """Return the untrained backbone that an encoder is compared with; None if the encoder was not trained here either."""
+    return untrained_default(encoder.spec) if "trained" in encoder.record else None

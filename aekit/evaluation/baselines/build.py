@@ -140,8 +140,10 @@ def _batches(source: Source, rows: np.ndarray, encoder: Encoder) -> Iterator[tup
 
 def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:
     """Return the name of a baseline within a sentence."""
-    if baseline.kind in ("untrained", "pretrained"):
-        return f"{'the ' if baseline.kind == 'untrained' else ''}{baseline.kind} {baseline.name}"
+    if baseline.kind == "untrained":
+        return f"the untrained {baseline.name}"
+    if baseline.kind == "pretrained":
+        return f"pretrained {baseline.name}"
     raw = "raw pixels" if spec.is_visual else "raw data"
     return {"raw": raw, "pca": "PCA", "random": "random weights"}[baseline.kind]
 
