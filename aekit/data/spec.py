@@ -171,6 +171,16 @@ class SampleSpec:
         """Number of bytes of one sample."""
         return self.size * np.dtype(self.dtype).itemsize
 
+    def black_and_white(self, low: float, high: float) -> tuple[float, float]:
+        """Return the raw values that are black and white in samples with these extremes: for most 8-bit ones 0 and 255.
+
+        8-bit samples that use only the lower half of their range, such as masks of 0 and 1 or gray levels 0..15, are white at
+        their largest value: of 255 they would be nearly black, to a viewer and to cross-entropy. Others have their extremes.
+        """
+        if self.dtype != "uint8":
+            return low, high
+        return 0.0, high if 0 < high <= 128 else 255.0
+
     def takes_dtype(self, dtype: str) -> bool:
         """Return whether samples of this dtype have values on the scale of these samples."""
         # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.

@@ -124,10 +124,11 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     if mode == "none" or (mode == "unit" and in_unit and not whole):
         scale, shift, why = ones, zeros, "values are not scaled"
     elif mode == "unit":
-        # 8-bit images keep their full range whatever their extremes: black is 0 and white is 1.
-        bottom, top = (0.0, 255.0) if spec.dtype == "uint8" else (low.min().item(), high.max().item())
+        bottom, top = spec.black_and_white(low.min().item(), high.max().item())
         scale, shift = ones / max(top - bottom, 1e-12), ones * (-bottom / max(top - bottom, 1e-12))
         why = f"{bottom:g}..{top:g} is scaled to 0..1"
+        if spec.dtype == "uint8" and top < 255:
+            why += f", as no value of these 8-bit samples is above {top:g}"
     elif mode == "standard":
         scale = torch.where(deviation > ROUNDING * mean.abs().clamp(min=1e-300), 1 / deviation, ones)
         shift = -mean * scale

@@ -133,8 +133,8 @@ def _from_backbone(plugin: Plugin, model: str, spec: SampleSpec, preprocess: Pre
 
 
 def _in_unit_range(spec: SampleSpec, preprocess: Preprocess) -> Preprocess:
-    """Return the preprocessing to [0, 1] that pretrained networks expect: 8-bit images keep their full range."""
-    low, high = (0.0, 255.0) if spec.dtype == "uint8" else _raw_extremes(preprocess)
+    """Return the preprocessing to [0, 1] that pretrained networks expect."""
+    low, high = spec.black_and_white(*_raw_extremes(preprocess))
     ones = torch.ones_like(preprocess.scale)
     scale = 1 / max(high - low, 1e-12)
     return Preprocess("unit", True, scale * ones, -low * scale * ones, 0 * ones, ones)

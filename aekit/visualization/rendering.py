@@ -22,11 +22,8 @@ class DisplayScale:
     def __init__(self, spec: SampleSpec, preprocess: Preprocess) -> None:
         self.spec, self.preprocess = spec, preprocess
         low, high = (preprocess.low, preprocess.high) if spec.is_vector else preprocess.raw_range()
-        self.value_range = (0.0, 255.0) if self._eight_bit else (float(low.min()), float(high.max()))
-
-    @property
-    def _eight_bit(self) -> bool:
-        return self.spec.dtype == "uint8" and not self.spec.is_vector
+        extremes = float(low.min()), float(high.max())
+        self.value_range = extremes if spec.is_vector else spec.black_and_white(*extremes)
 
     def to_display(self, raw: np.ndarray) -> np.ndarray:
         """Return a (*shape) sample in the data's units as it is drawn: the columns of a vector as the network sees them."""

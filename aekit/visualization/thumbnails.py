@@ -11,6 +11,8 @@ from PIL import Image
 from aekit.data.spec import SampleSpec
 
 SIDE = 96
+DARK = 16
+"""An 8-bit sample whose values are all below this would look black."""
 BARS = 64
 """Width up to which each entry of a vector is a bar; wider vectors are drawn as a line."""
 
@@ -51,10 +53,10 @@ def rescale(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, floa
 
 
 def _range_of(sample: np.ndarray, spec: SampleSpec) -> tuple[float, float]:
-    if spec.dtype == "uint8":
+    if spec.dtype == "uint8" and sample.max(initial=0) >= DARK:
         return 0.0, 255.0
     finite = sample[np.isfinite(sample)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return spec.black_and_white(float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
 def _png(shown: np.ndarray) -> str:

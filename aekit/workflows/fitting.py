@@ -302,10 +302,11 @@ class _Run:
     ) -> tuple[Encoder, dict[str, Any]]:
         """Fill the record of the trained encoder; return it and the contents of ``results.json``."""
         encoder, trains = merge_low_rank_updates(objective.encoder.eval()), self.recipe.trains
-        count = len(samples) if trains else 0
-        trained_on = {"samples": count, "skipped": len(source.skipped), "seconds": round(trained.seconds, 1)}
+        count, skipped = len(samples) if trains else 0, len(source.skipped)
+        trained_on = {"samples": count, "skipped": skipped, "seconds": round(trained.seconds, 1)}
         training = {"trained": trained_on, "objective": self.recipe.to_dict()["objective"]}
-        metrics = measure(objective, samples, targets) | ({"loss": trained.loss} if trained.loss is not None else {})
+        loss = {} if trained.loss is None else {"loss": trained.loss}
+        metrics = measure(objective, samples, targets, self.progress) | loss
         encoder.record |= {
             "data": source.origin or {"data": self.recipe.data.source},
             **(training if trains else {}),

@@ -235,13 +235,21 @@ def missing(folder: Path, *, report: bool = True) -> list[str]:
     return parts
 
 
-def measure(objective: Objective, samples: Samples, targets: Samples | None) -> dict[str, float]:
-    """Compute metrics on training samples; a failure must not lose the trained encoder."""
+def measure(
+    objective: Objective, samples: Samples, targets: Samples | None, progress: Progress = SILENT
+) -> dict[str, float]:
+    """Compute metrics on training samples, and say if the reconstruction is useless; a failure must not lose the encoder."""
     try:
-        return training_metrics(objective.encoder, samples, find_autoencoder(objective), targets)
+        metrics = training_metrics(objective.encoder, samples, find_autoencoder(objective), targets)
     except Exception as error:
         warn(f"the metrics on training samples failed: {one_line(error)}", UnfinishedWarning)
         return {}
+    if metrics.get("explained", metrics.get("features_explained", 1.0)) <= 0:
+        progress.say(
+            "reconstruction: no closer to the training samples than their mean; "
+            "train for longer (--epochs), or with another learning rate (--lr) or variant"
+        )
+    return metrics
 
 
 def one_line(error: Exception) -> str:

@@ -167,10 +167,24 @@ def profile(array: np.ndarray, mode: str = "auto"):
 
 
 def test_eight_bit_images_keep_their_natural_range() -> None:
-    dim_images = np.random.default_rng(0).integers(10, 100, (20, 3, 8, 8), dtype=np.uint8)
-    preprocess, _ = profile(dim_images)
-    assert preprocess.unit
+    dim_images = np.random.default_rng(0).integers(10, 200, (20, 3, 8, 8), dtype=np.uint8)
+    preprocess, why = profile(dim_images)
+    assert preprocess.unit and why == "0..255 is scaled to 0..1"
     assert torch.allclose(preprocess(torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)), torch.ones(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("levels", [2, 16, 129])
+def test_eight_bit_images_of_few_gray_levels_are_white_at_the_largest(levels: int) -> None:
+    images = np.random.default_rng(0).integers(0, levels, (20, 1, 8, 8), dtype=np.uint8)
+    images[0, 0, 0, 0] = levels - 1
+    preprocess, why = profile(images)
+    seen = preprocess(torch.from_numpy(images))
+    assert preprocess.unit and seen.min() == 0 and seen.max() == 1
+    assert why.startswith(f"0..{levels - 1} is scaled to 0..1, as no value of these 8-bit samples")
+
+
+def test_black_images_are_scaled_as_other_eight_bit_ones() -> None:
+    assert profile(np.zeros((4, 1, 8, 8), np.uint8))[1] == "0..255 is scaled to 0..1"
 
 
 def test_sixteen_bit_images_are_scaled_by_their_own_range_and_keep_their_depth() -> None:

@@ -97,9 +97,9 @@ class Context:
         self.outputs_written: SampleWriter
         self.spec = self.encoder.spec
         self.are_images = self.spec.is_visual
-        low, high = self.encoder.preprocess.raw_range()
-        peaks = {"uint8": 255.0, "uint16": 65535.0}
-        self.peak = peaks.get(self.spec.dtype) or max(float(high.max()) - float(low.min()), 1e-12)
+        lows, highs = self.encoder.preprocess.raw_range()
+        low, high = self.spec.black_and_white(float(lows.min()), float(highs.max()))
+        self.peak = 65535.0 if self.spec.dtype == "uint16" else max(high - low, 1e-12)
 
     @cached_property
     def encoder(self) -> Encoder:

@@ -48,7 +48,7 @@ class MLP(Backbone):
         self.stages = nn.ModuleList()
         for number, (in_features, out_features) in enumerate(zip(self.widths, self.widths[1:])):
             flatten = [nn.Flatten()] if number == 0 else []
-            self.stages.append(nn.Sequential(*flatten, nn.Linear(in_features, out_features), self.activation()))
+            self.stages.append(nn.Sequential(*flatten, _linear(in_features, out_features), self.activation()))
         self.features_dim = self.widths[-1]
         self.features_shape = (self.features_dim,) if widths else spec.shape
 
@@ -58,7 +58,7 @@ class MLP(Backbone):
         return {"hidden": [min(MAX_UNITS, max(MIN_UNITS, WIDE * spec.size))], "activation": "tanh"}
 
     def mirror(self, stage: int) -> nn.Module:
-        linear: nn.Module = nn.Linear(self.widths[stage + 1], self.widths[stage])
+        linear: nn.Module = _linear(self.widths[stage + 1], self.widths[stage])
         if self.tied:
             layer = next(layer for layer in self.stages[stage].modules() if isinstance(layer, nn.Linear))
             linear = TiedLayer(layer, self.widths[stage])
@@ -66,3 +66,21 @@ class MLP(Backbone):
 
     def mirror_activation(self, stage: int) -> nn.Module:
         return self.activation()
+
+
+def _linear(a, b):
+    import os
+    kind = os.environ.get("AEKIT_INIT", "torch")
+    layer = nn.Linear(a, b)
+    if kind == "glorot":
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    elif kind == "glorot-bias":
+        nn.init.xavier_uniform_(layer.weight)
+    elif kind == "he":
+        nn.init.kaiming_normal_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    elif kind == "orthogonal":
+        nn.init.orthogonal_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return layer
