@@ -10,6 +10,8 @@ from aekit.plugin import Backbone, Field, SampleSpec, TiedLayer
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "none": nn.Identity}
 
+SIGMOID_GAIN = 4.0
+"""The slope of the sigmoid at 0 is a quarter."""
 WIDE = 4
 """Units of the layer that denoises vectors, for each of their entries."""
 MIN_UNITS, MAX_UNITS = 64, 256
@@ -18,7 +20,9 @@ MIN_UNITS, MAX_UNITS = 64, 256
 class MLP(Backbone):
     """Flatten the sample and apply hidden layers, each a linear map and an activation.
 
-    For vectors, tables and anything small. Without hidden layers the encoder is linear.
+    For vectors, tables and anything small. Without hidden layers the encoder is linear. Initial weights suit the activation:
+    Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010; for rectifiers He,
+    Zhang, Ren and Sun, Delving deep into rectifiers, 2015.
     """
 
     def __init__(
@@ -48,7 +52,9 @@ class MLP(Backbone):
         self.stages = nn.ModuleList()
         for number, (in_features, out_features) in enumerate(zip(self.widths, self.widths[1:])):
             flatten = [nn.Flatten()] if number == 0 else []
-            self.stages.append(nn.Sequential(*flatten, _linear(in_features, out_features), self.activation()))
+            self.stages.append(
+                nn.Sequential(*flatten, _dense(in_features, out_features, self.activation), self.activation())
+            )
         self.features_dim = self.widths[-1]
         self.features_shape = (self.features_dim,) if widths else spec.shape
 
@@ -58,7 +64,9 @@ class MLP(Backbone):
         return {"hidden": [min(MAX_UNITS, max(MIN_UNITS, WIDE * spec.size))], "activation": "tanh"}
 
     def mirror(self, stage: int) -> nn.Module:
-        linear: nn.Module = _linear(self.widths[stage + 1], self.widths[stage])
+        # Nothing follows the last layer of the decoder.
+        activation = self.activation if stage else nn.Identity
+        linear: nn.Module = _dense(self.widths[stage + 1], self.widths[stage], activation)
         if self.tied:
             layer = next(layer for layer in self.stages[stage].modules() if isinstance(layer, nn.Linear))
             linear = TiedLayer(layer, self.widths[stage])
@@ -68,19 +76,15 @@ class MLP(Backbone):
         return self.activation()
 
 
-def _linear(a, b):
-    import os
-    kind = os.environ.get("AEKIT_INIT", "torch")
-    layer = nn.Linear(a, b)
-    if kind == "glorot":
-        nn.init.xavier_uniform_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    elif kind == "glorot-bias":
-        nn.init.xavier_uniform_(layer.weight)
-    elif kind == "he":
+def _dense(in_features: int, out_features: int, activation: type[nn.Module]) -> nn.Linear:
+    """Build a linear map whose initial weights keep the variance of signals through it and the activation that follows.
+
+    PyTorch's own weights shrink signals with each layer, so that deep autoencoders begin nearly constant and learn slowly.
+    """
+    layer = nn.Linear(in_features, out_features)
+    if activation in (nn.ReLU, nn.GELU):
         nn.init.kaiming_normal_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    elif kind == "orthogonal":
-        nn.init.orthogonal_(layer.weight)
-        nn.init.zeros_(layer.bias)
+    else:
+        nn.init.xavier_uniform_(layer.weight, gain=SIGMOID_GAIN if activation is nn.Sigmoid else 1.0)
+    nn.init.zeros_(layer.bias)
     return layer
