@@ -126,7 +126,7 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     elif mode == "unit":
         bottom, top = spec.black_and_white(low.min().item(), high.max().item())
         scale, shift = ones / max(top - bottom, 1e-12), ones * (-bottom / max(top - bottom, 1e-12))
-        why = f"{bottom:g}..{top:g} is scaled to 0..1"
+        why = "0..1 stays as it is" if (bottom, top) == (0, 1) else f"{bottom:g}..{top:g} is scaled to 0..1"
         if spec.dtype == "uint8" and top < 255:
             why += f", as no value of these 8-bit samples is above {top:g}"
     elif mode == "standard":

@@ -180,7 +180,8 @@ def test_eight_bit_images_of_few_gray_levels_are_white_at_the_largest(levels: in
     preprocess, why = profile(images)
     seen = preprocess(torch.from_numpy(images))
     assert preprocess.unit and seen.min() == 0 and seen.max() == 1
-    assert why.startswith(f"0..{levels - 1} is scaled to 0..1, as no value of these 8-bit samples")
+    scaled = "0..1 stays as it is" if levels == 2 else f"0..{levels - 1} is scaled to 0..1"
+    assert why == f"{scaled}, as no value of these 8-bit samples is above {levels - 1}"
 
 
 def test_black_images_are_scaled_as_other_eight_bit_ones() -> None:
