@@ -34,6 +34,18 @@ def _(folder: Path, listener: Listener) -> None:
     assert "image 1x8x8 float64" in listener.command("data", folder / "digits.npy")
 
 
+@AREA.changed(
+    "masks of 0 and 1, and gray levels 0..14, as 8-bit images",
+    "scaling: 0..14 is scaled to 0..1, as no value of these 8-bit samples is above 14",
+)
+def _(folder: Path, listener: Listener) -> None:
+    options = ["--variant", "plain", "--epochs", 1, "--dim", 2]
+    for name, images in {"masks": IMAGES > 100, "levels": IMAGES // 17}.items():
+        np.save(folder / f"{name}.npy", images)
+        listener.command("fit", folder / f"{name}.npy", "-o", folder / name, *options)
+    assert any(line.startswith("scaling: 0..1 stays as it is, as no value") for line in listener.lines)
+
+
 @AREA.changed("a float array (N, C, T)", "read as series of 3 channels and 50 steps")
 def _(folder: Path, listener: Listener) -> None:
     source = aekit.open_data(RNG.normal(size=(20, 3, 50)))
