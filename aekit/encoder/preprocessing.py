@@ -102,7 +102,8 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
 
     Args:
         samples: training samples.
-        mode: ``auto``: ``unit`` for integer images and clips and for values in [0, 1], else ``standard``.
+        mode: ``auto``: ``unit`` for integer images and clips and for values in [0, 1] that use the upper half of this range,
+            else ``standard``.
 
     Returns:
         the preprocessing, and a phrase that describes it.
@@ -116,12 +117,13 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     _check_range(spec, torch.maximum(low.abs(), high.abs()))
     whole = np.dtype(spec.dtype).kind in "ui"
     in_unit = bool(low.min() >= 0 and high.max() <= 1)
+    fills_unit = in_unit and bool(high.max() > 0.5)  # cross-entropy hardly sees what is nearly black
     if whole:
         _check_exact(spec, torch.maximum(low.abs(), high.abs()))
     if mode == "auto":
-        mode = "unit" if in_unit or (whole and spec.is_visual) else "standard"
+        mode = "unit" if fills_unit or (whole and spec.is_visual) else "standard"
     ones, zeros = torch.ones_like(low), torch.zeros_like(low)
-    if mode == "none" or (mode == "unit" and in_unit and not whole):
+    if mode == "none" or (mode == "unit" and fills_unit and not whole):
         scale, shift, why = ones, zeros, "values are not scaled"
     elif mode == "unit":
         bottom, top = spec.black_and_white(low.min().item(), high.max().item())

@@ -184,6 +184,16 @@ def test_eight_bit_images_of_few_gray_levels_are_white_at_the_largest(levels: in
     assert why == f"{scaled}, as no value of these 8-bit samples is above {levels - 1}"
 
 
+@pytest.mark.parametrize("top, mode", [(0.01, "standard"), (0.5, "standard"), (0.6, "unit"), (1.0, "unit")])
+def test_floats_that_are_nearly_black_are_standardized(top: float, mode: str) -> None:
+    images = np.random.default_rng(0).random((20, 1, 8, 8), np.float32) * top
+    images[0, 0, 0, 0] = top
+    preprocess, _ = profile(images)
+    assert preprocess.mode == mode and preprocess.unit == (mode == "unit")
+    brightest = profile(images, "unit")[0](torch.from_numpy(images)).max().item()
+    assert brightest == pytest.approx(top if mode == "unit" else 1)
+
+
 def test_black_images_are_scaled_as_other_eight_bit_ones() -> None:
     assert profile(np.zeros((4, 1, 8, 8), np.uint8))[1] == "0..255 is scaled to 0..1"
 
