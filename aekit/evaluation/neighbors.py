@@ -6,7 +6,7 @@ NumPy computes on the CPU; torch, whose import takes longer than most searches, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ _RANKED = 2**22
 """Entries of full rankings in memory at a time."""
 _SHORTEST = 1e-12
 """Least length that rows are divided by."""
+_PREPARED = 8192
+"""Rows in float64 at a time."""
 _NO_KEY = np.iinfo(np.int64).max
 
 
@@ -42,16 +44,15 @@ def nearest_neighbors(
         (Q, k) float32 similarities, cosines or negative squared distances, and (Q, k) int64 positions.
     """
     k = min(k, len(base))
-    rows, prepared = _prepared(queries, base, metric), _prepared(base, base, metric)
+    prepared = prepare(queries, base, metric)
     if _on_gpu(device):
         from aekit.evaluation._gpu_neighbors import search_on_gpu
 
-        return search_on_gpu(rows, prepared, k, metric, device)
-    squares = _squares(prepared) if metric == "l2" else None
-    scores, positions = np.empty((len(rows), k), np.float32), np.empty((len(rows), k), np.int64)
-    for start in range(0, len(rows), _QUERIES):
+        return search_on_gpu(prepared, k, device)
+    scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries), _QUERIES):
         block = slice(start, start + _QUERIES)
-        scores[block], positions[block] = _search(rows[block], prepared, squares, k)
+        scores[block], positions[block] = _search(prepared, block, k)
     return scores, positions
 
 
@@ -74,17 +75,16 @@ def rank_neighbors(
     Yields:
         The slice of queries, and (B, N) int64 positions.
     """
-    rows, prepared = _prepared(queries, base, metric), _prepared(base, base, metric)
+    prepared = prepare(queries, base, metric)
     step = max(1, _RANKED // len(base))
     if _on_gpu(device):
         from aekit.evaluation._gpu_neighbors import rank_on_gpu
 
-        yield from rank_on_gpu(rows, prepared, step, metric, device)
+        yield from rank_on_gpu(prepared, step, device)
         return
-    squares = _squares(prepared) if metric == "l2" else None
-    for start in range(0, len(rows), step):
+    for start in range(0, len(queries), step):
         block = slice(start, start + step)
-        yield block, _descending_order(_similarities(rows[block], prepared, squares))
+        yield block, _descending_order(_similarities(prepared, block, slice(None)))
 
 
 def _on_gpu(device: torch.device | None) -> bool:
@@ -131,20 +131,62 @@ def nearest_other_neighbors(vectors: np.ndarray, k: int, *, metric: Metric = "co
     return scores[other].reshape(len(vectors), k), positions[other].reshape(len(vectors), k)
 
 
-def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric) -> np.ndarray:
-    """Return rows of length 1 (``cosine``) or around the mean of `base`, contiguous float32."""
+class Prepared(NamedTuple):
+    """Queries and vectors around a common center, near which float32 is precise.
+
+    The similarity of a query and a vector is ``rows @ base + bias + offset``, at most `largest`; the offset of a query changes no
+    order. Without the center, the cosines of vectors that point nearly the same way, such as those of a network with random
+    weights, would differ by less than float32 rounds.
+
+    Attributes:
+        rows: (Q, D) float32 queries, less the center.
+        base: (N, D) float32 vectors, less the center.
+        bias: (N,) float32.
+        offset: (Q,) float32.
+        largest: 1 for cosines, 0 for negative squared distances.
+    """
+
+    rows: np.ndarray
+    base: np.ndarray
+    bias: np.ndarray
+    offset: np.ndarray
+    largest: float
+
+
+def prepare(queries: np.ndarray, base: np.ndarray, metric: Metric) -> Prepared:
+    """Prepare the comparison of (Q, D) queries with (N, D) vectors."""
     with _beyond_float32():
-        if metric == "l2":  # distances do not change, but float32 is more precise near the origin
-            rows = rows - np.asarray(base).mean(axis=0, dtype=np.float64)
-        prepared = np.ascontiguousarray(rows, np.float32)
         if metric == "cosine":
-            prepared = prepared / np.maximum(np.linalg.norm(prepared, axis=1, keepdims=True), np.float32(_SHORTEST))
-    return prepared
+            center = np.zeros(base.shape[1])
+            for start in range(0, len(base), _PREPARED):
+                center += _unit_rows(base[start : start + _PREPARED]).sum(axis=0) / max(len(base), 1)
+            vectors, bias = _centered_directions(base, center)
+            rows, along = (vectors, bias) if queries is base else _centered_directions(queries, center)
+            return Prepared(rows, vectors, bias, (along + center @ center).astype(np.float32), 1.0)
+        center = np.asarray(base).mean(axis=0, dtype=np.float64)
+        vectors = np.ascontiguousarray(base - center, np.float32)
+        rows = vectors if queries is base else np.ascontiguousarray(queries - center, np.float32)
+        return Prepared(2 * rows, vectors, -_squares(vectors), -_squares(rows), 0.0)
+
+
+def _unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Return (B, D) rows of length 1, or 0, in float64."""
+    exact = np.asarray(rows, np.float64)
+    return exact / np.maximum(np.sqrt(np.square(exact).sum(axis=1, keepdims=True)), _SHORTEST)
+
+
+def _centered_directions(rows: np.ndarray, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, D) rows of length 1, less a center, and their products with it (N,), both float32."""
+    centered, along = np.empty(rows.shape, np.float32), np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _PREPARED):
+        block = slice(start, start + _PREPARED)
+        directions = _unit_rows(rows[block]) - center
+        centered[block], along[block] = directions, directions @ center
+    return centered, along
 
 
 def _squares(rows: np.ndarray) -> np.ndarray:
-    with _beyond_float32():
-        return np.square(rows).sum(axis=1)
+    return np.square(rows).sum(axis=1)
 
 
 def _beyond_float32() -> np.errstate:
@@ -155,26 +197,21 @@ def _beyond_float32() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def _similarities(rows: np.ndarray, base: np.ndarray, squares: np.ndarray | None) -> np.ndarray:
-    """Return (B, N) products of rows; given (N,) squares of `base`, negative squared distances plus the square of each row."""
+def _similarities(prepared: Prepared, queries: slice, base: slice) -> np.ndarray:
+    """Return (B, N) similarities of queries and vectors, without the offsets of the queries."""
     with _beyond_float32():
-        if squares is None:
-            return rows @ base.T
-        products = (2 * rows) @ base.T
-        products -= squares
+        products = prepared.rows[queries] @ prepared.base[base].T
+        products += prepared.bias[base]
     return products
 
 
-def _search(rows: np.ndarray, base: np.ndarray, squares: np.ndarray | None, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search (B, D) in (N, D); equal neighbors are ordered by position."""
-    best = np.empty((len(rows), 0), np.int64)
-    for start in range(0, len(base), _BASE):
-        block = slice(start, start + _BASE)
-        scores = _similarities(rows, base[block], None if squares is None else squares[block])
+def _search(prepared: Prepared, queries: slice, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search B queries; equal neighbors are ordered by position."""
+    best = np.empty((len(prepared.rows[queries]), 0), np.int64)
+    for start in range(0, len(prepared.base), _BASE):
+        scores = _similarities(prepared, queries, slice(start, start + _BASE))
         best = _with_larger(best, scores, start, k)
-    near = _scores(best)
-    if squares is not None:
-        near = np.minimum(near - _squares(rows)[:, None], 0.0)
+    near = np.minimum(_scores(best) + prepared.offset[queries, None], np.float32(prepared.largest))
     return near, best & 0xFFFFFFFF
 
 

@@ -230,12 +230,12 @@ def test_a_gpu_finds_the_neighbors_that_the_cpu_finds(metric: neighbors.Metric) 
     generator = np.random.default_rng(1)
     queries, base = (generator.normal(size=(rows, 6)).astype(np.float32) for rows in (300, 5000))
     scores, positions = nearest_neighbors(queries, base, 9, metric=metric)
-    rows, prepared = (neighbors._prepared(part, base, metric) for part in (queries, base))
+    prepared = neighbors.prepare(queries, base, metric)
     device = torch.device("cpu")  # which computes what a GPU would
-    near, where = search_on_gpu(rows, prepared, 9, metric, device)
+    near, where = search_on_gpu(prepared, 9, device)
     assert np.array_equal(where, positions)
     np.testing.assert_allclose(near, scores, atol=1e-4)
-    ranked = np.concatenate([order for _, order in rank_on_gpu(rows, prepared, 128, metric, device)])
+    ranked = np.concatenate([order for _, order in rank_on_gpu(prepared, 128, device)])
     expected = np.concatenate([order for _, order in rank_neighbors(queries, base, metric=metric)])
     assert (ranked != expected).mean() < 1e-3, "but for rounding"
 
