@@ -36,22 +36,29 @@ def rank_on_gpu(prepared: Prepared, step: int, device: torch.device | None) -> I
     """Rank all vectors for `step` queries at a time, as `rank_neighbors` does."""
     rows, base, bias, _ = _moved(prepared, device)
     for start in range(0, len(rows), step):
-        scores = torch.addmm(bias, rows[start : start + step], base.T)
+        scores = _similarities(rows[start : start + step], base, bias)
         yield slice(start, start + step), scores.argsort(dim=1, descending=True, stable=True).cpu().numpy()
 
 
-def _moved(prepared: Prepared, device: torch.device | None) -> list[Tensor]:
+def _moved(prepared: Prepared, device: torch.device | None) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     """Return the queries, the vectors, the bias and the offsets on a GPU."""
-    return [to_tensor(array).to(device or torch.device("cuda")) for array in prepared[:4]]
+    device = device or torch.device("cuda")
+    rows, base, offset = (to_tensor(part).to(device) for part in (prepared.rows, prepared.base, prepared.offset))
+    return rows, base, None if prepared.bias is None else to_tensor(prepared.bias).to(device), offset
 
 
-def _search(rows: Tensor, base: Tensor, bias: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _similarities(rows: Tensor, base: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the (B, N) similarities of queries and vectors, without the offsets of the queries."""
+    return rows @ base.T if bias is None else torch.addmm(bias, rows, base.T)
+
+
+def _search(rows: Tensor, base: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
     """Search (B, D) in (N, D), and merge the best of each block with the best so far."""
     best = rows.new_empty(len(rows), 0)
     where = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
     for start in range(0, len(base), _BASE):
         block = slice(start, start + _BASE)
-        scores = torch.addmm(bias[block], rows, base[block].T)
+        scores = _similarities(rows, base[block], None if bias is None else bias[block])
         near, local = fast_topk(scores, min(k, scores.shape[1]))
         best, where = torch.cat([best, near], 1), torch.cat([where, local + start], 1)
         best, order = best.topk(min(k, best.shape[1]), dim=1)

@@ -225,10 +225,10 @@ def test_equal_neighbors_are_ordered_by_position(rows: int, k: int) -> None:
     assert (np.diff(scores) <= 0).all() and (np.diff(positions)[np.diff(scores) == 0] > 0).all()
 
 
-@pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_a_gpu_finds_the_neighbors_that_the_cpu_finds(metric: neighbors.Metric) -> None:
+@pytest.mark.parametrize(("metric", "around"), [("cosine", 0), ("cosine", 100), ("l2", 0)])
+def test_a_gpu_finds_the_neighbors_that_the_cpu_finds(metric: neighbors.Metric, around: float) -> None:
     generator = np.random.default_rng(1)
-    queries, base = (generator.normal(size=(rows, 6)).astype(np.float32) for rows in (300, 5000))
+    queries, base = (around + generator.normal(size=(rows, 6)).astype(np.float32) for rows in (300, 5000))
     scores, positions = nearest_neighbors(queries, base, 9, metric=metric)
     prepared = neighbors.prepare(queries, base, metric)
     device = torch.device("cpu")  # which computes what a GPU would
