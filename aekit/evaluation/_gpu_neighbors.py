@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aekit.data.samples import to_tensor
-
-if TYPE_CHECKING:
-    from aekit.evaluation.neighbors import Prepared
+from aekit.evaluation._neighbor_rows import Prepared
 
 _QUERIES, _BASE = 256, 4096
 """Rows of a block."""

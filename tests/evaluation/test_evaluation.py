@@ -21,6 +21,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, PluginError, RecipeError
 from aekit.evaluation import neighbors, run as evaluation_run
 from aekit.evaluation._gpu_neighbors import fast_topk, rank_on_gpu, search_on_gpu
+from aekit.evaluation._neighbor_rows import prepare
 from aekit.evaluation.baselines import build
 from aekit.evaluation.baselines.build import baseline_features, raw_dim, raw_shape
 from aekit.evaluation.metrics.clustering import hungarian_matches
@@ -230,7 +231,7 @@ def test_a_gpu_finds_the_neighbors_that_the_cpu_finds(metric: neighbors.Metric, 
     generator = np.random.default_rng(1)
     queries, base = (around + generator.normal(size=(rows, 6)).astype(np.float32) for rows in (300, 5000))
     scores, positions = nearest_neighbors(queries, base, 9, metric=metric)
-    prepared = neighbors.prepare(queries, base, metric)
+    prepared = prepare(queries, base, metric)
     device = torch.device("cpu")  # which computes what a GPU would
     near, where = search_on_gpu(prepared, 9, device)
     assert np.array_equal(where, positions)
