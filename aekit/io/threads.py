@@ -23,7 +23,8 @@ MIN_OPERATIONS = 2**33
 """Products of numbers from which threads of their own pay for parts of a computation: a fifth of a second on one core."""
 _ONE_POOL = threading.Lock()
 
-Part, Result = TypeVar("Part"), TypeVar("Result")
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 def share_cores(environment: MutableMapping[str, str] = os.environ, cgroups: Path = ROOT) -> None:
@@ -60,7 +61,7 @@ def computing_threads() -> int:
     It is that of torch where it is imported, which evaluators share out; else that of usable cores, and what the user has set.
     """
     torch = sys.modules.get("torch")
-    if hasattr(torch, "get_num_threads"):
+    if torch is not None and hasattr(torch, "get_num_threads"):
         return int(torch.get_num_threads())
     chosen = os.environ.get("OMP_NUM_THREADS", "")
     return min(usable_cores(), int(chosen)) if chosen.isdecimal() and int(chosen) else usable_cores()
