@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from scipy.fft import dctn
-from torch import Tensor
+
+from aekit.visualization.resizing import resize_bilinear
 
 SIDE = 64
 """Side of the gray thumbnails that are hashed."""
@@ -54,10 +54,11 @@ def gray_thumbnails(images: np.ndarray) -> np.ndarray:
     Returns:
         (B, SIDE, SIDE) uint8, from black to white whatever the brightness; images of one value become zeros.
     """
-    small = _reduced(_gray(torch.from_numpy(np.ascontiguousarray(images)).float()), SIDE)[:, 0]
-    low, high = small.amin((1, 2), keepdim=True), small.amax((1, 2), keepdim=True)
-    varies = high - low > 1e-3 * torch.maximum(high.abs(), low.abs())  # more than rounding makes of one value
-    return ((small - low) * torch.where(varies, 255 / (high - low), 0)).round().byte().numpy()
+    small = resize_bilinear(_gray(np.asarray(images, np.float32))[:, 0], (SIDE, SIDE))
+    low, high = small.min((1, 2), keepdims=True), small.max((1, 2), keepdims=True)
+    varies = high - low > 1e-3 * np.maximum(abs(high), abs(low))  # more than rounding makes of one value
+    factor = np.divide(255, high - low, out=np.zeros_like(low), where=varies)
+    return ((small - low) * factor).round().astype(np.uint8)
 
 
 def color_thumbnails(images: np.ndarray) -> np.ndarray:
@@ -70,24 +71,21 @@ def color_thumbnails(images: np.ndarray) -> np.ndarray:
         (B, 2, COLOR_SIDE, COLOR_SIDE) float32: by how much red and blue exceed gray, in units of the deviation of gray; zeros of
         images with less than three channels.
     """
-    planes = torch.from_numpy(np.ascontiguousarray(images)).float()
+    planes = np.asarray(images, np.float32)
     if planes.shape[1] < 3:
         return np.zeros((len(planes), 2, COLOR_SIDE, COLOR_SIDE), np.float32)
     gray = _gray(planes)
-    colors = _reduced(planes[:, [0, 2]] - gray, COLOR_SIDE)
-    deviation = gray.std((1, 2, 3), keepdim=True)
-    return (colors / torch.where(deviation > 0, deviation, 1)).numpy()
+    colors = resize_bilinear(planes[:, [0, 2]] - gray, (COLOR_SIDE, COLOR_SIDE))
+    deviation = gray.std((1, 2, 3), keepdims=True, ddof=1)
+    return colors / np.where(deviation > 0, deviation, np.float32(1))
 
 
-def _gray(planes: Tensor) -> Tensor:
+def _gray(planes: np.ndarray) -> np.ndarray:
     """Return the brightness (B, 1, H, W) of images (B, C, H, W)."""
     if planes.shape[1] < 3:
         return planes[:, :1]
-    return (planes[:, :3] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-
-
-def _reduced(planes: Tensor, side: int) -> Tensor:
-    return torch.nn.functional.interpolate(planes, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    red, green, blue = planes[:, 0:1], planes[:, 1:2], planes[:, 2:3]
+    return np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
 
 
 def window_hashes(thumbnails: np.ndarray, windows: Sequence[Window] = WINDOWS) -> np.ndarray:
@@ -101,13 +99,10 @@ def window_hashes(thumbnails: np.ndarray, windows: Sequence[Window] = WINDOWS) -
         (B, W, 8, 8) uint8: 64 bits for each window and symmetry.
     """
     hashes = np.empty((len(thumbnails), len(windows), len(SYMMETRIES), 8), np.uint8)
-    tensors = torch.from_numpy(thumbnails).float()[:, None]
+    gray = thumbnails.astype(np.float32)
     sign = np.where(np.arange(_FREQUENCIES) % 2, -1, 1).astype(np.float32)
     for number, (top, left, side) in enumerate(windows):
-        part = tensors[:, :, top : top + side, left : left + side]
-        points = torch.nn.functional.interpolate(part, (_POINTS, _POINTS), mode="bilinear", antialias=True)[
-            :, 0
-        ].numpy()
+        points = resize_bilinear(gray[:, top : top + side, left : left + side], (_POINTS, _POINTS))
         waves = dctn(points, axes=(1, 2), norm="ortho")[:, :_FREQUENCIES, :_FREQUENCIES]
         waves[:, 0, 0] = 0  # the mean
         # Mirroring an image turns the sign of its odd frequencies; transposing it transposes them.

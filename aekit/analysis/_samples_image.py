@@ -14,6 +14,7 @@ from aekit.encoder.makers import available_samples
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
 from aekit.visualization.sample_page import ShownSample, Thumbnails, thumbnails_of
+from aekit.visualization.sprite_cells import SpriteSheetBuilder
 from aekit.visualization.sprite_sheets import cell_side
 
 _BATCH = 256
@@ -30,8 +31,8 @@ def draw_embedded(embeddings: Embeddings, rows: Sequence[np.ndarray], **texts: A
     available = available_samples(embeddings)
     if available is None:
         return None
-    encoder, source, positions = available
-    scale = DisplayScale(encoder.spec, encoder.preprocess)
+    scaled, source, positions = available
+    scale = DisplayScale(scaled.spec, scaled.preprocess)
     samples = [[scale.to_display(sample) for sample in read_valid(source, positions[row])[0]] for row in rows]
     return draw_grid(samples, source.spec, value_range=scale.value_range, **texts)
 
@@ -63,8 +64,6 @@ def embedded_thumbnails(*parts: tuple[Embeddings, np.ndarray]) -> Thumbnails | N
     count, first = sum(len(rows) for _, rows in parts), available_samples(parts[0][0])
     if first is None or not count:
         return None
-    from aekit.visualization.sprite_cells import SpriteSheetBuilder  # imports torch
-
     builder, cells = SpriteSheetBuilder(first[0]), []
     located: dict[int, tuple[Source, np.ndarray] | None] = {id(parts[0][0]): first[1:]}
     for embeddings, rows in parts:

@@ -152,7 +152,7 @@ def find_duplicates(
         notes = list(collection.notes)
         neighbors, near = near_embeddings(collection)
         if collection.images:
-            from aekit.analysis._duplicate_pairs import join_looks, look_at, similar_pairs  # imports torch
+            from aekit.analysis._duplicate_pairs import join_looks, look_at, similar_pairs  # imports FAISS
 
             looks = join_looks([look_at(*part, progress) for part in collection.images])
             if unusable := int((~looks.usable).sum()):

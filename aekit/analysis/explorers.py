@@ -136,8 +136,8 @@ def _images(embeddings: Embeddings, shown: np.ndarray, advance: Any) -> Iterator
     available = available_samples(embeddings)
     if available is None:
         return None
-    encoder, source, positions = available
-    scale = DisplayScale(encoder.spec, encoder.preprocess)
+    scaled, source, positions = available
+    scale = DisplayScale(scaled.spec, scaled.preprocess)
 
     def draw() -> Iterator[Image.Image]:
         for start in range(0, len(shown), _BATCH):

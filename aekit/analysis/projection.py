@@ -19,7 +19,7 @@ from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection,
 from aekit.data.labels import check_label_count, to_label_array
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.makers import available_samples
+from aekit.encoder.makers import available_samples, encoder_of
 from aekit.errors import DataError, OutputError
 from aekit.evaluation.labels import labels_of
 from aekit.evaluation.neighbors import nearest_other_neighbors
@@ -33,6 +33,7 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.map_data import color_options, map_data
 from aekit.visualization.page import Page, card
 from aekit.visualization.plots import draw_points
+from aekit.visualization.sprite_cells import SpriteSheetBuilder
 from aekit.visualization.sprite_sheets import cell_side
 
 __all__ = ["Map", "draw_map"]
@@ -201,10 +202,8 @@ def _page(
     sheet, intro = None, "Each point is a sample. Point at it or tap it to see the sample and its neighbors."
     available = available_samples(embeddings)
     if available is not None:
-        from aekit.visualization.sprite_cells import SpriteSheetBuilder  # imports torch
-
-        encoder, source, positions = available
-        sprites, side = SpriteSheetBuilder(encoder), cell_side(len(shown))
+        scale, source, positions = available
+        sprites, side = SpriteSheetBuilder(scale), cell_side(len(shown))
         sheet = sprites.sprite_sheet([sprites.raw_to_cells(raw, side) for raw in _read(source, positions[shown])])
     else:
         intro += " There are no images: the samples are not available."
@@ -220,13 +219,14 @@ def _read(source: Source, rows: np.ndarray) -> list[np.ndarray]:
 
 def _samples(embeddings: Embeddings, shown: np.ndarray) -> np.ndarray | None:
     """Return the preprocessed samples (N, F), or None if they are not available."""
-    available = available_samples(embeddings)
-    if available is None:
+    located = embeddings.source()
+    encoder = None if located is None else encoder_of(embeddings)
+    if located is None or encoder is None:
         return None
     from aekit.data.samples import to_tensor  # imports torch, as the baselines do
     from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 
-    encoder, source, positions = available
+    source, positions = located
     parts = [
         flatten_samples(encoder.preprocess(to_tensor(raw).to(encoder.device)), raw_shape(encoder.spec)).cpu()
         for raw in _read(source, positions[shown])

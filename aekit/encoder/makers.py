@@ -9,6 +9,7 @@ import numpy as np
 
 from aekit.data.source import Source
 from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.stored_scaling import Scaled, read_scale
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -35,14 +36,19 @@ def encoder_of(embeddings: Embeddings) -> Encoder | None:
     return embeddings.encoder if is_encoder(embeddings.encoder) else None
 
 
-def available_samples(embeddings: Embeddings) -> tuple[Encoder, Source, np.ndarray] | None:
-    """Return the encoder, the data and each row's position in it (N,), or None if one of them is not available.
+def available_samples(embeddings: Embeddings) -> tuple[Scaled, Source, np.ndarray] | None:
+    """Return how samples are scaled, the data and each row's position in it (N,), or None if one of them is not available.
+
+    An encoder that is not loaded yet is not loaded for this, as its network, and torch, take longer than drawing.
 
     Raises:
-        DataError, IdentityError, PluginError: as `encoder_of`.
+        DataError, IdentityError: the folder of the encoder is damaged.
     """
     if embeddings.encoder is None and embeddings.is_precomputed:
         return None
-    located = embeddings.source()  # first, as an encoder takes longer to load
-    encoder = encoder_of(embeddings) if located is not None else None
-    return None if located is None or encoder is None else (encoder, *located)
+    located = embeddings.source()
+    if located is None:
+        return None
+    if embeddings.encoder is None and embeddings.encoder_folder is not None:
+        return (read_scale(embeddings.encoder_folder), *located)
+    return (embeddings.encoder, *located) if is_encoder(embeddings.encoder) else None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aekit.data.samples import to_tensor
+from aekit.evaluation._neighbor_rows import Prepared
 
 _QUERIES, _BASE = 256, 4096
 """Rows of a block."""
@@ -16,55 +17,50 @@ _GROUP = 32
 """Adjacent entries of which only the largest is considered at first."""
 
 
-def search_on_gpu(
-    queries: np.ndarray, base: np.ndarray, k: int, metric: str, device: torch.device | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Search float32 rows (Q, D) in (N, D), which are of length 1 or centered; otherwise as `nearest_neighbors`."""
-    rows, vectors, squares = _moved(queries, base, metric, device)
-    scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+def search_on_gpu(prepared: Prepared, k: int, device: torch.device | None) -> tuple[np.ndarray, np.ndarray]:
+    """Search as `nearest_neighbors` does."""
+    rows, base, bias, offset = _moved(prepared, device)
+    scores, positions = np.empty((len(rows), k), np.float32), np.empty((len(rows), k), np.int64)
     for start in range(0, len(rows), _QUERIES):
         block = slice(start, start + _QUERIES)
-        scores[block], positions[block] = _search(rows[block], vectors, squares, k)
+        best, where = _search(rows[block], base, bias, k)
+        best = (best + offset[block, None]).clamp(max=prepared.largest)
+        scores[block], positions[block] = best.cpu().numpy(), where.cpu().numpy()
     return scores, positions
 
 
-def rank_on_gpu(
-    queries: np.ndarray, base: np.ndarray, step: int, metric: str, device: torch.device | None
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rank float32 rows (N, D) for `step` queries at a time, as `rank_neighbors` does."""
-    rows, vectors, squares = _moved(queries, base, metric, device)
+def rank_on_gpu(prepared: Prepared, step: int, device: torch.device | None) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rank all vectors for `step` queries at a time, as `rank_neighbors` does."""
+    rows, base, bias, _ = _moved(prepared, device)
     for start in range(0, len(rows), step):
-        scores = _similarities(rows[start : start + step], vectors, squares)
+        scores = _similarities(rows[start : start + step], base, bias)
         yield slice(start, start + step), scores.argsort(dim=1, descending=True, stable=True).cpu().numpy()
 
 
-def _moved(
-    queries: np.ndarray, base: np.ndarray, metric: str, device: torch.device | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def _moved(prepared: Prepared, device: torch.device | None) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Return the queries, the vectors, the bias and the offsets on a GPU."""
     device = device or torch.device("cuda")
-    rows, vectors = to_tensor(queries).to(device), to_tensor(base).to(device)
-    return rows, vectors, vectors.square().sum(1) if metric == "l2" else None
+    rows, base, offset = (to_tensor(part).to(device) for part in (prepared.rows, prepared.base, prepared.offset))
+    return rows, base, None if prepared.bias is None else to_tensor(prepared.bias).to(device), offset
 
 
-def _similarities(rows: Tensor, base: Tensor, squares: Tensor | None) -> Tensor:
-    """Return (B, N) products of rows; given (N,) squares of `base`, negative squared distances plus the square of each row."""
-    return rows @ base.T if squares is None else torch.addmm(squares, rows, base.T, beta=-1, alpha=2)
+def _similarities(rows: Tensor, base: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the (B, N) similarities of queries and vectors, without the offsets of the queries."""
+    return rows @ base.T if bias is None else torch.addmm(bias, rows, base.T)
 
 
-def _search(rows: Tensor, base: Tensor, squares: Tensor | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _search(rows: Tensor, base: Tensor, bias: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
     """Search (B, D) in (N, D), and merge the best of each block with the best so far."""
     best = rows.new_empty(len(rows), 0)
     where = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
     for start in range(0, len(base), _BASE):
         block = slice(start, start + _BASE)
-        scores = _similarities(rows, base[block], None if squares is None else squares[block])
+        scores = _similarities(rows, base[block], None if bias is None else bias[block])
         near, local = fast_topk(scores, min(k, scores.shape[1]))
         best, where = torch.cat([best, near], 1), torch.cat([where, local + start], 1)
         best, order = best.topk(min(k, best.shape[1]), dim=1)
         where = where.gather(1, order)
-    if squares is not None:
-        best = (best - rows.square().sum(1, keepdim=True)).clamp(max=0)
-    return best.cpu().numpy(), where.cpu().numpy()
+    return best, where
 
 
 def fast_topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

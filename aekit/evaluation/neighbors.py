@@ -1,28 +1,26 @@
 """Search exact nearest neighbors in arrays, block by block, so that memory does not grow with queries x vectors.
 
-NumPy computes on the CPU; torch, whose import takes longer than most searches, on a GPU alone.
+NumPy computes on the CPU, many queries in several threads; torch, whose import takes longer than most searches, on a GPU alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aekit.evaluation._neighbor_rows import Metric as Metric, Prepared, beyond_float32, prepare
 from aekit.io.gpus import has_cuda
+from aekit.io.threads import in_threads
 
 if TYPE_CHECKING:
     import torch
-
-Metric = Literal["cosine", "l2"]
 
 _QUERIES, _BASE = 256, 4096
 """Rows of a block: 4 MiB of similarities, which stay in the cache until the largest are selected."""
 _RANKED = 2**22
 """Entries of full rankings in memory at a time."""
-_SHORTEST = 1e-12
-"""Least length that rows are divided by."""
 _NO_KEY = np.iinfo(np.int64).max
 
 
@@ -42,16 +40,16 @@ def nearest_neighbors(
         (Q, k) float32 similarities, cosines or negative squared distances, and (Q, k) int64 positions.
     """
     k = min(k, len(base))
-    rows, prepared = _prepared(queries, base, metric), _prepared(base, base, metric)
+    prepared = prepare(queries, base, metric)
     if _on_gpu(device):
         from aekit.evaluation._gpu_neighbors import search_on_gpu
 
-        return search_on_gpu(rows, prepared, k, metric, device)
-    squares = _squares(prepared) if metric == "l2" else None
-    scores, positions = np.empty((len(rows), k), np.float32), np.empty((len(rows), k), np.int64)
-    for start in range(0, len(rows), _QUERIES):
-        block = slice(start, start + _QUERIES)
-        scores[block], positions[block] = _search(rows[block], prepared, squares, k)
+        return search_on_gpu(prepared, k, device)
+    scores, positions = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+    blocks = [slice(start, start + _QUERIES) for start in range(0, len(queries), _QUERIES)]
+    results = in_threads(lambda block: _search(prepared, block, k), blocks, len(queries) * base.size)
+    for block, (near, where) in zip(blocks, results):
+        scores[block], positions[block] = near, where
     return scores, positions
 
 
@@ -74,17 +72,16 @@ def rank_neighbors(
     Yields:
         The slice of queries, and (B, N) int64 positions.
     """
-    rows, prepared = _prepared(queries, base, metric), _prepared(base, base, metric)
+    prepared = prepare(queries, base, metric)
     step = max(1, _RANKED // len(base))
     if _on_gpu(device):
         from aekit.evaluation._gpu_neighbors import rank_on_gpu
 
-        yield from rank_on_gpu(rows, prepared, step, metric, device)
+        yield from rank_on_gpu(prepared, step, device)
         return
-    squares = _squares(prepared) if metric == "l2" else None
-    for start in range(0, len(rows), step):
+    for start in range(0, len(queries), step):
         block = slice(start, start + step)
-        yield block, _descending_order(_similarities(rows[block], prepared, squares))
+        yield block, _descending_order(_similarities(prepared, block, slice(None)))
 
 
 def _on_gpu(device: torch.device | None) -> bool:
@@ -131,50 +128,22 @@ def nearest_other_neighbors(vectors: np.ndarray, k: int, *, metric: Metric = "co
     return scores[other].reshape(len(vectors), k), positions[other].reshape(len(vectors), k)
 
 
-def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric) -> np.ndarray:
-    """Return rows of length 1 (``cosine``) or around the mean of `base`, contiguous float32."""
-    with _beyond_float32():
-        if metric == "l2":  # distances do not change, but float32 is more precise near the origin
-            rows = rows - np.asarray(base).mean(axis=0, dtype=np.float64)
-        prepared = np.ascontiguousarray(rows, np.float32)
-        if metric == "cosine":
-            prepared = prepared / np.maximum(np.linalg.norm(prepared, axis=1, keepdims=True), np.float32(_SHORTEST))
-    return prepared
-
-
-def _squares(rows: np.ndarray) -> np.ndarray:
-    with _beyond_float32():
-        return np.square(rows).sum(axis=1)
-
-
-def _beyond_float32() -> np.errstate:
-    """Return a context in which distances too large for float32 become infinite: such neighbors are ordered by position.
-
-    It is made anew each time, as threads must not share one.
-    """
-    return np.errstate(over="ignore", invalid="ignore")
-
-
-def _similarities(rows: np.ndarray, base: np.ndarray, squares: np.ndarray | None) -> np.ndarray:
-    """Return (B, N) products of rows; given (N,) squares of `base`, negative squared distances plus the square of each row."""
-    with _beyond_float32():
-        if squares is None:
-            return rows @ base.T
-        products = (2 * rows) @ base.T
-        products -= squares
+def _similarities(prepared: Prepared, queries: slice, base: slice) -> np.ndarray:
+    """Return (B, N) similarities of queries and vectors, without the offsets of the queries."""
+    with beyond_float32():
+        products = prepared.rows[queries] @ prepared.base[base].T
+        if prepared.bias is not None:
+            products += prepared.bias[base]
     return products
 
 
-def _search(rows: np.ndarray, base: np.ndarray, squares: np.ndarray | None, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search (B, D) in (N, D); equal neighbors are ordered by position."""
-    best = np.empty((len(rows), 0), np.int64)
-    for start in range(0, len(base), _BASE):
-        block = slice(start, start + _BASE)
-        scores = _similarities(rows, base[block], None if squares is None else squares[block])
+def _search(prepared: Prepared, queries: slice, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search B queries; equal neighbors are ordered by position."""
+    best = np.empty((len(prepared.rows[queries]), 0), np.int64)
+    for start in range(0, len(prepared.base), _BASE):
+        scores = _similarities(prepared, queries, slice(start, start + _BASE))
         best = _with_larger(best, scores, start, k)
-    near = _scores(best)
-    if squares is not None:
-        near = np.minimum(near - _squares(rows)[:, None], 0.0)
+    near = np.minimum(_scores(best) + prepared.offset[queries, None], np.float32(prepared.largest))
     return near, best & 0xFFFFFFFF
 
 

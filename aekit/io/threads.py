@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+import sys
+import threading
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from aekit.io._cgroups import ROOT, cpu_quota
 
@@ -15,6 +19,12 @@ SPIN_COUNT = "10000"
 """How often a thread of GNU OpenMP looks for work before it sleeps. Its default of some milliseconds takes the core from the
 thread that is waited for, where other processes are busy: training a small network was 7 times slower. Alone on a
 machine, this count costs less than the noise, and a tenth of it a fifth for small networks."""
+MIN_OPERATIONS = 2**33
+"""Products of numbers from which threads of their own pay for parts of a computation: a fifth of a second on one core."""
+_ONE_POOL = threading.Lock()
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 def share_cores(environment: MutableMapping[str, str] = os.environ, cgroups: Path = ROOT) -> None:
@@ -43,6 +53,41 @@ def usable_cores() -> int:
     if share.isdecimal() and int(share):
         return int(share)
     return min(_allowed_cores(), cpu_quota() or _allowed_cores())
+
+
+def computing_threads() -> int:
+    """Return the number of threads that this thread may compute with.
+
+    It is that of torch where it is imported, which evaluators share out; else that of usable cores, and what the user has set.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return int(torch.get_num_threads())
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return min(usable_cores(), int(chosen)) if chosen.isdecimal() and int(chosen) else usable_cores()
+
+
+def in_threads(function: Callable[[Part], Result], parts: Sequence[Part], operations: float) -> Iterable[Result]:
+    """Apply a function of NumPy to each part, in as many threads as this one may compute with, and return the results in order.
+
+    Products by BLAS use several threads by themselves, but sorting and selecting do not. While there are threads here, each
+    product has one, as that is a setting of the whole process; if such a computation runs already, this one has one thread.
+
+    Args:
+        function: that only reads what the parts share.
+        parts: to compute.
+        operations: about how many products of numbers all of it takes; little work is done in this thread.
+    """
+    threads = min(len(parts), computing_threads())
+    if operations < MIN_OPERATIONS or threads < 2 or not _ONE_POOL.acquire(blocking=False):
+        return map(function, parts)
+    try:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads, "compute") as pool:
+            return list(pool.map(function, parts))
+    finally:
+        _ONE_POOL.release()
 
 
 def limited_threads(threads: int) -> dict[str, str]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from aekit.data.spec import SampleSpec
-
-if TYPE_CHECKING:
-    from aekit.encoder.preprocessing import Preprocess
+from aekit.encoder.stored_scaling import Scaling
 
 
 class DisplayScale:
@@ -19,7 +15,7 @@ class DisplayScale:
         value_range: values drawn as black and white, or as the bottom and top of a line.
     """
 
-    def __init__(self, spec: SampleSpec, preprocess: Preprocess) -> None:
+    def __init__(self, spec: SampleSpec, preprocess: Scaling) -> None:
         self.spec, self.preprocess = spec, preprocess
         low, high = (preprocess.low, preprocess.high) if spec.is_vector else preprocess.raw_range()
         extremes = float(low.min()), float(high.max())

@@ -89,6 +89,7 @@ WITHOUT_TORCH = (
         for name in ("coverage", "typical", "representative")
     ),
     ("explore", "vectors.npy", "-o", "atlas"),
+    ("duplicates", "images", "-o", "duplicates"),
 )
 """Commands that import neither torch nor its libraries: they describe, copy and compare what is stored, or compute with FAISS,
 scikit-learn and NumPy."""
@@ -98,6 +99,34 @@ scikit-learn and NumPy."""
 @pytest.mark.parametrize("arguments", WITHOUT_TORCH, ids=" ".join)
 def test_commands_that_compute_no_network_do_not_import_torch(folder: Path, arguments: tuple[str, ...]) -> None:
     assert printed(LOADED, *arguments, folder=folder) == "False False"
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with embeddings of images by an encoder, in their order with the images."""
+    folder = tmp_path_factory.mktemp("embedded")
+    (folder / "images").mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (24, 40, 100, 3), np.uint8)):
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+    encoder = aekit.fit(str(folder / "images"), backbone="mlp", dim=5, epochs=1, report=False, progress=False)
+    aekit.embed(encoder, str(folder / "images"), out=folder / "z", progress=False)
+    return folder
+
+
+DRAWING = (
+    ("duplicates", "z", "-o", "duplicates"),
+    ("cluster", "z", "-k", "3", "-o", "clusters"),
+    ("map", "z", "--method", "pca", "-o", "map.png", "--html", "map.html"),
+    ("curate", "z", "-n", "9", "-o", "curation"),
+    ("explore", "z", "--method", "pca", "-o", "atlas"),
+)
+"""Commands that draw the samples behind embeddings, and need of their encoder only how it scales them."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux")
+@pytest.mark.parametrize("arguments", DRAWING, ids=" ".join)
+def test_commands_that_draw_embedded_samples_do_not_import_torch(embedded: Path, arguments: tuple[str, ...]) -> None:
+    assert printed(LOADED, *arguments, folder=embedded) == "False False"
 
 
 def test_functions_that_compute_no_network_import_neither_torch_nor_pandas(folder: Path) -> None:

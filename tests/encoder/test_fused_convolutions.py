@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -62,6 +63,36 @@ def test_activations_are_applied_by_convolutions(activation: nn.Module, with_nor
     torch.testing.assert_close(copy[0](x[0]), copy[0](x[:1])[0], rtol=1e-5, atol=1e-5)  # without a batch axis
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(copy(x).float(), network(x).float(), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("options", [{}, {"groups": 4}, {"groups": 4, "dilation": 2}, {"groups": 2, "bias": False}])
+@pytest.mark.parametrize("kernel", [2, 3, 5, (5, 2)])
+@torch.inference_mode()
+def test_convolutions_that_pad_by_size_are_those_of_timm(kernel: Any, stride: int, options: dict[str, Any]) -> None:
+    network = trained(Conv2dSame(4, 8, kernel, stride=stride, **options), nn.BatchNorm2d(8), nn.ReLU6())
+    x = samples()
+    copy = fast(network, x)
+    assert overridden(copy) == ["Conv2dSame", "BatchNorm2d", "ReLU6"]
+    for batch in (x, x[:2], x[..., :-1], x[:, :, 2:], x[..., :4, :4]):  # other sizes have other zeros around them
+        torch.testing.assert_close(copy(batch), network(batch), rtol=1e-5, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(copy(x).float(), network(x).float(), rtol=0.05, atol=0.05)
+    alone = trained(Conv2dSame(4, 8, kernel, stride=stride, **options))
+    torch.testing.assert_close(fast(alone, x)(x), alone(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("groups", "passes"), [(4, 0), (1, 1)])
+@torch.inference_mode()
+def test_zeros_are_added_by_the_kernel_of_each_channel_alone(groups: int, passes: int) -> None:
+    network = trained(Conv2dSame(4, 4, 3, stride=2, groups=groups), nn.ReLU())
+    x = torch.randn(3, 4, 8, 8)
+    copy = fast(network, x, 3)
+    with Operations() as operations:
+        output = copy(x)
+    names = operations.names
+    assert names.count("pad") == passes and names.count("_convolution_pointwise") == 1
+    torch.testing.assert_close(output, network(x), rtol=1e-5, atol=1e-5)
 
 
 class Operations(TorchDispatchMode):

@@ -21,6 +21,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, PluginError, RecipeError
 from aekit.evaluation import neighbors, run as evaluation_run
 from aekit.evaluation._gpu_neighbors import fast_topk, rank_on_gpu, search_on_gpu
+from aekit.evaluation._neighbor_rows import prepare
 from aekit.evaluation.baselines import build
 from aekit.evaluation.baselines.build import baseline_features, raw_dim, raw_shape
 from aekit.evaluation.metrics.clustering import hungarian_matches
@@ -225,17 +226,17 @@ def test_equal_neighbors_are_ordered_by_position(rows: int, k: int) -> None:
     assert (np.diff(scores) <= 0).all() and (np.diff(positions)[np.diff(scores) == 0] > 0).all()
 
 
-@pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_a_gpu_finds_the_neighbors_that_the_cpu_finds(metric: neighbors.Metric) -> None:
+@pytest.mark.parametrize(("metric", "around"), [("cosine", 0), ("cosine", 100), ("l2", 0)])
+def test_a_gpu_finds_the_neighbors_that_the_cpu_finds(metric: neighbors.Metric, around: float) -> None:
     generator = np.random.default_rng(1)
-    queries, base = (generator.normal(size=(rows, 6)).astype(np.float32) for rows in (300, 5000))
+    queries, base = (around + generator.normal(size=(rows, 6)).astype(np.float32) for rows in (300, 5000))
     scores, positions = nearest_neighbors(queries, base, 9, metric=metric)
-    rows, prepared = (neighbors._prepared(part, base, metric) for part in (queries, base))
+    prepared = prepare(queries, base, metric)
     device = torch.device("cpu")  # which computes what a GPU would
-    near, where = search_on_gpu(rows, prepared, 9, metric, device)
+    near, where = search_on_gpu(prepared, 9, device)
     assert np.array_equal(where, positions)
     np.testing.assert_allclose(near, scores, atol=1e-4)
-    ranked = np.concatenate([order for _, order in rank_on_gpu(rows, prepared, 128, metric, device)])
+    ranked = np.concatenate([order for _, order in rank_on_gpu(prepared, 128, device)])
     expected = np.concatenate([order for _, order in rank_neighbors(queries, base, metric=metric)])
     assert (ranked != expected).mean() < 1e-3, "but for rounding"
 

@@ -1,4 +1,4 @@
-"""Principal components of the raw samples, as a baseline."""
+"""Raw samples and their principal components, as baselines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
+from aekit.data.samples import to_tensor
+from aekit.data.spec import SampleSpec
+from aekit.encoder.preprocessing import Preprocess
 from aekit.evaluation.baselines import build
 
 
@@ -25,3 +29,16 @@ def test_components_of_hundreds_of_samples_are_exact_without_scikit_learn(
     assert baseline.name == f"pca-{min(len(train), width)}"
     rank = min(len(train) - 1, width)
     np.testing.assert_allclose(np.abs(baseline.features[:, :rank]), np.abs(expected[:, :rank]), atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("size", [(70, 90), (64, 64), (40, 200)])
+def test_large_images_are_averaged_and_scaled_in_either_order(dtype: type, size: tuple[int, int]) -> None:
+    generator = np.random.default_rng(0)
+    raw = to_tensor((250 * generator.random((5, 3, *size))).astype(dtype))
+    scale, shift = (torch.tensor(values).view(3, 1, 1) for values in ([0.5, 2.0, 1e-2], [-3.0, 0.0, 7.0]))
+    shape = build.raw_shape(SampleSpec("image", (3, *size), np.dtype(dtype).name))
+    for center in (None, torch.full((3, 1, 1), 1.5)):
+        preprocess = Preprocess("standard", False, scale, shift, 0 * scale, scale, center)
+        expected = build.flatten_samples(preprocess(raw), shape)
+        torch.testing.assert_close(build._raw_rows(raw, preprocess, shape), expected, rtol=1e-5, atol=1e-5)

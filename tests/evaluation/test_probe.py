@@ -231,8 +231,13 @@ def wide_problem(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_fit_in_the_span_of_few_samples_is_that_of_scikit_learn() -> None:
     x, y = wide_problem(80, 300)
     features = design.design_of(x, CPU)[0][:, :-1]
-    basis = design.span_of(features)
-    assert basis is not None and basis.shape[1] <= 80
+    span = design.span_of(features)
+    assert span is not None and span.coordinates.shape[1] <= 80
+    axes = span.coefficients(torch.eye(span.coordinates.shape[1]), features)
+    torch.testing.assert_close(axes @ axes.T, torch.eye(len(axes)).to(axes), rtol=0, atol=1e-6)
+    torch.testing.assert_close(span.coordinates @ axes, features, rtol=0, atol=1e-5)
+    products = span.coordinates.double().T @ span.coordinates.double() / len(x)
+    torch.testing.assert_close(products, torch.diag(span.variances), rtol=0, atol=1e-6)
     path = fit_logistic(x, y, [0.01, 1.0], device=CPU)
     for number, strength in enumerate(path.strengths):
         reference = LogisticRegression(C=strength, max_iter=5000, tol=1e-8).fit(features.numpy(), y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -53,8 +55,26 @@ def design_of(
     return design, mean.numpy(), scale.numpy()
 
 
-def span_of(features: Tensor) -> Tensor | None:
-    """Return a (D, R) orthonormal basis of the span of (N, D) features, R at most N; None if N is not below D."""
+class Span(NamedTuple):
+    """Principal axes of the span of fewer samples than features, in which the best coefficients of a linear model lie.
+
+    Attributes:
+        coordinates: (N, R) the features along the axes, of the dtype of the features; R at most N.
+        variances: (R,) float64 mean squares of the features along the axes, ascending.
+        weights: (N, R) float64; each axis is the sum of the samples with these weights.
+    """
+
+    coordinates: Tensor
+    variances: Tensor
+    weights: Tensor
+
+    def coefficients(self, along: Tensor, features: Tensor) -> Tensor:
+        """Return (..., D) coefficients of (N, D) features whose coordinates along the axes are (..., R)."""
+        return (along.double() @ self.weights.T).to(features.dtype) @ features
+
+
+def span_of(features: Tensor) -> Span | None:
+    """Find the span of (N, D) features; None if N is not below D, or where factoring fails."""
     if len(features) >= features.shape[1] or features.device.type == "mps":
         return None
     products = features.new_zeros(len(features), len(features), dtype=torch.float64)
@@ -67,4 +87,6 @@ def span_of(features: Tensor) -> Tensor | None:
     kept = values > 1e-12 * values[-1].clamp(min=1e-300)
     if not kept.any() or not vectors.isfinite().all():
         return None
-    return features.T @ (vectors[:, kept] / values[kept].sqrt()).to(features.dtype)
+    values, vectors = values[kept], vectors[:, kept]
+    lengths = values.sqrt()
+    return Span((vectors * lengths).to(features.dtype), values / len(features), vectors / lengths)

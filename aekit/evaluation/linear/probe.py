@@ -142,17 +142,21 @@ def fit_logistic(
     design, mean, scale = design_of(x, device, standardize=standardize, single=tolerance >= SINGLE_TOLERANCE)
     target = torch.as_tensor(codes, device=design.device)
     ordered = np.sort(np.asarray(strengths, np.float64))
-    basis = span_of(design[:, :-1])
-    if max_directions is not None and max_directions < design.shape[1] - 1 and basis is None:
-        leading = leading_directions(design[:, :-1], max_directions)
-        basis = None if leading is None else leading[1]
-    if basis is not None:
-        design = torch.cat([design[:, :-1] @ basis, design[:, -1:]], 1)
-    variances, directions = principal_directions(design)
-    if directions is not None and directions.shape[0] == directions.shape[1]:
-        # Along the principal directions the preconditioner is diagonal, and the penalty is the same.
-        design = torch.cat([design[:, :-1] @ directions, design[:, -1:]], 1)
-        basis, directions = directions if basis is None else basis @ directions, None
+    features, ones = design[:, :-1], design[:, -1:]
+    span, basis = span_of(features), None
+    if span is not None:  # whose axes are the principal directions
+        design, variances, directions = torch.cat([span.coordinates, ones], 1), span.variances, None
+    else:
+        if max_directions is not None and max_directions < features.shape[1]:
+            leading = leading_directions(features, max_directions)
+            basis = None if leading is None else leading[1]
+        if basis is not None:
+            design = torch.cat([features @ basis, ones], 1)
+        variances, directions = principal_directions(design)
+        if directions is not None and directions.shape[0] == directions.shape[1]:
+            # Along the principal directions the preconditioner is diagonal, and the penalty is the same.
+            design = torch.cat([design[:, :-1] @ directions, ones], 1)
+            basis, directions = directions if basis is None else basis @ directions, None
     values = target.to(design.dtype) if several else target
     # More features than samples separate the classes: weak penalties make coefficients so large that the way from them is longer.
     origin = None
@@ -169,7 +173,9 @@ def fit_logistic(
     if not several:
         solutions = solutions - solutions.mean(1, keepdim=True)  # a common offset of the classes changes no probability
     weights = solutions.to(design.dtype)
-    if basis is not None:
+    if span is not None:
+        weights = torch.cat([span.coefficients(weights[..., :-1], features), weights[..., -1:]], -1)
+    elif basis is not None:
         weights = torch.cat([weights[..., :-1] @ basis.T, weights[..., -1:]], -1)
     coefficients = weights.cpu().numpy()
     # In the order of `strengths`, not sorted.

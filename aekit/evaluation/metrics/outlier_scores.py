@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aekit.evaluation.metrics._isolation_forest import IsolationForest
 from aekit.evaluation.neighbors import nearest_neighbors, to_distances
 from aekit.nn.low_rank import principal_axes
 
@@ -29,8 +30,6 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
     Returns:
         Name -> (N,) float64.
     """
-    from sklearn.ensemble import IsolationForest
-
     squares, _ = nearest_neighbors(rows, normal, NEIGHBORS, metric="l2")
     scores = {"neighbors": to_distances(squares).mean(axis=1)}
     mean = normal.mean(axis=0, dtype=np.float64)
@@ -39,8 +38,7 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
     blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
     distances = [_shrunk_distances(block - mean, values, axes, variance) for block in blocks]
     scores["mahalanobis"] = np.concatenate(distances)
-    forest = IsolationForest(random_state=seed).fit(normal)
-    scores["forest"] = -np.concatenate([forest.score_samples(block) for block in blocks])
+    scores["forest"] = IsolationForest(normal, seed).scores(rows)
     return scores
 
 

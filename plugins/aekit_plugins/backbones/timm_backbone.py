@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,29 @@ from aekit.plugin import (
 Side = Annotated[int, Field(ge=8, le=4096)]
 CropPct = Annotated[float, Field(gt=0, le=1)]
 DEFAULT = "by default the network's"
+MAX_SKETCHES = 8
+"""Traced networks that are kept."""
+
+
+class _Sketch(NamedTuple):
+    """What a pass through a network without weights tells.
+
+    Attributes:
+        plan: steps of its stages.
+        features_shape: shape of the output for a sample.
+        patch: height and width of the patches that it can leave out; None: it has none.
+        tokens_dim: width of their tokens.
+        prefix: number of tokens that are no patches.
+    """
+
+    plan: Plan
+    features_shape: tuple[int, ...]
+    patch: tuple[int, ...] | None
+    tokens_dim: int
+    prefix: int
+
+
+_SKETCHES: dict[tuple[Any, ...], _Sketch] = {}
 
 
 class Timm(Backbone):
@@ -154,36 +177,54 @@ class Timm(Backbone):
 
     def _cut(self, network: nn.Module) -> tuple[nn.ModuleList, tuple[int, ...]]:
         """Return the network's stages and the shape of their output."""
-        try:
-            with torch.device("meta"):  # where nothing is computed, but every step is recorded
-                sketch, x = self._network().eval(), torch.zeros(2, self.spec.shape[0], *self.size)
-                plan = self._plan(sketch, x)
-                sketch_stages = self._built(sketch, plan)
-                for stage in sketch_stages:
-                    x = stage(x)
-                self._detect_patches(sketch, sketch_stages, x)
-        except AekitError:
-            raise
-        except Exception as error:  # sizes that it does not support, or anything else that its code may raise
-            size = "x".join(map(str, self.size))
-            raise ValueError(f"{self.model}: cannot be built for images of {size}: {load_error(error)}") from error
-        first, *others = self._built(network.to(memory_format=torch.channels_last), plan)
+        sketch = self._sketch()
+        first, *others = self._built(network.to(memory_format=torch.channels_last), sketch.plan)
+        if sketch.patch is not None:
+            self.patch, self.tokens_dim, self.prefix = sketch.patch, sketch.tokens_dim, sketch.prefix
         framing = Framing(self.spec.shape[1:], self.size, *self.normalization, **self.framing)  # type: ignore[arg-type]
-        return nn.ModuleList([nn.Sequential(framing, first), *others]), tuple(x.shape[1:])
+        return nn.ModuleList([nn.Sequential(framing, first), *others]), sketch.features_shape
 
-    def _detect_patches(self, sketch: Any, stages: list[nn.Module], features: Tensor) -> None:
-        """Set `patch` if the network can leave patches out, as masked modeling with transformers needs."""
+    def _sketch(self) -> _Sketch:
+        """Trace the network without computing anything; an evaluation builds the same one up to four times."""
+        entrypoint = _timm().models.model_entrypoint(self.model)
+        key = (entrypoint, self.model, self.spec.shape, self.size, self.layer, self.pooling)
+        if key not in _SKETCHES:
+            if len(_SKETCHES) >= MAX_SKETCHES:
+                _SKETCHES.clear()
+            try:
+                with torch.device("meta"):
+                    _SKETCHES[key] = self._traced(self._network().eval())
+            except AekitError:
+                raise
+            except Exception as error:  # sizes that it does not support, or anything else that its code may raise
+                size = "x".join(map(str, self.size))
+                raise ValueError(f"{self.model}: cannot be built for images of {size}: {load_error(error)}") from error
+        return _SKETCHES[key]
+
+    def _traced(self, network: Any) -> _Sketch:
+        x = torch.zeros(2, self.spec.shape[0], *self.size)
+        plan = self._plan(network, x)
+        stages = self._built(network, plan)
+        for stage in stages:
+            x = stage(x)
+        return _Sketch(plan, tuple(x.shape[1:]), *self._patches(network, stages, x))
+
+    def _patches(
+        self, network: Any, stages: list[nn.Module], features: Tensor
+    ) -> tuple[tuple[int, ...] | None, int, int]:
+        """Return the size of a patch, the width of a token and the number of other tokens, if the network can leave patches out,
+        as masked modeling with transformers needs; else None."""
         if self.spec.shape[1:] != self.size:
-            return  # with resizing, a patch of the network's input is not a patch of the sample
+            return None, 0, 0  # with resizing, a patch of the network's input is not a patch of the sample
         try:
-            tokens, pooled = _token_pass(stages, sketch.num_prefix_tokens)(
+            tokens, pooled = _token_pass(stages, network.num_prefix_tokens)(
                 torch.zeros(2, self.spec.shape[0], *self.size), torch.zeros(2, 1, dtype=torch.int64)
             )
         except (AttributeError, ValueError, RuntimeError, TypeError):
-            return  # has no patches, or needs all of them
-        if pooled.shape == features.flatten(1).shape:
-            self.patch, self.tokens_dim = tuple(sketch.patch_embed.patch_size), tokens.shape[2]
-            self.prefix = int(sketch.num_prefix_tokens)
+            return None, 0, 0  # has no patches, or needs all of them
+        if pooled.shape != features.flatten(1).shape:
+            return None, 0, 0
+        return tuple(network.patch_embed.patch_size), tokens.shape[2], int(network.num_prefix_tokens)
 
     def encode_visible(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         return _token_pass(self.stages, self.prefix)(x, places)

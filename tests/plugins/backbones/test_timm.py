@@ -8,6 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import aekit_plugins.backbones.timm_backbone as timm_backbone
 import numpy as np
 import pytest
 import timm
@@ -566,3 +567,27 @@ def test_upsampling_gives_any_shape(features_shape: tuple[int, ...], shape: tupl
     assert decoder(torch.randn(2, *features_shape)).shape == (2, *shape)
     with pytest.raises(NotImplementedError, match=r"cannot upsample to vectors \(4,\)"):
         Upsampling(features_shape, (4,))
+
+
+def test_a_network_is_traced_once_for_equal_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[str] = []
+    trace = timm_backbone.plan_stages
+
+    def counted(network: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        traced.append(type(network).__name__)
+        return trace(network, *args, **kwargs)
+
+    monkeypatch.setattr(timm_backbone, "plan_stages", counted)
+    monkeypatch.setattr(timm_backbone, "_SKETCHES", {})
+    spec = SampleSpec("image", (3, 160, 160), "uint8")
+    first, second = (encoder_of("test_vit", spec).backbone for _ in range(2))
+    assert len(traced) == 1 and not set(map(id, first.parameters())) & set(map(id, second.parameters()))
+    x = torch.rand(2, 3, 160, 160)
+    torch.testing.assert_close(first(x), second(x))
+    assert (first.patch, first.tokens_dim) == (second.patch, second.tokens_dim) == ((16, 16), 64)
+    assert first.features_shape == second.features_shape
+    cut = encoder_of("test_vit", spec, layer=2).backbone
+    assert len(traced) == 2 and len(cut.stages) == 2, "other options are traced anew"
+    for size in range(16, 16 * timm_backbone.MAX_SKETCHES + 32, 16):
+        encoder_of("test_resnet", size=[32, size])
+    assert len(timm_backbone._SKETCHES) <= timm_backbone.MAX_SKETCHES
