@@ -13,19 +13,18 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from aekit.data.readers._color_depth import BITS, SAMPLE_FORMAT, is_reduced, tag_values
 from aekit.data.readers._image_files import (
-    BITS,
     MAX_MEGAPIXELS as MAX_MEGAPIXELS,
-    SAMPLE_FORMAT,
     AnyImage,
     BadImage,
     count_pages,
-    is_reduced,
+    is_turned,
     open_image,
     quiet_pillow,
-    tag_values,
 )
 from aekit.data.readers._image_pages import ImagePage
+from aekit.data.readers._tiff_files import ORIENTATION
 from aekit.data.readers.folders import readable_text
 from aekit.data.spec import Kernel, Resize, SampleSpec
 from aekit.errors import DataError
@@ -36,8 +35,6 @@ HEADERS = 10_000
 COMMON_LIMIT, DEFAULT_SIDE = 96, 64
 """Longest side of images that keep the size they share, and the side that others are resized to; training on larger images takes
 hours on a CPU."""
-ORIENTATION = 0x0112
-"""EXIF tag of an image's orientation."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +63,14 @@ class Header:
 def header_of(image: AnyImage) -> Header:
     """Return the header of an opened image, without decoding it."""
     if isinstance(image, ImagePage):
-        usual = image.bands in (1, 3) or (image.bands == 4 and image.has_alpha)
+        alpha = image.bands in (2, 4) and image.has_alpha
+        bands = 0 if image.bands in (1, 3) or alpha else image.bands
         size = image.height, image.width
-        bands = 0 if usual else image.bands
-        alpha = image.bands == 4 and image.has_alpha
-        return Header(size, image.bands > 1, image.dtype, False, bands, image.pages, alpha)
+        return Header(size, image.bands - alpha > 1, image.dtype, False, bands, image.pages, alpha)
     width, height = image.size
     # Asking a PNG without EXIF for it would decode the image.
-    rotated = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    asks = not is_turned(image) and (image.format != "PNG" or "exif" in image.info)
+    rotated = asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     return Header(
         size=(width, height) if rotated else (height, width),
         is_color=_is_color(image),
@@ -248,7 +245,14 @@ def _header(path: Path | bytes) -> Header | None:
 
 
 def _is_color(image: Image.Image) -> bool:
-    if image.mode == "P" and image.palette is not None and image.palette.mode == "RGB":
-        colors = np.frombuffer(bytes(image.palette.palette), np.uint8).reshape(-1, 3)
+    if image.mode == "P" and image.palette is not None:
+        colors = np.array(_palette(image), np.uint8).reshape(-1, 3)
         return bool((colors != colors[:, :1]).any())
     return image.mode not in ("1", "L", "LA", "La", "F") and not image.mode.startswith("I")
+
+
+def _palette(image: Image.Image) -> list[int]:
+    """Return the red, green and blue of each entry of a palette, which files hold in several orders."""
+    probe = Image.new("P", (1, 1))
+    probe.putpalette(image.palette)  # type: ignore[arg-type]
+    return probe.getpalette() or []

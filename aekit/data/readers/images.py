@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from aekit.data.readers._color_depth import tag_values
 from aekit.data.readers._image_files import (
     MAX_MEGAPIXELS,
     AnyImage,
@@ -19,7 +20,6 @@ from aekit.data.readers._image_files import (
     open_image,
     quiet_pillow,
     reading_frames,
-    tag_values,
 )
 from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, has_tifffile, open_tiff, to_float32
@@ -198,14 +198,16 @@ def _bands_to_array(values: np.ndarray, dtype: str, has_alpha: bool, spec: Sampl
     channels, bands = spec.shape[0], values.shape[2]
     planes = [Image.fromarray(np.ascontiguousarray(values[:, :, band], np.float32)) for band in range(bands)]
     resized = np.stack([np.asarray(resize_image(plane, spec)) for plane in planes])
-    if bands != channels and bands == 4 and has_alpha:
-        white = float(np.iinfo(dtype).max) if dtype != "float32" else 1.0
-        alpha = resized[3:] / np.float32(white)
-        resized = resized[:3] * alpha + np.float32(white) * (1 - alpha)
+    white = np.float32(np.iinfo(dtype).max if dtype != "float32" else 1)
+    if bands != channels and bands in (2, 4) and has_alpha:
+        alpha = resized[-1:] / white
+        resized = resized[:-1] * alpha + white * (1 - alpha)
     if len(resized) == 3 and channels == 1:
         resized = np.tensordot(_LUMA, resized, 1)[None]
-    if len(resized) == 1 and channels == 3:
+    if len(resized) == 1 and channels in (3, 4):
         resized = np.broadcast_to(resized, (3, *resized.shape[1:]))
+    if len(resized) == 3 and channels == 4:
+        resized = np.concatenate([resized, np.full_like(resized[:1], white)])
     if len(resized) != channels:
         raise BadImage(f"{bands} channels, expected {channels}")
     return _to_dtype(resized, dtype, spec.dtype)
