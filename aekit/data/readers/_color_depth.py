@@ -32,7 +32,12 @@ def is_reduced(image: Image.Image) -> bool:
 
 
 def has_deep_tiles(image: Image.Image) -> bool:
-    """Return whether Pillow knows that the values of the file have 16 bits, such as ``RGB;16B``."""
+    """Return whether Pillow knows that the values of the file have 16 bits, such as ``RGB;16B``.
+
+    In BMP and TGA it is a color that has them, of which red takes 5.
+    """
+    if image.format not in ("PNG", "TIFF"):
+        return False
     layouts = [one[3][0] if isinstance(one[3], tuple) and one[3] else one[3] for one in _tiles(image)]
     return any(isinstance(layout, str) and ";16" in layout for layout in layouts)
 

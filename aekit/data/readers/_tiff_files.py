@@ -39,7 +39,7 @@ _EXACT = 2**24
 """Largest integer up to which float32 is exact."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, (8, 9, 10)
 """Values of the tag that says what the bands are."""
-_INK_SET, _JPEG, _PREMULTIPLIED = 332, 7, 1
+_INK_SET, _INKS_OF_CMYK, _JPEG, _PREMULTIPLIED = 332, 1, 7, 1
 
 
 class TiffPage(ImagePage):
@@ -65,10 +65,11 @@ class TiffPage(ImagePage):
         self._premultiplied = extras == [_PREMULTIPLIED] and self.bands in (2, 4)
         if self._photometric == _PALETTE and self.bands == 1 and self._page.colormap is not None:
             self.bands, self.dtype = 3, "uint8" if self.dtype == "uint8" else "uint16"
-        elif self._photometric == _CMYK:
-            ink_set = self._page.tags.get(_INK_SET)
-            if self.bands not in (4, 5) or (ink_set is not None and ink_set.value != 1):
-                raise ValueError(f"{self.bands} inks; expected red, green and blue, or the four inks of CMYK")
+        ink_set = self._page.tags.get(_INK_SET)
+        self._is_cmyk = (
+            self._photometric == _CMYK and self.bands in (4, 5) and (ink_set is None or ink_set.value == _INKS_OF_CMYK)
+        )
+        if self._is_cmyk:
             self.bands, self.has_alpha = 3, False
         nodata = self._page.tags.get(NODATA)
         self.nodata = None if nodata is None else str(nodata.value)
@@ -144,7 +145,7 @@ class TiffPage(ImagePage):
             values = values * np.uint8(white // ((1 << page.bitspersample) - 1))
         if self._photometric == _WHITE_IS_ZERO:
             return (white if page.bitspersample <= 8 else (1 << page.bitspersample) - 1) - values
-        if self._photometric == _CMYK:
+        if self._is_cmyk:
             ink = values[:, :, :4].astype(np.float32) / np.float32(white)
             return ((1 - ink[:, :, :3]) * (1 - ink[:, :, 3:]) * np.float32(white)).round().astype(values.dtype)
         if self._premultiplied:

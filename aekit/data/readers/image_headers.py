@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from aekit.data.readers._color_depth import BITS, SAMPLE_FORMAT, is_reduced, tag_values
+from aekit.data.readers._color_profiles import foreign_profile
 from aekit.data.readers._image_files import (
     MAX_MEGAPIXELS as MAX_MEGAPIXELS,
     AnyImage,
@@ -45,10 +46,11 @@ class Header:
         size: (H, W), upright.
         is_color: whether it has other than gray values.
         dtype: ``uint8``, ``uint16`` or ``float32``.
-        depth_reduced: whether Pillow reads 8 of its 16 bits per channel, as it does for color.
+        depth_reduced: whether Pillow reads 8 of its 10 to 16 bits per channel, as it does for color.
         bands: number of channels that are not gray, RGB or RGBA; 0: they are.
         pages: number of pages or frames.
         has_alpha: whether pixels may be transparent.
+        profile: name of a color profile other than sRGB, which is not applied; "": it has none.
     """
 
     size: tuple[int, int]
@@ -58,6 +60,7 @@ class Header:
     bands: int = 0
     pages: int = 1
     has_alpha: bool = False
+    profile: str = ""
 
 
 def header_of(image: AnyImage) -> Header:
@@ -78,6 +81,7 @@ def header_of(image: AnyImage) -> Header:
         depth_reduced=is_reduced(image),
         pages=count_pages(image),
         has_alpha=may_be_transparent(image),
+        profile=foreign_profile(image.info.get("icc_profile")),
     )
 
 
@@ -154,6 +158,11 @@ def choose_spec(
     if planes in (1, 3) and (transparent := sum(header.has_alpha for header in headers)):
         which = "images" if transparent == len(headers) else "some images"
         notes.append(f"{which} may be transparent, and transparency becomes white")
+    if profiles := Counter(header.profile for header in headers if header.profile):
+        name, count = profiles.most_common(1)[0]
+        notes.append(
+            f"color profiles other than sRGB are not applied, such as {name!r} of {count} of {len(headers)} images"
+        )
     if size == "auto":
         (height, width), note = _auto_size({header.size for header in headers}, resize, source)
         notes += [note] if note else []
@@ -163,28 +172,27 @@ def choose_spec(
 
 
 def describe_losses(
-    paths: Sequence[Path], headers: Sequence[Header | None], option: str | None = ""
+    names: Sequence[Path | str], headers: Sequence[Header | None], option: str | None = ""
 ) -> tuple[str, ...]:
-    """Return lines about what is not read of (B,) files: further pages, and half of the bits of 16-bit color.
+    """Return lines about what is not read of (B,) images: further pages, and the lower bits of color.
 
     Args:
-        paths: the files.
-        headers: their headers, None where a file is unreadable.
+        names: their files, or their ids.
+        headers: their headers, None where an image is unreadable.
         option: setting that reads all pages; "": there is none; None: all are read.
     """
-    known = [(path, header) for path, header in zip(paths, headers) if header is not None]
-    reduced = [path for path, header in known if header.depth_reduced]
-    several = [(path, header.pages) for path, header in known if header.pages > 1]
+    shown = [readable_text(name.name) if isinstance(name, Path) else name for name in names]
+    known = [(name, header) for name, header in zip(shown, headers) if header is not None]
+    reduced = [name for name, header in known if header.depth_reduced]
+    several = [(name, header.pages) for name, header in known if header.pages > 1]
     lines = []
     if reduced:
-        which = f"{len(reduced)} of {len(paths)} images, e.g. {readable_text(reduced[0].name)!r}"
-        lines.append(f"16-bit color is read as 8-bit, a limit of Pillow: {which}")
+        which = f"{len(reduced)} of {len(names)} images, e.g. {reduced[0]!r}"
+        lines.append(f"color of more than 8 bits is read as 8-bit, a limit of Pillow: {which}")
     if several and option is not None:
-        path, pages = several[0]
+        name, pages = several[0]
         files = "1 file has" if len(several) == 1 else f"{len(several)} files have"
-        first = (
-            f"{files} several pages or frames, e.g. {readable_text(path.name)!r} {pages}, of which the first is read"
-        )
+        first = f"{files} several pages or frames, e.g. {name!r} {pages}, of which the first is read"
         lines.append(f"{first}; {option} reads each" if option else first)
     return tuple(lines)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from aekit.data.readers._color_depth import tag_values
 from aekit.data.readers._image_files import (
@@ -168,12 +168,15 @@ def image_to_array(image: AnyImage, spec: SampleSpec) -> np.ndarray:
     channels, height, width = spec.shape
     if spec.resize != "torchvision":  # to which a draft would not be equal
         _draft(image, channels, 2 * height, 2 * width)
+    clear = _clear_gray(image)
     image.load()
     dtype = dtype_of(image)
     nodata = tag_values(image, NODATA)
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
         plane = np.asarray(image)
+        if clear is not None and dtype == "uint16":
+            plane = np.where(plane == clear, 65535, plane)
         if dtype == "uint16" and (plane.min() < 0 or plane.max() > 65535):
             raise BadImage(f"integers of {plane.min():.0f}..{plane.max():.0f}: more than 16 bits")
         try:
@@ -270,6 +273,19 @@ class ImageItems(Source):
             except (BadImage, OSError, ValueError) as error:
                 ok[position], self.skipped[self.ids[index]] = False, first_line(error)
         return rows, ok
+
+
+def _clear_gray(image: Image.Image) -> int | None:
+    """Return the gray that a PNG declares transparent, which Pillow compares as it is in the file, or None.
+
+    It corrects that of images of 2 and 4 bits, whose gray Pillow widens to 8 bits.
+    """
+    clear = image.info.get("transparency")
+    if image.format != "PNG" or not isinstance(clear, int) or image.mode == "P":
+        return None
+    for tile in image.tile if isinstance(image, ImageFile.ImageFile) else ():
+        image.info["transparency"] = clear = clear * {"L;2": 85, "L;4": 17}.get(str(tile[3]), 1)
+    return clear
 
 
 def _draft(image: Image.Image, channels: int, height: int, width: int) -> None:
