@@ -218,9 +218,7 @@ AREA.changed("images with the color profile of a telephone", "not applied, such 
 AREA.right("images with a color profile of sRGB under another name")(partial(check_profiles, 2, SRGB))
 
 
-@AREA.changed(
-    "a list of the bytes of images, one with several frames", "e.g. '1' 2, of which the first"
-)
+@AREA.changed("a list of the bytes of images, one with several frames", "e.g. '1' 2, of which the first")
 def _(folder: Path, listener: Listener) -> None:
     frames = [Image.fromarray(np.roll(GRAY, step)) for step in range(2)]
     frames[0].save(folder / "a.gif", save_all=True, append_images=frames[1:])
