@@ -16,6 +16,8 @@ from aekit.io.memory import check_memory, read_limit, too_large
 
 COMPLAINT = "not a readable table"
 _Rows = TypeVar("_Rows", pa.RecordBatch, pa.Table)
+MOST_PER_ROW = 1 << 28
+"""Most bytes of a row, encoded but not packed, on average: a sample is smaller, a file made to fill the memory is not."""
 _BATCH = 4096
 """Rows that are read at a time where the file does not tell how large they are."""
 
@@ -134,6 +136,9 @@ def _sizes(file: pq.ParquetFile, names: Sequence[str] | None, groups: Sequence[i
         rows, packed = group.num_rows, group.total_byte_size
         if min(rows, packed) < 0:
             raise DataError(f"{rows} rows of {packed} bytes")
+        if packed > rows * MOST_PER_ROW:
+            size = f"{packed / max(rows, 1) / 2**20:,.0f} MiB each"
+            raise DataError(f"its {rows:,} rows would take {size}, unpacked: expected at most {MOST_PER_ROW >> 20} MiB")
         smallest += rows * width
         largest += rows * (width + packed if varies else width)
     return smallest, largest
