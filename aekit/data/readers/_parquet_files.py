@@ -40,7 +40,18 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         _ = file.schema_arrow.names
         if file.metadata.num_rows < 0:
             raise ValueError(f"{file.metadata.num_rows} rows according to its footer")
+        _check_rows(file, path)
         return file
+
+
+def _check_rows(file: pq.ParquetFile, path: Path) -> None:
+    """Refuse rows of which each would fill the memory; for any look at them, Arrow unpacks a whole group."""
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        if group.total_byte_size > max(group.num_rows, 1) * MOST_PER_ROW:
+            size = group.total_byte_size // max(group.num_rows, 1) >> 20
+            expected = f"expected at most {MOST_PER_ROW >> 20} MiB"
+            raise DataError(f"{path}: {group.num_rows:,} rows would take {size:,} MiB each, unpacked: {expected}")
 
 
 def parquet_columns(path: Path) -> pa.Schema:
@@ -136,9 +147,6 @@ def _sizes(file: pq.ParquetFile, names: Sequence[str] | None, groups: Sequence[i
         rows, packed = group.num_rows, group.total_byte_size
         if min(rows, packed) < 0:
             raise DataError(f"{rows} rows of {packed} bytes")
-        if packed > rows * MOST_PER_ROW:
-            size = f"{packed / max(rows, 1) / 2**20:,.0f} MiB each"
-            raise DataError(f"its {rows:,} rows would take {size}, unpacked: expected at most {MOST_PER_ROW >> 20} MiB")
         smallest += rows * width
         largest += rows * (width + packed if varies else width)
     return smallest, largest
