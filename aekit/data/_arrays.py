@@ -10,6 +10,9 @@ import numpy as np
 from aekit.errors import DataError
 from aekit.io.tensors import without_tensor
 
+DENSE_BYTES = 2**30
+"""Most bytes that a sparse matrix may take as an array."""
+
 
 def stack_rows(rows: Sequence[Any], what: str = "row {} of the list") -> np.ndarray:
     """Stack a list of arrays of one shape to (N, ...).
@@ -74,3 +77,20 @@ def to_numbers(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
             advice = "a DataFrame keeps columns of words"
             raise DataError(f"array of {of}: {entry!r} at {position}: expected numbers; {advice}") from None
     return values, [f"numbers written as text are read as numbers, {texts:,} of {array.size:,}"] if texts else []
+
+
+def densify(matrix: Any, place: str) -> tuple[np.ndarray, str]:
+    """Return a sparse matrix of SciPy, or a sparse tensor, as an array, and a line that says so.
+
+    Raises:
+        DataError: the array would take more than `DENSE_BYTES`.
+    """
+    size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
+    shape = " x ".join(map(str, matrix.shape))
+    if size > DENSE_BYTES:
+        raise DataError(
+            f"{place}: a sparse matrix of {shape} would take {size / 2**30:.1f} GiB as an array; reduce it first, e.g. with "
+            "sklearn.decomposition.TruncatedSVD"
+        )
+    array = matrix.toarray() if hasattr(matrix, "toarray") else matrix.detach().cpu().to_dense().numpy()
+    return array, f"a sparse matrix of {shape} was made dense"

@@ -170,6 +170,10 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
     ids = arrays.pop("ids", arrays.pop("id", None))
     flat = [name for name, array in arrays.items() if array.ndim == 1]
     if arrays and len(flat) == len(arrays) and "x" not in arrays:
+        counts = {name: len(array) for name, array in arrays.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name!r} has {count:,}" for name, count in [*counts.items()][:5])
+            raise DataError(f"the dict: columns of different lengths ({listed}): expected one value each for every row")
         table = {name: _plain(array) for name, array in arrays.items()}
         table |= {} if ids is None else {"id": _plain(ids)}
         note = "the keys of the dict are the columns of a table; for rows by name pass {'x': rows, 'ids': names}"
@@ -224,7 +228,9 @@ def _series(data: Any) -> Contents:
 
 
 def _plain(array: np.ndarray) -> pa.Array:
-    return pa.array(array.tolist() if array.dtype.kind == "U" else array)
+    if array.dtype.kind in "US":
+        return pa.array(array.astype(str).tolist())
+    return pa.array(array.astype(array.dtype.newbyteorder("="), copy=False))  # Arrow refuses the other order of bytes
 
 
 def _structured(array: np.ndarray) -> Contents | None:

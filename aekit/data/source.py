@@ -163,7 +163,7 @@ class ArraySource(Source):
         if array.dtype == object:
             raise DataError(f"array of shape {array.shape}: rows differ in shape; expected rows of one shape")
         if array.dtype.kind not in "uifb":
-            raise DataError(f"array of dtype {array.dtype}: expected numbers")
+            raise DataError(f"array of dtype {array.dtype}: expected numbers{_advice(array.dtype)}")
         if array.ndim not in _KIND_OF:
             advice = (
                 "; array[:, None] makes samples of one value each, array[None] one sample" if array.ndim == 1 else ""
@@ -205,6 +205,15 @@ _NATIVE: dict[str, np.dtype[Any]] = {
 
 
 _KIND_OF: dict[int, Kind] = {2: "vector", 3: "series", 4: "image", 5: "clip"}
+
+
+def _advice(dtype: np.dtype[Any]) -> str:
+    """Return how numbers of another kind can be passed, or ""."""
+    if dtype.names:
+        return ", not named fields; pass the array itself, or a DataFrame of it, whose columns are the fields"
+    advice = {"c": "np.abs(array), or np.stack([array.real, array.imag], axis=1)", "M": "a DataFrame, or differences"}
+    advice |= {"m": "array / np.timedelta64(1, 's')", "U": "array.astype(float)", "S": "array.astype(float)"}
+    return f"; pass {advice[dtype.kind]}" if dtype.kind in advice else ""
 
 
 class RowIds(Sequence[str]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,12 @@ def arrow_texts(values: Sequence[str] | np.ndarray) -> pa.Array:
         return pa.array(list(values), pa.string())
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+
+
+@lru_cache(maxsize=64)
+def arrow_words(*words: str) -> pa.Array:
+    """Return some fixed texts as an array of Arrow, made once: tables of thousands of columns ask for them in each."""
+    return arrow_texts(words)
 
 
 def filled(column: pa.Array | pa.ChunkedArray, value: float | str) -> Any:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import scipy.sparse
 from unusual.harness import Area, Listener
 
 import aekit
@@ -161,3 +165,75 @@ def _(folder: Path, listener: Listener) -> None:
     place = Path(os.fsdecode(os.fsencode(folder) + b"/d\xe9j\xe0"))
     np.save(place / "a.npy", IMAGES)
     aekit.open_data(place)
+
+
+@AREA.changed("a file of `scipy.sparse.save_npz`", "a sparse matrix of 12 x 5 was made dense")
+def _(folder: Path, listener: Listener) -> None:
+    values = np.where(RNG.random((12, 5)) < 0.4, 1.5, 0.0)
+    for form in ("csr", "csc", "coo", "bsr"):
+        scipy.sparse.save_npz(folder / f"{form}.npz", getattr(scipy.sparse, f"{form}_matrix")(values))
+        source = aekit.open_data(folder / f"{form}.npz")
+        assert np.array_equal(source.read(np.arange(12))[0], values)
+    listener.lines += source.notes
+
+
+@AREA.refused("a sparse matrix whose columns lie outside of it, in a file", "damaged (indices must be < 12)")
+def _(folder: Path, listener: Listener) -> None:
+    scipy.sparse.save_npz(folder / "a.npz", scipy.sparse.csr_matrix(np.eye(12)))
+    parts = {**np.load(folder / "a.npz")}
+    np.savez(folder / "a.npz", **{**parts, "indices": parts["indices"] + 7})
+    aekit.open_data(folder / "a.npz")
+
+
+@AREA.refused("an array with named fields in a file", "pass the array itself, or a DataFrame of it")
+def _(folder: Path, listener: Listener) -> None:
+    np.save(folder / "a.npy", np.zeros(12, [("a", "f8"), ("b", "f8")]))
+    aekit.open_data(folder / "a.npy")
+
+
+@AREA.refused("an array of complex numbers", "np.stack([array.real, array.imag], axis=1)")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(np.ones((12, 3), complex))
+
+
+@AREA.changed("bytes without a sign in a NetCDF file, which has none of them", "as its attribute _Unsigned says")
+def _(folder: Path, listener: Listener) -> None:
+    h5py = pytest.importorskip("h5py")
+    values = RNG.integers(0, 256, (12, 5), np.uint8)
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("x", data=values.view(np.int8)).attrs["_Unsigned"] = "true"
+    source = aekit.open_data(folder / "a.h5")
+    listener.lines += source.losses
+    assert np.array_equal(source.read(np.arange(12))[0], values)
+
+
+@AREA.right("the other order of bytes, as FITS has it, in an array, its fields and a DataFrame")
+def _(folder: Path, listener: Listener) -> None:
+    values = RNG.normal(size=(12, 3)).astype(">f8")
+    fields = np.array([(*row, b"n") for row in values], [("a", ">f8"), ("b", ">f8"), ("c", ">f8"), ("label", "S1")])
+    for data in (values, fields, pd.DataFrame(values), pd.DataFrame(fields)):
+        assert np.array_equal(aekit.open_data(data).read(np.arange(12))[0], values)
+    assert set(aekit.open_data(fields).labels) == {"n"}
+
+
+@AREA.right("categories, views of text, bytes and runs of equal values, as polars and other programs hold them")
+def _(folder: Path, listener: Listener) -> None:
+    a = pa.array(np.arange(12.0) % 5)
+    names = pa.array(["x", "y"] * 6)
+    views = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 6, pa.uint32()), pa.array(["x", "y"], pa.string_view()))
+    for label in (views, names.cast(pa.string_view()), names.cast(pa.binary()), names.cast(pa.binary_view())):
+        source = aekit.open_data(pa.table({"a": a, "label": label}))
+        assert source.labels.tolist() == ["x", "y"] * 6
+    runs = pa.RunEndEncodedArray.from_arrays([6, 12], [1.0, 2.0])
+    assert aekit.open_data(pa.table({"a": a, "b": runs})).read(np.arange(12))[0][:, 1].tolist() == [1] * 6 + [2] * 6
+
+
+@AREA.right("a column whose name is empty, which is a feature")
+def _(folder: Path, listener: Listener) -> None:
+    source = aekit.open_data(pd.DataFrame(RNG.normal(size=(12, 2)), columns=["", "b"]))
+    assert source.spec.names == ["", "b"] and source.labels is None
+
+
+@AREA.refused("a dict of columns of different lengths", "columns of different lengths ('a' has 3, 'b' has 2)")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data({"a": [1, 2, 3], "b": [1, 2]})

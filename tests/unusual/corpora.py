@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,30 +100,33 @@ def _(folder: Path, listener: Listener) -> None:
 # ---- hidden parts of workbooks
 
 
-@AREA.changed("hidden rows and columns of a workbook", "hidden in the sheet, but read: 2 rows (3, 5) and 1 column (B)")
-def _(folder: Path, listener: Listener) -> None:
-    workbook(folder / "t.xlsx", a=[NAMES, *NOISE.tolist()])
-    book = openpyxl.load_workbook(folder / "t.xlsx")
-    sheet = book["a"]
+def hide_cells(book: openpyxl.Workbook) -> None:
     for number in (3, 5, 90):
-        sheet.row_dimensions[number].hidden = True
-    sheet.column_dimensions["B"].hidden = True
-    sheet.column_dimensions.group("F", "XFD", hidden=True)
-    book.save(folder / "t.xlsx")
-    source = aekit.open_data(folder / "t.xlsx")
-    source.report_notes(listener)
-    assert np.array_equal(values(source), NOISE)
+        book["new"].row_dimensions[number].hidden = True
+    book["new"].column_dimensions["B"].hidden = True
+    book["new"].column_dimensions.group("F", "XFD", hidden=True)
 
 
-@AREA.changed("hidden sheets of a workbook", "hidden sheets are not read: 'old'")
-def _(folder: Path, listener: Listener) -> None:
-    workbook(folder / "t.xlsx", old=[["a"], [1]], new=[NAMES, *NOISE.tolist()])
-    book = openpyxl.load_workbook(folder / "t.xlsx")
+def hide_sheet(book: openpyxl.Workbook) -> None:
+    book.create_sheet("old", 0).append(["a"])
     book["old"].sheet_state = "hidden"
+
+
+def check_hidden(hide: Callable[[openpyxl.Workbook], None], folder: Path, listener: Listener) -> None:
+    workbook(folder / "t.xlsx", new=[NAMES, *NOISE.tolist()])
+    book = openpyxl.load_workbook(folder / "t.xlsx")
+    hide(book)
     book.save(folder / "t.xlsx")
     source = aekit.open_data(folder / "t.xlsx")
     source.report_notes(listener)
     assert np.array_equal(values(source), NOISE)
+
+
+for _what, _says, _hide in (
+    ("rows and columns", "hidden in the sheet, but read: 2 rows (3, 5) and 1 column (B)", hide_cells),
+    ("sheets", "hidden sheets are not read: 'old'", hide_sheet),
+):
+    AREA.changed(f"hidden {_what} of a workbook", _says)(partial(check_hidden, _hide))
 
 
 # ---- sound, dates, and files of other programs

@@ -20,6 +20,7 @@ from PIL import Image
 from unusual.harness import Area, Listener
 
 import aekit
+from aekit.data.readers import _parquet_files
 from aekit.evaluation import splits
 
 AREA = Area(__name__)
@@ -235,6 +236,18 @@ def _(folder: Path, listener: Listener) -> None:
         writer.write_table(pa.table({"a": words}))
     assert (folder / "x.parquet").stat().st_size < 100_000
     with little_memory():
+        aekit.open_data(folder / "x.parquet")
+
+
+@AREA.refused(
+    "a small Parquet file with a text that unpacks to most of the memory", "1 rows would take 2 MiB each, unpacked"
+)
+def _(folder: Path, listener: Listener) -> None:
+    text = "a" * (2 << 20)
+    pq.write_table(
+        pa.table({"a": [text], "b": [1.0]}), folder / "x.parquet", compression="brotli", use_dictionary=False
+    )
+    with mock.patch.object(_parquet_files, "MOST_PER_ROW", 1 << 20):
         aekit.open_data(folder / "x.parquet")
 
 

@@ -710,7 +710,7 @@ def _(folder: Path, listener: Listener) -> None:
     listener.lines += source.skipped.values()
 
 
-@AREA.changed("PNG files of 16 bits in color", "16-bit color is read as 8-bit")
+@AREA.changed("PNG files of 16 bits in color", "color of more than 8 bits is read as 8-bit")
 def _(folder: Path, listener: Listener) -> None:
     import struct
     import zlib

@@ -350,6 +350,18 @@ def _(folder: Path, listener: Listener) -> None:
     assert len(rows) == 7 and abs(rows[:, 0] - TONE * 0.9).max() < 0.03
 
 
+@AREA.right("WAV files as telephones code them, which can be read from the start alone")
+def _(folder: Path, listener: Listener) -> None:
+    import soundfile
+
+    names = ("ALAW", "G721_32", "GSM610", "IMA_ADPCM")
+    for name in names:
+        soundfile.write(folder / f"{name}.wav", TONE * 0.9, 8000, subtype=name)
+    rows = windows(aekit.open_data(folder, {"recordings": {"steps": 700, "test": 0}}))
+    expected = [soundfile.read(folder / f"{name}.wav", frames=700, dtype="float32")[0] for name in names]
+    assert np.array_equal(rows[:, 0], expected)
+
+
 @AREA.right("FLAC, OGG, AIFF and MP3 files")
 def _(folder: Path, listener: Listener) -> None:
     import soundfile

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from aekit.data.readers._missing_cells import MISSING as MISSING, NO_LABEL as NO_LABEL, PLACEHOLDERS as PLACEHOLDERS
 from aekit.data.readers._record_types import is_text as is_text_type
-from aekit.io.arrow import arrow_texts, arrow_values, filled
+from aekit.io.arrow import arrow_texts, arrow_values, arrow_words, filled
 
 STRAY_SHARE = 0.05
 """Largest share of other words in a column of numbers; one is always allowed."""
@@ -107,7 +107,7 @@ def words_among_numbers(column: pa.ChunkedArray) -> list[str]:
     if not is_text_type(column.type):
         return []
     cells = column.slice(0, LOOKED_AT).cast(pa.string())
-    cells = pc.filter(cells, pc.invert(pc.is_in(cells, arrow_texts([*MISSING, *PLACEHOLDERS])))).drop_null()
+    cells = pc.filter(cells, pc.invert(pc.is_in(cells, arrow_words(*MISSING, *PLACEHOLDERS)))).drop_null()
     numeric = pc.match_substring_regex(cells, _NUMBER)
     if (pc.mean(numeric).as_py() or 0.0) < NUMBERS_SHARE:
         return []
@@ -134,7 +134,7 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
         return _to_numbers(values, {})  # the usual case, first
     except pa.ArrowInvalid:
         pass
-    known = pc.invert(pc.is_in(values, arrow_texts(MISSING)))
+    known = pc.invert(pc.is_in(values, arrow_words(*MISSING)))
     nothing = pa.nulls(1, values.type)[0]  # values of Python would make Arrow import pandas
     cells = pc.if_else(known, values, nothing)
     if cells.null_count == len(cells):
@@ -144,11 +144,11 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
     except pa.ArrowInvalid:
         pass
     lower = pc.utf8_lower(cells)
-    if pc.all(pc.is_in(lower.drop_null(), arrow_texts(["true", "false"]))).as_py():
-        return Typed(pc.equal(lower, arrow_texts(["true"])[0]), {})
+    if pc.all(pc.is_in(lower.drop_null(), arrow_words("true", "false"))).as_py():
+        return Typed(pc.equal(lower, arrow_words("true")[0]), {})
     numeric = pc.match_substring_regex(cells, _NUMBER)
     words = pc.filter(cells, pc.invert(numeric))  # not the missing ones
-    strays = pc.filter(words, pc.invert(pc.is_in(words, arrow_texts(PLACEHOLDERS))))
+    strays = pc.filter(words, pc.invert(pc.is_in(words, arrow_words(*PLACEHOLDERS))))
     count, total = int(pc.sum(numeric).as_py() or 0), len(cells) - cells.null_count
     if not count or (len(strays) and (count < 3 or len(strays) > max(1, STRAY_SHARE * total))):
         return Typed(values, {})
@@ -190,7 +190,7 @@ def is_empty(column: pa.ChunkedArray) -> bool:
     """Return whether all values of a column are missing."""
     typed = to_typed(column).column
     if is_text(typed):
-        return not pc.any(pc.not_equal(typed, arrow_texts([""])[0])).as_py()
+        return not pc.any(pc.not_equal(typed, arrow_words("")[0])).as_py()
     return typed.null_count == len(typed)
 
 

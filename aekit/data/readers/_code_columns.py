@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from aekit.data.readers._cell_types import MISSING, CellText, as_written
 from aekit.data.readers._column_roles import ID_NAME
-from aekit.io.arrow import arrow_texts, arrow_values
+from aekit.io.arrow import arrow_values, arrow_words
 
 _CODE_WORDS = frozenset(
     (
@@ -138,7 +138,7 @@ def with_texts(written: pa.Table, typed: pa.Table, names: Iterable[str]) -> pa.T
     """Return a table with types, in which some columns are text as they are written."""
     for name in names:
         texts = as_written(written[name])
-        known = pc.invert(pc.is_in(texts, arrow_texts(MISSING)))
+        known = pc.invert(pc.is_in(texts, arrow_words(*MISSING)))
         texts = pc.if_else(known, texts, pa.nulls(len(texts), texts.type))
         typed = typed.set_column(typed.column_names.index(name), name, texts)
     return typed

@@ -12,7 +12,8 @@ from aekit.data.readers._cell_types import as_cells
 def with_arrow_types(frame: Any) -> Any:
     """Return a DataFrame without the types that Arrow lacks.
 
-    Names of columns are text, sparse columns hold all their values, periods the time of their start, and intervals their text.
+    Names of columns are text, sparse columns hold all their values, periods the time of their start, intervals their text, and
+    numbers of another order of bytes, as FITS has them, are turned.
     """
     if type(frame.index).__name__ in ("PeriodIndex", "IntervalIndex"):
         frame = frame.set_axis(frame.index.astype(str))
@@ -20,7 +21,12 @@ def with_arrow_types(frame: Any) -> Any:
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)  # Arrow warns of names of several types
     kinds = list(zip(frame.columns, frame.dtypes))
     sparse = {name: kind.subtype for name, kind in kinds if type(kind).__name__ == "SparseDtype"}
-    frame = frame.astype(sparse) if sparse else frame
+    turned = {}
+    if frame.columns.is_unique:
+        turned = {
+            name: kind.newbyteorder("=") for name, kind in kinds if hasattr(kind, "newbyteorder") and not kind.isnative
+        }
+    frame = frame.astype({**sparse, **turned}) if sparse or turned else frame
     periods = {name: frame[name].dt.to_timestamp() for name, kind in kinds if type(kind).__name__ == "PeriodDtype"}
     intervals = {name: frame[name].map(_text).astype(object) for name, kind in kinds if _holds_intervals(kind)}
     if periods or intervals:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aekit.data.contents import Contents
-from aekit.data.readers.image_headers import BadImage, all_headers, choose_spec, open_image
+from aekit.data.readers.image_headers import BadImage, all_headers, choose_spec, describe_losses, open_image
 from aekit.data.readers.images import read_images
 from aekit.data.reading import hash_content
 from aekit.data.source import RowIds, Source, first_of_blocks
@@ -59,10 +59,11 @@ class EncodedImages(Source):
             raise DataError(f"{contents.place}: none of {len(items)} images can be read{reason}")
         self.spec, notes = choose_spec(readable, like, **(spec_options or {}))
         self.notes = tuple(notes)
+        self.losses = describe_losses([self.ids[int(i)] for i in drawn], headers)
         if damaged := len(headers) - len(readable):
             first = int(drawn[headers.index(None)])
             what = f"{damaged} of {len(headers)} images cannot be read and will be skipped"
-            self.losses = (f"{what}, e.g. {self.ids[first]}: {_reason(items[first])}",)
+            self.losses += (f"{what}, e.g. {self.ids[first]}: {_reason(items[first])}",)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, reasons = read_images([self.items[i] for i in indices.tolist()], self.spec, self._pool)

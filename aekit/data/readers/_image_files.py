@@ -12,9 +12,16 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, features
 
+from aekit.data.readers._color_depth import (
+    SAMPLE_FORMAT,
+    bits_of_jpeg2000,
+    has_deep_tiles,
+    is_reduced,
+    tag_values,
+)
 from aekit.data.readers._dicom_files import MISSING_DICOM, has_pydicom, is_dicom, open_dicom
 from aekit.data.readers._image_pages import ImagePage
-from aekit.data.readers._tiff_files import INSTALL, has_tifffile, open_tiff
+from aekit.data.readers._tiff_files import INSTALL, ORIENTATION, has_tifffile, open_tiff
 from aekit.data.readers.endings import DICOM_ENDINGS, HEIF_ENDINGS
 from aekit.data.reading import reason_of, refuse_special, what_stands_in
 from aekit.errors import DataError, first_line, print_traceback
@@ -30,9 +37,8 @@ MAX_MEGAPIXELS = 89.478485
 """Size of the largest image that is decoded, Pillow's own limit."""
 
 _FORMATS = ["AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP"]
-BITS, SAMPLE_FORMAT = 258, 339
+_WIDTH, _LENGTH, _COMPRESSION, _SAMPLES_PER_PIXEL, _SUBFILE, _PHOTOMETRIC = 256, 257, 259, 277, 254, 262
 """Tags of TIFF."""
-_COMPRESSION, _SAMPLES_PER_PIXEL, _SUBFILE, _PHOTOMETRIC = 259, 277, 254, 262
 _CMYK = 5
 
 AnyImage = Image.Image | ImagePage
@@ -139,7 +145,22 @@ def _open_with_pillow(path: Path | bytes) -> tuple[Image.Image | None, str]:
     if problem := _lost_by_pillow(image):
         image.close()
         return None, problem
+    if image.format == "JPEG2000" and not image.mode.startswith("I") and (bits := bits_of_jpeg2000(image)) > 8:
+        image.close()
+        raise BadImage(
+            f"JPEG 2000 with color of {bits} bits, whose white Pillow reads as black; save it as PNG or TIFF"
+        )
+    if is_turned(image):
+        image.filename = ""  # or Pillow maps the rows of the file, as long as those of the upright image
     return image, ""
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Return whether rows and columns of an open TIFF image are swapped: its `size` is upright, in its file it is not."""
+    return max(tag_values(image, ORIENTATION), default=1) in (5, 6, 7, 8) and image.size == (
+        *tag_values(image, _LENGTH),
+        *tag_values(image, _WIDTH),
+    )
 
 
 MISSING_HEIF = "HEIC images need pillow-heif: pip install 'aekit[heif]'"
@@ -193,18 +214,6 @@ def _bomb(message: str) -> str:
     return f"{pixels} pixels: refused as a decompression bomb; max_megapixels = {allowed} reads it"
 
 
-def tag_values(image: Image.Image, tag: int) -> tuple[int, ...]:
-    """Return the values of a tag of a TIFF image; () for others."""
-    tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
-    value = () if tags is None else tags.get(tag, ())
-    return value if isinstance(value, tuple) else (value,)
-
-
-def is_reduced(image: Image.Image) -> bool:
-    tiles = getattr(image, "tile", [])
-    return not image.mode.startswith("I") and image.mode != "F" and any("16" in str(tile[3]) for tile in tiles)
-
-
 def _lost_by_pillow(image: Image.Image) -> str:
     """Return what Pillow would not read of a TIFF image, or ""."""
     bands = max(tag_values(image, _SAMPLES_PER_PIXEL), default=0)
@@ -214,8 +223,12 @@ def _lost_by_pillow(image: Image.Image) -> str:
         return "signed 8-bit integers"
     if image.mode.startswith("I;16") and 0 in tag_values(image, _PHOTOMETRIC):
         return "16-bit values of which 0 is white"
-    if is_reduced(image) and has_tifffile(max(tag_values(image, _COMPRESSION), default=0)):
+    if image.format != "TIFF" or not is_reduced(image):
+        return ""
+    if has_tifffile(max(tag_values(image, _COMPRESSION), default=0)):
         return "16-bit color"
+    if not has_deep_tiles(image):
+        return "16-bit color in planes, which Pillow reads as 8-bit"
     return ""
 
 

@@ -14,7 +14,7 @@ from aekit.data.readers._cell_types import MISSING, NUMBER, PLACEHOLDERS, as_cel
 from aekit.data.readers._label_names import LABEL_COLUMNS
 from aekit.data.readers._number_affixes import APOSTROPHES, BLANKS, SIGNS, begins_as_number, without_affixes
 from aekit.data.readers._record_types import is_text as is_text_type
-from aekit.io.arrow import arrow_numbers, arrow_texts
+from aekit.io.arrow import arrow_numbers, arrow_words
 
 MINUSES = "\u2212\u2013\u2010\u2011\ufe63\uff0d"
 """Signs that stand for a minus: typographic ones, and dashes that word processors make of it."""
@@ -74,7 +74,7 @@ def respell_numbers(
     for number, column in enumerate(columns):
         if names[number].strip().lower() == "id":
             continue
-        values = pc.filter(column, pc.invert(pc.is_in(column, arrow_texts([*MISSING, *PLACEHOLDERS]))))
+        values = pc.filter(column, pc.invert(pc.is_in(column, arrow_words(*MISSING, *PLACEHOLDERS))))
         if _are_floats(values):
             plain.append(number)
             continue
@@ -133,7 +133,7 @@ _SAID = {
 
 def _without_dots(columns: list[Any], plain: Sequence[int]) -> list[int]:
     """Take the points that separate thousands out of columns, if no number of these has decimals, and return which changed."""
-    known = {n: pc.filter(columns[n], pc.invert(pc.is_in(columns[n], arrow_texts(MISSING)))) for n in plain}
+    known = {n: pc.filter(columns[n], pc.invert(pc.is_in(columns[n], arrow_words(*MISSING)))) for n in plain}
     if any(_any(_sample(values), _DECIMAL_POINT) for values in known.values()):
         return []
     dotted = [
@@ -170,7 +170,7 @@ def _begins_with_numbers(column: Any) -> bool:
 
 
 def _known(column: Any) -> Any:
-    return pc.filter(column, pc.invert(pc.is_in(column, arrow_texts(MISSING)))).drop_null()
+    return pc.filter(column, pc.invert(pc.is_in(column, arrow_words(*MISSING)))).drop_null()
 
 
 class _Odd(NamedTuple):

@@ -16,6 +16,8 @@ from aekit.io.memory import check_memory, read_limit, too_large
 
 COMPLAINT = "not a readable table"
 _Rows = TypeVar("_Rows", pa.RecordBatch, pa.Table)
+MOST_PER_ROW = 1 << 28
+"""Most bytes of a row, encoded but not packed, on average: a sample is smaller, a file made to fill the memory is not."""
 _BATCH = 4096
 """Rows that are read at a time where the file does not tell how large they are."""
 
@@ -38,7 +40,18 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         _ = file.schema_arrow.names
         if file.metadata.num_rows < 0:
             raise ValueError(f"{file.metadata.num_rows} rows according to its footer")
+        _check_rows(file, path)
         return file
+
+
+def _check_rows(file: pq.ParquetFile, path: Path) -> None:
+    """Refuse rows of which each would fill the memory; for any look at them, Arrow unpacks a whole group."""
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        if group.total_byte_size > max(group.num_rows, 1) * MOST_PER_ROW:
+            size = group.total_byte_size // max(group.num_rows, 1) >> 20
+            expected = f"expected at most {MOST_PER_ROW >> 20} MiB"
+            raise DataError(f"{path}: {group.num_rows:,} rows would take {size:,} MiB each, unpacked: {expected}")
 
 
 def parquet_columns(path: Path) -> pa.Schema:

@@ -49,7 +49,9 @@ def read_sound(path: Path) -> tuple[int, np.ndarray]:
         if sound.frames >= _UNKNOWN_LENGTH:
             raise DataError(f"{path}: its reader does not know how long it is; convert it to WAV or FLAC")
         check_memory(max(sound.frames, 0) * sound.channels * 4, f"{path}: {sound.frames:,} steps of sound")
-        values, rate = sound.read(dtype="float32", always_2d=True), sound.samplerate
+        # Some codings of telephones can be read from the start alone, for a length that is named.
+        length = -1 if sound.seekable() else sound.frames
+        values, rate = sound.read(length, dtype="float32", always_2d=True), sound.samplerate
     return _checked(path, int(rate), np.ascontiguousarray(values.T))
 
 

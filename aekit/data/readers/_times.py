@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from aekit.data.readers._cell_types import MISSING, PLACEHOLDERS, is_text, to_floats, to_typed
 from aekit.errors import DataError
-from aekit.io.arrow import arrow_texts, arrow_values, filled
+from aekit.io.arrow import arrow_values, arrow_words, filled
 
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -49,10 +49,12 @@ def is_time(column: pa.ChunkedArray) -> bool:
         return True
     if not is_text(typed):
         return False
-    text = typed.cast(pa.string())
-    known = text.drop_null()
-    known = known.filter(pc.invert(pc.is_in(known, arrow_texts([*MISSING, *PLACEHOLDERS]))))
-    return bool(len(known)) and bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
+    known = typed.cast(pa.string()).drop_null()
+    known = known.filter(pc.invert(pc.is_in(known, arrow_words(*MISSING, *PLACEHOLDERS))))
+    # Most text is told apart by its first cell, for which Arrow would prepare the expression anew in each column.
+    if not len(known) or not re.search(_TIME, known[0].as_py()):
+        return False
+    return bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
 
 
 def to_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray | None:

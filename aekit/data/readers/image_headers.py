@@ -13,19 +13,19 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from aekit.data.readers._color_depth import BITS, SAMPLE_FORMAT, is_reduced, tag_values
+from aekit.data.readers._color_profiles import foreign_profile
 from aekit.data.readers._image_files import (
-    BITS,
     MAX_MEGAPIXELS as MAX_MEGAPIXELS,
-    SAMPLE_FORMAT,
     AnyImage,
     BadImage,
     count_pages,
-    is_reduced,
+    is_turned,
     open_image,
     quiet_pillow,
-    tag_values,
 )
 from aekit.data.readers._image_pages import ImagePage
+from aekit.data.readers._tiff_files import ORIENTATION
 from aekit.data.readers.folders import readable_text
 from aekit.data.spec import Kernel, Resize, SampleSpec
 from aekit.errors import DataError
@@ -36,8 +36,6 @@ HEADERS = 10_000
 COMMON_LIMIT, DEFAULT_SIDE = 96, 64
 """Longest side of images that keep the size they share, and the side that others are resized to; training on larger images takes
 hours on a CPU."""
-ORIENTATION = 0x0112
-"""EXIF tag of an image's orientation."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,11 @@ class Header:
         size: (H, W), upright.
         is_color: whether it has other than gray values.
         dtype: ``uint8``, ``uint16`` or ``float32``.
-        depth_reduced: whether Pillow reads 8 of its 16 bits per channel, as it does for color.
+        depth_reduced: whether Pillow reads 8 of its 10 to 16 bits per channel, as it does for color.
         bands: number of channels that are not gray, RGB or RGBA; 0: they are.
         pages: number of pages or frames.
         has_alpha: whether pixels may be transparent.
+        profile: name of a color profile other than sRGB, which is not applied; "": it has none.
     """
 
     size: tuple[int, int]
@@ -61,19 +60,20 @@ class Header:
     bands: int = 0
     pages: int = 1
     has_alpha: bool = False
+    profile: str = ""
 
 
 def header_of(image: AnyImage) -> Header:
     """Return the header of an opened image, without decoding it."""
     if isinstance(image, ImagePage):
-        usual = image.bands in (1, 3) or (image.bands == 4 and image.has_alpha)
+        alpha = image.bands in (2, 4) and image.has_alpha
+        bands = 0 if image.bands in (1, 3) or alpha else image.bands
         size = image.height, image.width
-        bands = 0 if usual else image.bands
-        alpha = image.bands == 4 and image.has_alpha
-        return Header(size, image.bands > 1, image.dtype, False, bands, image.pages, alpha)
+        return Header(size, image.bands - alpha > 1, image.dtype, False, bands, image.pages, alpha)
     width, height = image.size
     # Asking a PNG without EXIF for it would decode the image.
-    rotated = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    asks = not is_turned(image) and (image.format != "PNG" or "exif" in image.info)
+    rotated = asks and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
     return Header(
         size=(width, height) if rotated else (height, width),
         is_color=_is_color(image),
@@ -81,6 +81,7 @@ def header_of(image: AnyImage) -> Header:
         depth_reduced=is_reduced(image),
         pages=count_pages(image),
         has_alpha=may_be_transparent(image),
+        profile=foreign_profile(image.info.get("icc_profile")),
     )
 
 
@@ -157,6 +158,11 @@ def choose_spec(
     if planes in (1, 3) and (transparent := sum(header.has_alpha for header in headers)):
         which = "images" if transparent == len(headers) else "some images"
         notes.append(f"{which} may be transparent, and transparency becomes white")
+    if profiles := Counter(header.profile for header in headers if header.profile):
+        name, count = profiles.most_common(1)[0]
+        notes.append(
+            f"color profiles other than sRGB are not applied, such as {name!r} of {count} of {len(headers)} images"
+        )
     if size == "auto":
         (height, width), note = _auto_size({header.size for header in headers}, resize, source)
         notes += [note] if note else []
@@ -166,28 +172,27 @@ def choose_spec(
 
 
 def describe_losses(
-    paths: Sequence[Path], headers: Sequence[Header | None], option: str | None = ""
+    names: Sequence[Path | str], headers: Sequence[Header | None], option: str | None = ""
 ) -> tuple[str, ...]:
-    """Return lines about what is not read of (B,) files: further pages, and half of the bits of 16-bit color.
+    """Return lines about what is not read of (B,) images: further pages, and the lower bits of color.
 
     Args:
-        paths: the files.
-        headers: their headers, None where a file is unreadable.
+        names: their files, or their ids.
+        headers: their headers, None where an image is unreadable.
         option: setting that reads all pages; "": there is none; None: all are read.
     """
-    known = [(path, header) for path, header in zip(paths, headers) if header is not None]
-    reduced = [path for path, header in known if header.depth_reduced]
-    several = [(path, header.pages) for path, header in known if header.pages > 1]
+    shown = [readable_text(name.name) if isinstance(name, Path) else name for name in names]
+    known = [(name, header) for name, header in zip(shown, headers) if header is not None]
+    reduced = [name for name, header in known if header.depth_reduced]
+    several = [(name, header.pages) for name, header in known if header.pages > 1]
     lines = []
     if reduced:
-        which = f"{len(reduced)} of {len(paths)} images, e.g. {readable_text(reduced[0].name)!r}"
-        lines.append(f"16-bit color is read as 8-bit, a limit of Pillow: {which}")
+        which = f"{len(reduced)} of {len(names)} images, e.g. {reduced[0]!r}"
+        lines.append(f"color of more than 8 bits is read as 8-bit, a limit of Pillow: {which}")
     if several and option is not None:
-        path, pages = several[0]
+        name, pages = several[0]
         files = "1 file has" if len(several) == 1 else f"{len(several)} files have"
-        first = (
-            f"{files} several pages or frames, e.g. {readable_text(path.name)!r} {pages}, of which the first is read"
-        )
+        first = f"{files} several pages or frames, e.g. {name!r} {pages}, of which the first is read"
         lines.append(f"{first}; {option} reads each" if option else first)
     return tuple(lines)
 
@@ -248,7 +253,14 @@ def _header(path: Path | bytes) -> Header | None:
 
 
 def _is_color(image: Image.Image) -> bool:
-    if image.mode == "P" and image.palette is not None and image.palette.mode == "RGB":
-        colors = np.frombuffer(bytes(image.palette.palette), np.uint8).reshape(-1, 3)
+    if image.mode == "P" and image.palette is not None:
+        colors = np.array(_palette(image), np.uint8).reshape(-1, 3)
         return bool((colors != colors[:, :1]).any())
     return image.mode not in ("1", "L", "LA", "La", "F") and not image.mode.startswith("I")
+
+
+def _palette(image: Image.Image) -> list[int]:
+    """Return the red, green and blue of each entry of a palette, which files hold in several orders."""
+    probe = Image.new("P", (1, 1))
+    probe.putpalette(image.palette)  # type: ignore[arg-type]
+    return probe.getpalette() or []

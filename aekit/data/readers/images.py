@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
+from aekit.data.readers._color_depth import tag_values
 from aekit.data.readers._image_files import (
     MAX_MEGAPIXELS,
     AnyImage,
@@ -19,7 +20,6 @@ from aekit.data.readers._image_files import (
     open_image,
     quiet_pillow,
     reading_frames,
-    tag_values,
 )
 from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, has_tifffile, open_tiff, to_float32
@@ -168,12 +168,15 @@ def image_to_array(image: AnyImage, spec: SampleSpec) -> np.ndarray:
     channels, height, width = spec.shape
     if spec.resize != "torchvision":  # to which a draft would not be equal
         _draft(image, channels, 2 * height, 2 * width)
+    clear = _clear_gray(image)
     image.load()
     dtype = dtype_of(image)
     nodata = tag_values(image, NODATA)
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
         plane = np.asarray(image)
+        if clear is not None and dtype == "uint16":
+            plane = np.where(plane == clear, 65535, plane)
         if dtype == "uint16" and (plane.min() < 0 or plane.max() > 65535):
             raise BadImage(f"integers of {plane.min():.0f}..{plane.max():.0f}: more than 16 bits")
         try:
@@ -198,14 +201,16 @@ def _bands_to_array(values: np.ndarray, dtype: str, has_alpha: bool, spec: Sampl
     channels, bands = spec.shape[0], values.shape[2]
     planes = [Image.fromarray(np.ascontiguousarray(values[:, :, band], np.float32)) for band in range(bands)]
     resized = np.stack([np.asarray(resize_image(plane, spec)) for plane in planes])
-    if bands != channels and bands == 4 and has_alpha:
-        white = float(np.iinfo(dtype).max) if dtype != "float32" else 1.0
-        alpha = resized[3:] / np.float32(white)
-        resized = resized[:3] * alpha + np.float32(white) * (1 - alpha)
+    white = np.float32(np.iinfo(dtype).max if dtype != "float32" else 1)
+    if bands != channels and bands in (2, 4) and has_alpha:
+        alpha = resized[-1:] / white
+        resized = resized[:-1] * alpha + white * (1 - alpha)
     if len(resized) == 3 and channels == 1:
         resized = np.tensordot(_LUMA, resized, 1)[None]
-    if len(resized) == 1 and channels == 3:
+    if len(resized) == 1 and channels in (3, 4):
         resized = np.broadcast_to(resized, (3, *resized.shape[1:]))
+    if len(resized) == 3 and channels == 4:
+        resized = np.concatenate([resized, np.full_like(resized[:1], white)])
     if len(resized) != channels:
         raise BadImage(f"{bands} channels, expected {channels}")
     return _to_dtype(resized, dtype, spec.dtype)
@@ -268,6 +273,19 @@ class ImageItems(Source):
             except (BadImage, OSError, ValueError) as error:
                 ok[position], self.skipped[self.ids[index]] = False, first_line(error)
         return rows, ok
+
+
+def _clear_gray(image: Image.Image) -> int | None:
+    """Return the gray that a PNG declares transparent, which Pillow compares as it is in the file, or None.
+
+    It corrects that of images of 2 and 4 bits, whose gray Pillow widens to 8 bits.
+    """
+    clear = image.info.get("transparency")
+    if image.format != "PNG" or not isinstance(clear, int) or image.mode == "P":
+        return None
+    for tile in image.tile if isinstance(image, ImageFile.ImageFile) else ():
+        image.info["transparency"] = clear = clear * {"L;2": 85, "L;4": 17}.get(str(tile[3]), 1)
+    return clear
 
 
 def _draft(image: Image.Image, channels: int, height: int, width: int) -> None:

@@ -8,13 +8,11 @@ from typing import Annotated, Any, TypedDict, Unpack
 
 import numpy as np
 
+from aekit.data._arrays import densify as densify
 from aekit.data.contents import Contents
 from aekit.data.readers.numpy_files import LABEL_NAMES, SAMPLE_NAMES, join_arrays
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
-
-DENSE_BYTES = 2**30
-"""Most bytes that a sparse matrix may take as an array."""
 
 
 class ArrayOptions(TypedDict, total=False):
@@ -30,23 +28,6 @@ class ArrayOptions(TypedDict, total=False):
     ]
 
 
-def densify(matrix: Any, place: str) -> tuple[np.ndarray, str]:
-    """Return a sparse matrix of SciPy, or a sparse tensor, as an array, and a line that says so.
-
-    Raises:
-        DataError: the array would take more than `DENSE_BYTES`.
-    """
-    size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
-    shape = " x ".join(map(str, matrix.shape))
-    if size > DENSE_BYTES:
-        raise DataError(
-            f"{place}: a sparse matrix of {shape} would take {size / 2**30:.1f} GiB as an array; reduce it first, e.g. with "
-            "sklearn.decomposition.TruncatedSVD"
-        )
-    array = matrix.toarray() if hasattr(matrix, "toarray") else matrix.detach().cpu().to_dense().numpy()
-    return array, f"a sparse matrix of {shape} was made dense"
-
-
 def _with_gaps(values: np.ndarray, attributes: Mapping[str, Any], name: str) -> tuple[np.ndarray, list[str]]:
     """Return an array whose missing values are NaN, as the attributes of NetCDF name them, and lines on the attributes.
 
@@ -57,7 +38,11 @@ def _with_gaps(values: np.ndarray, attributes: Mapping[str, Any], name: str) -> 
     """
     if values.dtype.kind not in "uif":
         return values, []
-    lines = [f"{name}: {kind} is not applied" for kind in ("scale_factor", "add_offset") if kind in attributes]
+    lines = []
+    if values.dtype.kind == "i" and str(attributes.get("_Unsigned", "")).lower() == "true":
+        values = values.view(values.dtype.str.replace("i", "u"))
+        lines.append(f"{name}: read as numbers without a sign, as its attribute _Unsigned says")
+    lines += [f"{name}: {kind} is not applied" for kind in ("scale_factor", "add_offset") if kind in attributes]
     for kind in ("_FillValue", "missing_value"):
         fill = np.asarray(attributes.get(kind, np.nan)).reshape(-1)[:1]
         if fill.dtype.kind not in "uif" or np.isnan(fill).any() or not (gaps := values == fill).any():

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from aekit.data._arrays import densify
 from aekit.data.readers.tables import splits_of
 from aekit.data.reading import ByteStream, read_all, reading
 from aekit.errors import DataError, closest_name
@@ -30,6 +31,8 @@ _NPY = b"\x93NUMPY"
 """What a .npy file begins with."""
 _NO_MAPS = {errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP}
 """What file systems say that cannot map files into memory, as some of FUSE."""
+_SPARSE_PARTS = {"format", "shape", "data"}
+"""Arrays of the files of `scipy.sparse.save_npz`, among others."""
 _Parts = list[tuple[str, str, str | None]]
 """For each split: its name, the array of its samples, and the array of its labels."""
 
@@ -86,12 +89,31 @@ def read_npz(
             raise DataError(f"{path}: damaged (a single array, not an archive of arrays; its name should end in .npy)")
         with zipfile.ZipFile(file) as archive:
             named = _Archive(path, archive)
+            if x == "auto" and set(named) >= _SPARSE_PARTS:
+                samples, note = densify(_sparse(path, named), str(path))
+                return samples, None, None, note
             chosen = _only_samples(named) if x == "auto" else None
             samples, labels, splits, note = join_arrays(path, named, chosen or x, y)
             notes = [f"samples are the array {chosen!r}" if chosen else "", note]
             if unused := [name for name in named if name not in named.used]:
                 notes.append(f"arrays not used: {', '.join(unused[:10])}")
             return samples, labels, splits, "; ".join(filter(None, notes))
+
+
+def _sparse(path: Path, named: Mapping[str, np.ndarray]) -> Any:
+    """Return the matrix that `scipy.sparse.save_npz` wrote."""
+    import scipy.sparse
+
+    kind = named["format"].item()
+    form, shape = (kind.decode() if isinstance(kind, bytes) else str(kind)), tuple(named["shape"].tolist())
+    if form in ("csr", "csc", "bsr") and {"indices", "indptr"} <= set(named):
+        parts = named["data"], named["indices"], named["indptr"]
+        matrix = getattr(scipy.sparse, f"{form}_matrix")(parts, shape=shape)
+        matrix.check_format()
+        return matrix
+    if form == "coo" and {"row", "col"} <= set(named):
+        return scipy.sparse.coo_matrix((named["data"], (named["row"], named["col"])), shape=shape)
+    raise DataError(f"{path}: a sparse matrix of format {form!r}; save it as csr")
 
 
 def _only_samples(named: _Archive) -> str | None:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
+from aekit.data.readers._arrow_types import with_usual_types
 from aekit.data.readers._cell_types import EXACT, decide_types, to_texts, words_for_no_label
 from aekit.data.readers._code_columns import find_codes, with_texts
 from aekit.data.readers._column_roles import Roles, find_roles, find_row_names, further_columns
@@ -100,6 +101,7 @@ def read_columns(
         DataError: a chosen column is missing or cannot be used, or there are no features.
     """
     chosen = _check_names(table.column_names, where, x, y)
+    table = with_usual_types(table)
     content = _content_of(table, where)
     roles = find_roles(
         content.written, content.typed, where, chosen=chosen, y=y, default_labels=default_labels, like=like

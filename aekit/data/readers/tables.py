@@ -135,8 +135,9 @@ def is_headerless(table: pa.Table) -> bool:
 
 def declared_label(table: pa.Table) -> str | None:
     """Return the name of the column that the file's format says is the class; None if it says nothing."""
-    name = (table.schema.metadata or {}).get(LABEL, b"").decode("utf-8", "replace")
-    return name if name in table.column_names else None
+    name = (table.schema.metadata or {}).get(LABEL)
+    text = None if name is None else name.decode("utf-8", "replace")
+    return text if text in table.column_names else None
 
 
 def index_columns(table: pa.Table) -> list[str]:
