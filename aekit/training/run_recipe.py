@@ -64,7 +64,7 @@ def recipe_and_data(data: Any, settings: Mapping[str, Any]) -> tuple[Recipe, Any
 
 
 def shared_settings(recipe: Recipe, out: str | Path | None) -> dict[str, Any]:
-    """Return the settings that all processes of a training must have alike: each has its device, and may have a path of its own."""
+    """Return the settings that all processes of a training must have alike; each has its own device, and perhaps its own path."""
     settings = flatten_settings(recipe.to_dict()) | {"out": "none" if out is None else "a folder"}
     return {name: value for name, value in settings.items() if name not in ("data.source", "train.device")}
 

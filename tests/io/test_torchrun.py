@@ -96,7 +96,7 @@ def test_data_of_which_the_processes_have_another_number_or_shape_are_refused() 
 
     def load(ranks: Ranks, shape: tuple[int, ...]) -> bool:
         source = ArraySource(np.zeros(shape if ranks.rank else (8, 4), np.float32))
-        with pytest.raises(RecipeError, match="data: (samples|spec): .* in process 0, .* in process 1"):
+        with pytest.raises(RecipeError, match=r"data: (samples|spec): .* in process 0, .* in process 1"):
             load_shared_samples(source, np.arange(len(source)), torch.device("cpu"), ranks)
         return True
 

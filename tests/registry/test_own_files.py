@@ -38,7 +38,8 @@ INSTALLED = built_in()
 def test_plugins_are_found_without_metadata(not_installed: pytest.MonkeyPatch) -> None:
     ((distribution, point),) = entry_points()
     assert (distribution.metadata["Name"], distribution.version) == ("aekit", aekit.__version__)
-    assert point.load().__name__ == "aekit_plugins" and built_in() == INSTALLED and len(INSTALLED) > 100
+    assert point.load().__name__ == "aekit_plugins"
+    assert built_in() == INSTALLED and len(INSTALLED) > 12
 
 
 def test_plugins_that_are_not_there_are_one_line(not_installed: pytest.MonkeyPatch) -> None:
