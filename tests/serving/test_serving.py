@@ -343,6 +343,32 @@ def test_dropped_uploads_leave_no_traceback(catalog: Catalog, caplog: pytest.Log
     assert "Traceback" not in caplog.text and "Exception" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    ["PRI * HTTP/2.0\n\nSM\n\n", "POST /api/search HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\nzz\n"],
+)
+def test_nonsense_after_a_request_leaves_no_traceback(
+    nonsense: str, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(catalog) as port:
+        for _ in range(5):
+            answered = answer(open_request(port, f"GET /api/map HTTP/1.1\nHost: localhost\n\n{nonsense}"))
+            assert b"HTTP/1.1 400 Bad Request" in answered
+        assert ask(port, "/api/search", png(12, 12))[0] == 200
+    assert "Traceback" not in caplog.text and "Exception" not in caplog.text
+
+
+def test_requests_for_other_protocols_are_answered_over_http(
+    catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    upgrade = "Upgrade: websocket\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13\nConnection: upgrade"
+    with served(catalog) as port:
+        connection = open_request(port, f"GET /healthz HTTP/1.1\nHost: localhost\n{upgrade}\n\n")
+        assert connection.recv(20).startswith(b"HTTP/1.1 200")
+        connection.close()
+    assert "WebSocket" not in caplog.text
+
+
 def test_beyond_this_machine_a_token_is_asked_for(catalog: Catalog) -> None:
     with served(catalog, token="secret") as port:
         for path in ("/", "/api/index", "/api/image/1", "/api/index?token=wrong", "/serve.js"):
