@@ -12,7 +12,7 @@ import click
 import aekit
 from aekit.cli._torch_libraries import load_torch_libraries
 from aekit.errors import AekitError, FileError, RecipeError
-from aekit.io.torchrun import started_by_torchrun
+from aekit.io.torchrun import check_torchrun, started_by_torchrun
 
 SECTIONS = {
     "Train": {
@@ -179,6 +179,7 @@ def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -
 def group() -> None:
     """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""
     command = click.get_current_context().invoked_subcommand
+    check_torchrun()
     if started_by_torchrun() and command not in ("fit", "finetune"):
         raise RecipeError([f"torchrun: aekit {command} runs in a single process; call it without torchrun"])
     if {"-h", "--help"} & set(sys.argv):

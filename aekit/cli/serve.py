@@ -9,7 +9,7 @@ import click
 
 import aekit
 from aekit.cli.options import examples, quiet_option
-from aekit.errors import AekitError, OutputError
+from aekit.errors import AekitError, OutputError, RecipeError
 from aekit.progress import Progress
 
 
@@ -63,12 +63,15 @@ def serve(
         raise AekitError("aekit serve needs the packages of the extra 'serve': pip install 'aekit[serve]'") from None
     from aekit.serving.catalog import Catalog
 
+    if not host:  # Python takes it for all addresses
+        raise RecipeError(["--host is empty: expected an address; 0.0.0.0 listens on all of this machine"])
     # Bound first, so that a port in use is reported before the map is computed.
     try:
         socket = bind_socket(host, port)
     except OSError as error:
         other = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
-        raise OutputError(f"{host}:{port}: cannot listen ({error.strerror}); choose another {other}") from None
+        reason = (error.strerror or str(error)).partition(" (while ")[0]  # Python repeats the address
+        raise OutputError(f"{host}:{port}: cannot listen ({reason}); choose another {other}") from None
     with socket:
         catalog = Catalog(aekit.open_index(index), max_samples=max_samples, method=method, progress=progress)
         if workers == 1:

@@ -12,7 +12,7 @@ from aekit.data.samples import NoneUsable, Samples, load_samples, no_samples, to
 from aekit.data.source import Source, read_valid
 from aekit.data.stream import check_any_usable
 from aekit.data.streamed_samples import StreamedSamples, must_stream
-from aekit.io.processes import Ranks, agreeing, decide, part
+from aekit.io.processes import Ranks, agreeing, check_alike, decide, part
 from aekit.progress import SILENT, Progress
 
 
@@ -124,7 +124,9 @@ def load_shared_samples(
 
     Raises:
         DataError: no sample can be used, or, if `strict`, one of them cannot.
+        RecipeError: the processes have different data.
     """
+    check_alike(ranks, {"data: samples": len(rows), "data: spec": str(source.spec)})
     if streaming == "auto":
         streaming = decide(ranks, lambda: must_stream(source, rows, device))
     if streaming:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,8 @@ from torch import Tensor
 from aekit import errors
 from aekit.errors import AekitError, RecipeError, first_line
 from aekit.io._rendezvous import meet
-from aekit.io.torchrun import MEETING, started_by_torchrun
+from aekit.io.torchrun import MEETING, check_torchrun, started_by_torchrun
+from aekit.version import __version__
 
 T = TypeVar("T")
 WAIT_SECONDS = 1800.0
@@ -145,9 +146,42 @@ def decide(ranks: Ranks | None, choose: Callable[[], T]) -> T:
     return ranks.gather_values(chosen)[0]
 
 
+def check_alike(ranks: Ranks | None, facts: Mapping[str, Any]) -> None:
+    """Check that facts are the same in all processes; others would exchange tensors that do not fit, which ends or mixes them.
+
+    Args:
+        ranks: the processes.
+        facts: name -> value that JSON can express.
+
+    Raises:
+        RecipeError: they differ, in all processes.
+    """
+    if ranks is None:
+        return
+    first, *others = ranks.gather_values(dict(facts))
+    for number, other in enumerate(others, 1):
+        differing = [name for name in {*first, *other} if repr(first.get(name)) != repr(other.get(name))]
+        if differing:
+            name, more = min(differing), f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+            raise RecipeError(
+                [
+                    f"{name}: {first.get(name)!r} in process 0, {other.get(name)!r} in process {number}{more}; "
+                    f"start all processes with the same versions, command and data"
+                ]
+            )
+
+
 @contextmanager
-def joined() -> Iterator[Ranks | None]:
-    """Join the processes that torchrun has started with this one; None if it has not."""
+def joined(settings: Mapping[str, Any] | None = None) -> Iterator[Ranks | None]:
+    """Join the processes that torchrun has started with this one; None if it has not.
+
+    Args:
+        settings: name -> value, which JSON can express, of what all processes must have alike.
+
+    Raises:
+        RecipeError: variables of torchrun are not what it sets, or processes differ in settings or versions.
+    """
+    check_torchrun()
     if not started_by_torchrun():
         yield None
         return
@@ -163,7 +197,10 @@ def joined() -> Iterator[Ranks | None]:
             store_of_start = dist.PrefixStore(meet(store, rank, size, WAIT_SECONDS), store)
             dist.init_process_group(backend, store=store_of_start, rank=rank, world_size=size)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
+        ranks = Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
+        check_alike(ranks, {"version of aekit": __version__, "version of torch": str(torch.__version__)})
+        check_alike(ranks, settings or {})
+        yield ranks
     finally:
         part()
 

@@ -32,7 +32,10 @@ TOKEN, SHORTEST_TOKEN = "AEKIT_TOKEN", 16
 
 
 class _ImpatientProtocol(H11Protocol):
-    """Close connections whose next request head does not arrive in time, which uvicorn leaves open forever."""
+    """Close connections whose next request head does not arrive in time, which uvicorn leaves open forever.
+
+    Nonsense that follows a request, and requests for other protocols, leave no traceback or advice in the log either.
+    """
 
     deadline: asyncio.TimerHandle | None = None
 
@@ -47,6 +50,20 @@ class _ImpatientProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP. A request that came before it is not answered any more, as both answers would be mixed."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        super().send_400_response(msg)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: the request is answered over HTTP, and nobody has to install what uvicorn advises."""
 
     def _expect_head(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -135,6 +152,7 @@ def make_server(
     config = uvicorn.Config(
         app,
         http=_ImpatientProtocol,
+        ws="none",
         limit_concurrency=max_connections,
         timeout_graceful_shutdown=GRACE_SECONDS,
         log_level="warning",

@@ -9,7 +9,7 @@ from typing import Any
 
 from aekit.data.locations import portable_path, portable_record
 from aekit.registry.discovery import SESSION, registry
-from aekit.registry.overrides import read_toml
+from aekit.registry.overrides import flatten_settings, read_toml
 from aekit.registry.session import plugin_name, plugin_names
 from aekit.training.recipe import CODE_OF_A_SESSION, DataSection, Recipe, make_recipe, named_plugins, read_recipe
 
@@ -61,6 +61,12 @@ def recipe_and_data(data: Any, settings: Mapping[str, Any]) -> tuple[Recipe, Any
         return recipe, recipe.data.source
     name = str(data) if isinstance(data, (str, Path)) else f"<{type(data).__name__} in memory>"
     return make_recipe({"data": {"source": name}}, settings), data
+
+
+def shared_settings(recipe: Recipe, out: str | Path | None) -> dict[str, Any]:
+    """Return the settings that all processes of a training must have alike; each has its own device, and perhaps its own path."""
+    settings = flatten_settings(recipe.to_dict()) | {"out": "none" if out is None else "a folder"}
+    return {name: value for name, value in settings.items() if name not in ("data.source", "train.device")}
 
 
 def session_plugins(recipe: Recipe) -> list[str]:

@@ -26,7 +26,7 @@ from aekit.evaluation.run_results import read_results, write_results
 from aekit.io.atomic import explain_write_errors, folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.io.manifests import checksums
-from aekit.io.processes import Ranks, decide, joined
+from aekit.io.processes import Ranks, check_alike, decide, joined
 from aekit.io.torchrun import is_restarted, is_silent
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
@@ -39,7 +39,7 @@ from aekit.training.initial_weights import initial_scaling
 from aekit.training.low_rank_updates import merge_low_rank_updates
 from aekit.training.phases import Interrupted, TrainingResult, make_phases, train_phases
 from aekit.training.recipe import Recipe
-from aekit.training.run_recipe import recipe_and_data, recipe_settings
+from aekit.training.run_recipe import recipe_and_data, recipe_settings, shared_settings
 from aekit.training.sharding import build_objective, explained_sharding
 from aekit.training.training_data import list_skipped, load_training_samples, resolve_streaming, training_targets
 from aekit.workflows._processes import fit_in_processes
@@ -131,7 +131,7 @@ def fit(
     if processes != 1:
         return fit_in_processes(processes, recipe, raw, out, resume=resume, report=report, progress=progress)
     with ExitStack() as stack:
-        ranks = stack.enter_context(joined())
+        ranks = stack.enter_context(joined(shared_settings(recipe, out)))
         progress = SILENT if is_silent() else progress
         if out is None:
             return _Run(recipe, raw, None, progress, ranks=ranks).go(resume=False)
@@ -291,11 +291,11 @@ class _Run:
         return TrainingResult(None, 0.0)
 
     def _write_recipe(self, resume: bool, source: Source, samples: Samples) -> None:
-        """Write the resolved recipe of a new run; for a resumed run, check that it is unchanged."""
-        if self.folder is None:
-            return
-        folder, self.facts = self.folder, data_facts(source, samples)
-        decide(self.ranks, lambda: begin(folder, self.recipe, self.facts, resume))
+        """Write the resolved recipe of a new run; for a resumed run and other processes, check that it is unchanged."""
+        folder, self.facts = self.folder, data_facts(source, samples) if self.folder or self.ranks else {}
+        check_alike(self.ranks, {f"data: {name}": fact for name, fact in self.facts.items()})
+        if folder:
+            decide(self.ranks, lambda: begin(folder, self.recipe, self.facts, resume))
 
     def _describe(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult

@@ -334,13 +334,36 @@ def test_uploads_are_bounded_together() -> None:
     asyncio.run(scenario())
 
 
-def test_dropped_uploads_leave_no_traceback(catalog: Catalog, caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_uploads_leave_no_traceback(catalog: Catalog, capfd: pytest.CaptureFixture[str]) -> None:
     with served(catalog) as port:
         head = f"POST /api/search HTTP/1.1\nHost: localhost\nContent-Length: {LIMIT}\n\n"
         for connection in [open_request(port, head + "x" * (LIMIT - 10)) for _ in range(5)]:
             connection.close()
         assert ask(port, "/api/search", png(12, 12))[0] == 200
-    assert "Traceback" not in caplog.text and "Exception" not in caplog.text
+    said = capfd.readouterr().err
+    assert "Traceback" not in said and "Exception" not in said
+
+
+def test_a_body_of_nonsense_leaves_no_traceback(catalog: Catalog, capfd: pytest.CaptureFixture[str]) -> None:
+    with served(catalog) as port:
+        for path in ("/nothing", "/api/search"):
+            head = f"POST {path} HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\n"
+            answered = answer(open_request(port, head + "not a number\n"))
+            assert answered.startswith(b"HTTP/1.1 400 Bad Request") and answered.count(b"HTTP/1.1") == 1
+        assert ask(port, "/api/search", png(12, 12))[0] == 200
+    said = capfd.readouterr().err
+    assert "Traceback" not in said and "Exception" not in said
+
+
+def test_requests_for_other_protocols_are_answered_over_http(
+    catalog: Catalog, capfd: pytest.CaptureFixture[str]
+) -> None:
+    upgrade = "Upgrade: websocket\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Version: 13\nConnection: upgrade"
+    with served(catalog) as port:
+        connection = open_request(port, f"GET /healthz HTTP/1.1\nHost: localhost\n{upgrade}\n\n")
+        assert connection.recv(20).startswith(b"HTTP/1.1 200")
+        connection.close()
+    assert "WebSocket" not in capfd.readouterr().err
 
 
 def test_beyond_this_machine_a_token_is_asked_for(catalog: Catalog) -> None:

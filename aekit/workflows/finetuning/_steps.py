@@ -29,7 +29,7 @@ from aekit.evaluation.results import Split
 from aekit.io.atomic import write_text
 from aekit.io.device import choose_device
 from aekit.io.manifests import read_manifest, write_manifest
-from aekit.io.processes import Ranks, agreeing, decide
+from aekit.io.processes import Ranks, agreeing, check_alike, decide
 from aekit.progress import Progress
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
@@ -94,6 +94,7 @@ class Finetuning:
         self.seconds: dict[str, float] = {}
 
     def go(self, resume: bool) -> FinetuneResult:
+        check_alike(self.ranks, self._identity())
         if self.folder:
             path = self.folder / "checkpoint" / "settings.json"
             decide(self.ranks, lambda: self._write_settings(path, resume))

@@ -93,7 +93,7 @@ def finetune(
         )
     folder = None if out is None else Path(out)
     with ExitStack() as stack:
-        ranks = stack.enter_context(joined())
+        ranks = stack.enter_context(joined({"out": "none" if out is None else "a folder", **choices}))
         progress = SILENT if is_silent() else progress
         resume = decide(ranks, lambda: resume or (is_restarted() and folder is not None and folder.exists()))
         finished = folder is not None and decide(ranks, lambda: is_finished(folder, resume))
