@@ -51,14 +51,14 @@ class Evaluation:
         >>> import aekit
         >>> labels = np.repeat(["cat", "dog"], 100)
         >>> vectors = np.random.default_rng(0).normal(size=(200, 8)) + 3 * (labels == "dog")[:, None]
-        >>> evaluation = aekit.evaluate(vectors, labels, evaluators=["knn", "retrieval"])
-        >>> evaluation.results["encoder"]["knn"].metrics["accuracy"].value
+        >>> evaluation = aekit.evaluate(vectors, labels, evaluators=["probe", "retrieval"])
+        >>> evaluation.results["encoder"]["probe"].metrics["accuracy"].value
         1.0
         >>> evaluation.headline
         'No baseline to compare with, so the values alone do not show how good the embeddings are (40 test samples).'
         >>> evaluation.confusion().to_numpy().tolist()
         [[20, 0], [0, 20]]
-        >>> aekit.Evaluation.open(evaluation.save("evaluation")).errors("knn").empty
+        >>> aekit.Evaluation.open(evaluation.save("evaluation")).errors("probe").empty
         True
     """
 
@@ -105,7 +105,7 @@ class Evaluation:
         """Return a `pandas.DataFrame` (C, C) of how many test samples of a class (rows) were predicted as one (columns).
 
         Args:
-            evaluator: one that predicts classes, such as ``probe`` or ``knn``; default: the first of these.
+            evaluator: one that predicts classes, such as ``probe``; default: the first of these.
             subject: whose embeddings, as in `results`.
 
         Raises:
