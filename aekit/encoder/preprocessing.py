@@ -15,11 +15,14 @@ from aekit.data.samples import Samples, to_tensor
 from aekit.data.spec import SampleSpec
 from aekit.encoder.identity import Mode
 from aekit.errors import DataError, RecipeError
+from aekit.progress import warn
 
 MOST = 100_000
 """Maximum number of samples, evenly spaced, that statistics come from."""
 FAR = 100.0
 """Scaled distance of the origin from which samples are centered in float64: float32 would lose their last digits."""
+DARK = 32
+"""8-bit images without a value from this one on are probably on another scale."""
 ROUNDING = 1e-15
 """Deviations up to this fraction of the mean are rounding errors of a constant."""
 WIDE = (1e-30, 1e30)
@@ -124,10 +127,9 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     if mode == "none" or (mode == "unit" and in_unit and not whole):
         scale, shift, why = ones, zeros, "values are not scaled"
     elif mode == "unit":
-        # 8-bit images keep their full range whatever their extremes: black is 0 and white is 1.
-        bottom, top = (0.0, 255.0) if spec.dtype == "uint8" else (low.min().item(), high.max().item())
+        bottom, top = _byte_range(spec, high) if spec.dtype == "uint8" else (low.min().item(), high.max().item())
         scale, shift = ones / max(top - bottom, 1e-12), ones * (-bottom / max(top - bottom, 1e-12))
-        why = f"{bottom:g}..{top:g} is scaled to 0..1"
+        why = "values are not scaled" if (bottom, top) == (0, 1) else f"{bottom:g}..{top:g} is scaled to 0..1"
     elif mode == "standard":
         scale = torch.where(deviation > ROUNDING * mean.abs().clamp(min=1e-300), 1 / deviation, ones)
         shift = -mean * scale
@@ -139,6 +141,17 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     far = (shift.abs() > FAR).any() or (scale < WIDE[0]).any() or (scale > WIDE[1]).any()
     center = -shift / scale if far else None
     return Preprocess(mode, unit, scale, shift, low * scale + shift, high * scale + shift, center), why
+
+
+def _byte_range(spec: SampleSpec, high: Tensor) -> tuple[float, float]:
+    """Return the values of black and white in 8-bit samples, whatever their extremes, unless they are masks of 0 and 1."""
+    brightest = high.max().item()
+    if brightest == 1:
+        return 0.0, 1.0
+    if spec.is_visual and 1 < brightest < DARK:
+        problem = f"the brightest value of the 8-bit images is {brightest:g} of 255, so that all are nearly black"
+        warn(f"data: {problem}; if {brightest:g} is white, multiply them by {255 // brightest:g}")
+    return 0.0, 255.0
 
 
 def _check_range(spec: SampleSpec, largest: Tensor) -> None:

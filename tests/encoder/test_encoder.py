@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from aekit.data.source import ArraySource
 from aekit.data.spec import SampleSpec
 from aekit.encoder.loading import open_encoder
 from aekit.encoder.preprocessing import fit_preprocess
-from aekit.errors import DataError, IdentityError, OutputError, PluginError
+from aekit.errors import DataError, DataWarning, IdentityError, OutputError, PluginError
 
 CPU = torch.device("cpu")
 
@@ -171,6 +172,27 @@ def test_eight_bit_images_keep_their_natural_range() -> None:
     preprocess, _ = profile(dim_images)
     assert preprocess.unit
     assert torch.allclose(preprocess(torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)), torch.ones(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [(20, 1, 8, 8), (20, 12)])
+@pytest.mark.parametrize("dtype", ["uint8", "bool"])
+def test_zeros_and_ones_are_not_taken_for_shades_of_black(shape: tuple[int, ...], dtype: str) -> None:
+    masks = np.random.default_rng(0).random(shape) < 0.5
+    preprocess, why = (
+        profile(masks.astype(np.uint8)) if dtype == "uint8" else profile(aekit.open_data(masks).read(np.arange(20))[0])
+    )
+    assert preprocess.unit and why == "values are not scaled"
+    assert preprocess(torch.from_numpy(masks.astype(np.uint8))).unique().tolist() == [0, 1]
+
+
+def test_images_that_are_nearly_black_are_said_to_be() -> None:
+    digits = np.random.default_rng(0).integers(0, 17, (50, 1, 8, 8), dtype=np.uint8)
+    with pytest.warns(DataWarning, match="the brightest value of the 8-bit images is 16 of 255.*multiply them by 15"):
+        preprocess, _ = profile(digits)
+    assert preprocess(torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)).max() == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        profile(15 * digits)
 
 
 def test_sixteen_bit_images_are_scaled_by_their_own_range_and_keep_their_depth() -> None:
