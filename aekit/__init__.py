@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aekit.encoder.loading import load as load
     from aekit.encoder.publishing import push_to_hub as push_to_hub
     from aekit.errors import AekitError as AekitError
+    from aekit.evaluation.evaluation import Evaluation as Evaluation
     from aekit.evaluation.run import evaluate as evaluate
     from aekit.index.build import build_index as build_index
     from aekit.index.vector_index import open_index as open_index
@@ -70,6 +71,7 @@ _HOMES = {
     "aekit.encoder.loading": "load",
     "aekit.encoder.publishing": "push_to_hub",
     "aekit.errors": "AekitError",
+    "aekit.evaluation.evaluation": "Evaluation",
     "aekit.evaluation.run": "evaluate",
     "aekit.index.build": "build_index",
     "aekit.index.vector_index": "open_index",
@@ -101,7 +103,8 @@ _SOUGHT = {
     "draw_map": "plot project projection tsne umap visualize",
     "embed": "encode transform",
     "embed(encoder, data, out=folder)": "save_embeddings",
-    "evaluate": "Evaluation score",
+    "Evaluation.open": "load_evaluation open_evaluation",
+    "evaluate": "score",
     "find_anomalies": "Anomalies outliers",
     "find_clusters": "Clusters hdbscan kmeans",
     "fit": "train pretrain",

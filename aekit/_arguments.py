@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from aekit._torch_state import usual_torch_state
-from aekit.errors import AekitError, FileError, closest_name, explained, printable
+from aekit.errors import AekitError, FileError, ShortTraceback, Stopped, closest_name, explained, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,8 +66,10 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
         try:
             with usual_torch_state():
                 return function(*by_place, *args[len(by_place) :], **by_name)  # type: ignore[arg-type]
-        except AekitError:
+        except ShortTraceback:
             raise
+        except KeyboardInterrupt as stop:  # within a library, of which a notebook would show dozens of frames
+            raise Stopped("stopped") from stop
         except Exception as error:
             refusal = explained(error)
             nameless = isinstance(error, OSError) and error.filename is None  # of a stream or a connection
@@ -116,7 +118,7 @@ def _is_path(value: Any) -> bool:
 def _are_paths(value: Any) -> bool:
     if isinstance(value, Iterator):  # whoever looks at its items uses them up
         return True
-    return isinstance(value, (list, tuple, set, frozenset, Mapping)) and all(map(_is_path, value))
+    return isinstance(value, (list, tuple, set, frozenset)) and all(map(_is_path, value))
 
 
 def _converts(convert: Callable[[Any], Any], value: Any) -> bool:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import copy
-import os
 import sys
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
+from aekit._library_files import is_library_file
+
 _OURS = ("aekit", "aekit_plugins")
-_INSTALLED = tuple(
-    os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
 
 
 def render_traceback(error: BaseException, in_full: bool) -> list[str]:
@@ -56,7 +53,7 @@ def _calls_back(error: BaseException) -> bool:
     while link is not None:
         for step in _steps(link.__traceback__):
             inside = inside or _is_ours(step.tb_frame)
-            if inside and not _is_ours(step.tb_frame) and not step.tb_frame.f_code.co_filename.startswith(_INSTALLED):
+            if inside and not _is_ours(step.tb_frame) and not is_library_file(step.tb_frame.f_code.co_filename):
                 return True
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return False

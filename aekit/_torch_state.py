@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
+
+from aekit.shared_settings import SharedSetting
 
 
 def usual_torch_state() -> AbstractContextManager[Any]:
@@ -31,8 +32,8 @@ def _changes(torch: Any) -> Iterator[AbstractContextManager[Any]]:
         yield torch.inference_mode(False)
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
         yield torch.enable_grad()
-    if torch.get_default_dtype() != torch.float32 or _users_of_float32:
-        yield _float32(torch)
+    if torch.get_default_dtype() != torch.float32 or _default_dtype.is_changed:
+        yield _default_dtype.changed_to(torch.float32)
     if torch.get_default_device().type != "cpu":
         yield torch.device("cpu")
     for device in ("cpu", "cuda", "mps", "xpu"):
@@ -41,27 +42,6 @@ def _changes(torch: Any) -> Iterator[AbstractContextManager[Any]]:
             yield torch.autocast(device, enabled=False, cache_enabled=False)
 
 
-_lock = threading.Lock()
-_users_of_float32 = 0
-_dtype_of_caller: Any = None
-
-
-@contextmanager
-def _float32(torch: Any) -> Iterator[None]:
-    """Make float32 the default dtype.
-
-    All threads share it: the first to enter notes that of the caller, and the last to leave restores it.
-    """
-    global _users_of_float32, _dtype_of_caller
-    with _lock:
-        if not _users_of_float32:
-            _dtype_of_caller = torch.get_default_dtype()
-            torch.set_default_dtype(torch.float32)
-        _users_of_float32 += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _users_of_float32 -= 1
-            if not _users_of_float32:
-                torch.set_default_dtype(_dtype_of_caller)
+_default_dtype: SharedSetting[Any] = SharedSetting(
+    lambda: sys.modules["torch"].get_default_dtype(), lambda dtype: sys.modules["torch"].set_default_dtype(dtype)
+)

@@ -87,6 +87,10 @@ class ShortTraceback(BaseException):
         return render_traceback(self, in_full=bool(os.environ.get(DEBUG)))
 
 
+class Stopped(ShortTraceback, KeyboardInterrupt):
+    """A public function was stopped by Ctrl-C, or by the button of a notebook that interrupts a cell."""
+
+
 class AekitError(ShortTraceback, Exception):
     """An error that the user can fix. All other errors of aekit are subclasses. Its message is `printable`.
 

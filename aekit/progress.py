@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
+from aekit._library_files import is_library_file
 from aekit.errors import LONGEST, AekitWarning, DataWarning, printable
 
 TYPE_CHECKING = False
@@ -77,7 +76,7 @@ def warn(text: str, category: type[AekitWarning] = DataWarning) -> None:
     """
     levels = list(enumerate(_frames(sys._getframe(1)), start=2))
     outside = [(level, file) for level, (name, file) in levels if name not in ("aekit", "aekit_plugins")] or [(2, "")]
-    level = next((level for level, file in outside if not file.startswith(_library_folders())), outside[0][0])
+    level = next((level for level, file in outside if not is_library_file(file)), outside[0][0])
     warnings.warn(printable(text, LONGEST), category, stacklevel=level)
 
 
@@ -86,11 +85,3 @@ def _frames(frame: FrameType | None) -> Iterator[tuple[str, str]]:
     while frame is not None:
         yield frame.f_globals.get("__name__", "").partition(".")[0], frame.f_code.co_filename
         frame = frame.f_back
-
-
-@cache
-def _library_folders() -> tuple[str, ...]:
-    import sysconfig
-
-    paths = sysconfig.get_paths()
-    return (*(os.path.join(paths[name], "") for name in ("stdlib", "platstdlib", "purelib", "platlib")), "<frozen ")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from aekit.errors import AekitError, DataError, RecipeError, importing
+from aekit.shared_settings import warning_rules
 
 Method = Literal["auto", "pca", "tsne", "umap"]
 
@@ -84,8 +84,8 @@ def _tsne(vectors: np.ndarray, plane: np.ndarray, seed: int, iterations: int) ->
 
 
 def _umap(vectors: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # UMAP warns that a seed costs threads, numba of its deprecations
+    # UMAP warns that a seed costs threads, numba of its deprecations.
+    with warning_rules(("ignore", "", Warning)):
         with importing("the layout umap needs umap-learn", "pip install 'aekit[maps]'", AekitError):
             from umap import UMAP
         start = 10 * plane / max(float(np.abs(plane).max()), 1e-12)

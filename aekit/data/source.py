@@ -109,7 +109,7 @@ class Source:
             self._skips_reported = len(self.skipped)
             name, reason = next(iter(self.skipped.items()))
             listed = f"; all in {listed_in}" if listed_in else ""
-            warn(f"data: {len(self.skipped)} samples skipped, e.g. {name}: {reason}{listed}")
+            warn(f"data: {skipped_samples(len(self.skipped))}, e.g. {name}: {reason}{listed}")
 
     def none_usable(self, count: int) -> str:
         """Return the line of an error: none of so many samples that were read can be used, and why not the first three."""
@@ -278,6 +278,11 @@ class TextIds(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), 4096):
             yield from self[start : start + 4096]
+
+
+def skipped_samples(count: int) -> str:
+    """Return in words how many samples were skipped."""
+    return f"{count} sample{'' if count == 1 else 's'} skipped"
 
 
 def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:

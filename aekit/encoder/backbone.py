@@ -162,7 +162,8 @@ class ModuleBackbone(Backbone):
         self.stages = nn.ModuleList(_stages(network))
         self.features_shape = features_shape(self, spec, through_stages)
         self.features_dim, self.sample_shape = math.prod(self.features_shape), spec.shape
-        self.note = f"{type(network).__name__}, of {len(self.stages)} stages"
+        count = len(self.stages)
+        self.note = f"{type(network).__name__}, of {count} stage{'s' if count > 1 else ''}"
 
     def decoder(self, dim: int, expand: nn.Module | None = None) -> nn.Module:
         size = math.prod(self.sample_shape)

@@ -238,10 +238,16 @@ class Embeddings:
         save_rows(self.rows, self.manifest, encoder, located and located[0].origin, folder)
         return Embeddings.open(folder)
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self, *, metadata: bool = True) -> Any:
         """Return a `pandas.DataFrame` with a row per sample: id as the index, label and split where present, further columns,
-        and one for each dimension, ``0`` to ``D - 1``."""
-        return data_frame(as_columns(self.rows)).set_index("id")
+        and one for each dimension, ``0`` to ``D - 1``.
+
+        Args:
+            metadata: False leaves out all but the dimensions, which a table that has the further columns can join.
+        """
+        columns = as_columns(self.rows)
+        kept = columns if metadata else {name: columns[name] for name in ("id", *map(str, range(self.dim)))}
+        return data_frame(kept).set_index("id")
 
     @property
     def dim(self) -> int:

@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 import re
-import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -27,6 +26,7 @@ from aekit.io.manifests import checksums
 from aekit.registry.discovery import SESSION, Plugin
 from aekit.registry.hookspecs import API_VERSION, Entry
 from aekit.registry.session import SessionPlugin
+from aekit.shared_settings import warning_rules
 
 _TARGETS = re.compile(
     r"torch\.ops\.aten\.\w+\.\w+|_operator\.(getitem|add|sub|mul|floordiv|neg|[lg][te]|eq|ne)|torch\.sym_\w+"
@@ -231,6 +231,5 @@ def reset_weights(module: nn.Module) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the warnings of torch.export, which are for its developers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warning_rules(("ignore", "", Warning)):
         yield

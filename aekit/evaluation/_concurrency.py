@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
+from aekit.shared_settings import SharedSetting, warning_rules
 
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 """Environment variable that OpenBLAS reads when it is loaded."""
@@ -21,30 +23,52 @@ def computing_threads(count: int) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        with _blas_threads(count):
+        with _blas_threads.changed_to(_BlasThreads(count)):
             yield
     finally:
         torch.set_num_threads(threads)
 
 
-@contextmanager
-def _blas_threads(count: int) -> Iterator[None]:
-    """Limit the threads of BLAS within the context, also of one that is loaded there, as that of SciPy may be."""
+@dataclass(frozen=True)
+class _BlasThreads:
+    """Threads that BLAS may use.
+
+    Attributes:
+        count: in each library, also one that is loaded later, as that of SciPy may be.
+        by_library: path of a library -> its own number.
+        variable: value of the environment variable, or None.
+    """
+
+    count: int
+    by_library: Mapping[str, int] = field(default_factory=dict)
+    variable: str | None = ""
+
+
+def _read_blas_threads() -> _BlasThreads:
+    variable = os.environ.get(BLAS_THREADS)
+    libraries = {library.filepath: library.num_threads for library in _blas_libraries()}
+    return _BlasThreads(int(variable or torch.get_num_threads()), libraries, variable)
+
+
+def _write_blas_threads(threads: _BlasThreads) -> None:
+    os.environ.pop(BLAS_THREADS, None)
+    if threads.variable is not None:
+        os.environ[BLAS_THREADS] = threads.variable or str(threads.count)
+    for library in _blas_libraries():
+        library.set_num_threads(threads.by_library.get(library.filepath, threads.count))
+
+
+def _blas_libraries() -> list[Any]:
     from threadpoolctl import ThreadpoolController
 
-    before, set_before = ThreadpoolController().select(user_api="blas"), os.environ.get(BLAS_THREADS)
-    os.environ[BLAS_THREADS] = str(count)
-    try:
-        with before.limit(limits=count):
-            yield
-    finally:
-        os.environ.pop(BLAS_THREADS, None)
-        if set_before is not None:
-            os.environ[BLAS_THREADS] = set_before
-        known = {library.filepath for library in before.lib_controllers}
-        for library in ThreadpoolController().select(user_api="blas").lib_controllers:
-            if library.filepath not in known:
-                library.set_num_threads(int(set_before or torch.get_num_threads()))
+    libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return libraries
+
+
+_blas_threads: SharedSetting[_BlasThreads] = SharedSetting(
+    _read_blas_threads, _write_blas_threads, lambda asked: min(asked, key=lambda threads: threads.count)
+)
+"""The fewest threads that any context asks for, as more may hang within those of OpenMP."""
 
 
 @contextmanager
@@ -72,7 +96,7 @@ def concurrently(count: int, beside: int = 0) -> Iterator[Callable[..., Future[A
 
     executor = ThreadPoolExecutor(workers, "evaluator", limit)
     try:
-        with warnings.catch_warnings(), _blas_threads(1):
+        with warning_rules(), _blas_threads.changed_to(_BlasThreads(1)):
             try:
                 yield executor.submit
             finally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from aekit.errors import DataError
 from aekit.io.memory import require_free
+from aekit.shared_settings import warning_rules
 
 MAX_FULL_BATCH = 100_000
 """Samples above which the centers are fitted by mini-batches."""
@@ -36,8 +36,7 @@ def fit_kmeans(rows: np.ndarray, clusters: int, n_init: int, seed: int | np.rand
         model: Any = MiniBatchKMeans(clusters, n_init=n_init, random_state=seed, batch_size=8192)
     else:
         model = KMeans(clusters, n_init=n_init, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: the metrics show it
+    with warning_rules(("ignore", "", ConvergenceWarning)):  # fewer distinct points than clusters: the metrics show it
         return model.fit(rows)
 
 

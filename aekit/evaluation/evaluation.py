@@ -1,15 +1,18 @@
-"""Hold the results of an evaluation, and present them as a table, in sentences and as JSON."""
+"""Hold the results of an evaluation, and present them as tables, in sentences and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from aekit._arguments import checked_arguments
 from aekit.evaluation._headline import headline
+from aekit.evaluation._predicted_classes import confusion, errors, per_class
 from aekit.evaluation.metrics._paired_tests import PairedComparison, paired_comparisons
 from aekit.evaluation.results import CheckResult, Metric, Result
 from aekit.evaluation.summary import ENCODER, Severity, comparison_lines, graded_summary, primary_metric
@@ -40,17 +43,23 @@ class Evaluation:
         groups: (N3,) groups of the test samples, or None.
         titles: subject -> its name within a sentence, such as ``raw pixels``.
         mode: ``quick`` if a sample of the data was evaluated, ``thorough`` if nothing was left out.
+        test_ids: N3 ids of the test samples, or None.
+        test_labels: (N3,) classes of the test samples, or None if their labels are no classes.
 
     Examples:
         >>> import numpy as np
         >>> import aekit
         >>> labels = np.repeat(["cat", "dog"], 100)
         >>> vectors = np.random.default_rng(0).normal(size=(200, 8)) + 3 * (labels == "dog")[:, None]
-        >>> evaluation = aekit.evaluate(vectors, labels, evaluators=["knn", "retrieval"])
-        >>> evaluation.results["encoder"]["knn"].metrics["accuracy"].value
+        >>> evaluation = aekit.evaluate(vectors, labels, evaluators=["probe", "retrieval"])
+        >>> evaluation.results["encoder"]["probe"].metrics["accuracy"].value
         1.0
         >>> evaluation.headline
         'No baseline to compare with, so the values alone do not show how good the embeddings are (40 test samples).'
+        >>> evaluation.confusion().to_numpy().tolist()
+        [[20, 0], [0, 20]]
+        >>> aekit.Evaluation.open(evaluation.save("evaluation")).errors("probe").empty
+        True
     """
 
     digest: str | None
@@ -64,6 +73,60 @@ class Evaluation:
     groups: np.ndarray | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = "thorough"
+    test_ids: Sequence[str] | None = None
+    test_labels: np.ndarray | None = None
+
+    @classmethod
+    @partial(checked_arguments, name="Evaluation.open")
+    def open(cls, folder: str | Path) -> Evaluation:
+        """Open a folder that `save` wrote.
+
+        Raises:
+            DamagedError: it holds no evaluation, or is damaged.
+        """
+        from aekit.evaluation.saved_evaluation import open_evaluation  # holds this class
+
+        return open_evaluation(Path(folder))
+
+    @partial(checked_arguments, name="Evaluation.save")
+    def save(self, folder: str | Path) -> Path:
+        """Write it into a new folder, as JSON and arrays of NumPy, and return the folder.
+
+        The scores of single samples, and the predictions of subjects other than the encoder, are left out.
+
+        Raises:
+            OutputError: the folder exists and is not empty, or cannot be written.
+        """
+        from aekit.evaluation.saved_evaluation import save_evaluation
+
+        return save_evaluation(self, Path(folder))
+
+    def confusion(self, evaluator: str | None = None, *, subject: str = ENCODER) -> Any:
+        """Return a `pandas.DataFrame` (C, C) of how many test samples of a class (rows) were predicted as one (columns).
+
+        Args:
+            evaluator: one that predicts classes, such as ``probe``; default: the first of these.
+            subject: whose embeddings, as in `results`.
+
+        Raises:
+            DataError: no such subject, or no such evaluator that predicts classes.
+        """
+        return confusion(self, evaluator, subject)
+
+    def per_class(self, evaluator: str | None = None, *, subject: str = ENCODER) -> Any:
+        """Return a `pandas.DataFrame` with a row for each class: its test samples, and its recall and precision in 0..1.
+
+        The arguments and errors are those of `confusion`.
+        """
+        return per_class(self, evaluator, subject)
+
+    def errors(self, evaluator: str | None = None, *, subject: str = ENCODER) -> Any:
+        """Return a `pandas.DataFrame` with a row for each test sample of which another class was predicted, by id: its label, the
+        prediction, and its probability in 0..1 where the evaluator states one, the highest first.
+
+        The arguments and errors are those of `confusion`.
+        """
+        return errors(self, evaluator, subject)
 
     @cached_property
     def headline(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from aekit.errors import PluginError, printable
+from aekit.io.summaries import html_summary
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,16 @@ class Result:
     chosen_on: str = "validation"
     chance: float | None = None
     notes: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return f"<Result: {', '.join(self._metric_texts())}>"
+
+    def _repr_html_(self) -> str:
+        first, *others = self._metric_texts()
+        return html_summary(first, [*others, *self.notes], self.table)
+
+    def _metric_texts(self) -> list[str]:
+        return [f"{name.replace('_', ' ')} {metric}" for name, metric in self.metrics.items()]
 
 
 def as_result(returned: Any, evaluator: str, tested: int | None = None) -> Result:

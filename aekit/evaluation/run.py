@@ -183,6 +183,8 @@ def evaluate(
         compared_with=(*other_encoders, *measured.networks),
         checks=measured.checks,
         groups=inner.test_groups,
+        test_ids=[opened.ids[row] for row in rows[inner.test].tolist()],
+        test_labels=targets.values[rows[inner.test]] if targets is not None and targets.kind == "classes" else None,
         titles={subject: title for subject, title in measured.titles.items() if subject in measured.results},
     )
 

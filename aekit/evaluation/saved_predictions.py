@@ -1,4 +1,4 @@
-"""Save the predictions of an evaluation next to its ``results.json``, and load the evaluation again for the report."""
+"""Save the predictions of an evaluation next to its ``results.json``, and restore the evaluation of both."""
 
 from __future__ import annotations
 
@@ -26,8 +26,19 @@ def save_predictions(evaluation: Evaluation, rows: np.ndarray, folder: Path) -> 
         rows: (N,) positions in the source of the embeddings that were evaluated.
         folder: folder of the run.
     """
+    write_arrays(folder / FILE, {"rows": rows} | prediction_arrays(evaluation))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name, which `load_predictions` reads."""
+    with atomic_file(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def prediction_arrays(evaluation: Evaluation) -> dict[str, np.ndarray]:
+    """Return the predictions of the encoder's evaluators, and which samples they are of."""
     evaluated = np.empty(0, np.int64) if evaluation.evaluated_rows is None else evaluation.evaluated_rows
-    arrays: dict[str, np.ndarray] = {"rows": rows, "evaluated_rows": evaluated}
+    arrays = {"evaluated_rows": evaluated}
     for name, result in evaluation.results.get(ENCODER, {}).items():
         if result.predictions is not None:
             arrays[f"predictions {name}"] = result.predictions.astype(str)
@@ -36,8 +47,7 @@ def save_predictions(evaluation: Evaluation, rows: np.ndarray, folder: Path) -> 
         if "confusion" in result.plot_data:
             arrays[f"confusion {name}"] = np.asarray(result.plot_data["confusion"])
             arrays[f"classes {name}"] = np.asarray(result.plot_data["classes"]).astype(str)
-    with atomic_file(folder / FILE) as part, part.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return arrays
 
 
 def load_predictions(folder: Path) -> dict[str, np.ndarray]:
@@ -57,7 +67,7 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
 
     Args:
         record: what `Evaluation.to_dict` returned.
-        predictions: what `load_predictions` returned.
+        predictions: what `load_predictions` returned; also ``ids``, ``labels`` and ``groups`` of the test samples, if known.
     """
     results = {
         subject: {
@@ -69,6 +79,7 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
         name: CheckResult(stored["values"], stored.get("warnings", []), stored["notes"], stored["table"])
         for name, stored in record["checks"].items()
     }
+    ids = predictions.get("ids")
     evaluation = Evaluation(
         digest=record["digest"],
         counts=record["counts"],
@@ -78,6 +89,10 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
         compared_with=record["compared_with"],
         checks=checks,
         titles=record["titles"],
+        mode=record.get("mode", "thorough"),
+        groups=predictions.get("groups"),
+        test_ids=None if ids is None else ids.tolist(),
+        test_labels=predictions.get("labels"),
     )
     # The pairs were tested on the scores of single samples, which are not stored.
     evaluation.__dict__["paired_comparisons"] = {

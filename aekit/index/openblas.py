@@ -76,7 +76,7 @@ def import_with_better_core(package: str, libraries: str) -> tuple[ModuleType, s
     try:
         return import_module(package), ""
     finally:
-        del os.environ[VARIABLE]
+        os.environ.pop(VARIABLE, None)  # another thread may import it too
 
 
 def _processor_flags() -> frozenset[str]:

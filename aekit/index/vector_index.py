@@ -140,11 +140,11 @@ class VectorIndex:
         names = [str(number) for number in range(len(vectors))] if embeddings is None else embeddings.ids
         return Hits.of(names, scores, rows, self.metadata)
 
-    def search_ids(self, names: Sequence[str], k: int = 10, *, where: Where = None) -> Hits:
+    def search_ids(self, names: str | Sequence[str], k: int = 10, *, where: Where = None) -> Hits:
         """Find the rows nearest to samples of the index, excluding the samples themselves.
 
         Args:
-            names: Q ids.
+            names: Q ids, or one.
             k: number of neighbors.
             where: condition on the neighbors, as in `search`; the samples themselves need not satisfy it.
 
@@ -154,6 +154,7 @@ class VectorIndex:
         Raises:
             DataError: an id is not in the index, or the condition cannot be read.
         """
+        names = [names] if isinstance(names, str) else names
         for name in names:
             if name not in self._rows:
                 raise DataError(f"id:{name}: no such id in the index{closest_id(name, self.ids)}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import random
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from aekit.errors import DataError, OutputError, first_line
 from aekit.io._object_stores import OBJECT_STORES, ObjectStore, web_timeout
 from aekit.io.remote_urls import EXTRAS, file_name, full_url, join_url, without_secrets, without_tokens
+from aekit.shared_settings import SharedSetting, warning_rules
 
 ATTEMPTS = 6
 FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
@@ -98,25 +99,9 @@ class RemotePlace:
         if not self.url.startswith("hf:"):
             yield
             return
-        from huggingface_hub.utils import (
-            are_progress_bars_disabled,
-            disable_progress_bars,
-            enable_progress_bars,
-            logging,
-        )
-
-        level, silent = logging.get_verbosity(), are_progress_bars_disabled()
-        logging.set_verbosity_error()
-        if not silent:
-            disable_progress_bars()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
-        finally:
-            logging.set_verbosity(level)
-            if not silent:
-                enable_progress_bars()
+        quiet_log = _hub_verbosity.changed_to(logging.ERROR)
+        with quiet_log, _hub_bars.changed_to(False), warning_rules(("ignore", "", Warning)):
+            yield
 
     def patiently(self, action: Callable[[], Result]) -> Result:
         """Repeat an action that fails for reasons that pass, with growing delays.
@@ -334,3 +319,27 @@ def _stated_md5(entry: Mapping[str, Any]) -> str | None:
     if google:
         return base64.b64decode(google).hex()
     return bytes(azure).hex() if azure else None
+
+
+def _write_bars(shown: bool) -> None:
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    (enable_progress_bars if shown else disable_progress_bars)()
+
+
+def _are_bars_shown() -> bool:
+    from huggingface_hub.utils import are_progress_bars_disabled
+
+    return not are_progress_bars_disabled()
+
+
+_hub_bars: SharedSetting[bool] = SharedSetting(_are_bars_shown, _write_bars)
+_hub_verbosity: SharedSetting[int] = SharedSetting(
+    lambda: _hub_logging().get_verbosity(), lambda level: _hub_logging().set_verbosity(level)
+)
+
+
+def _hub_logging() -> Any:
+    from huggingface_hub.utils import logging
+
+    return logging

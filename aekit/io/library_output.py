@@ -7,22 +7,31 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from aekit.shared_settings import SharedSetting
+
 
 @contextmanager
 def library_output_hidden() -> Iterator[None]:
     """Hide what reaches the file descriptor of standard error; a library in C++ or Rust writes there past `sys.stderr`."""
     with suppress(AttributeError, ValueError):  # none, or closed
         sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # closed
+    with _standard_error.changed_to(None):
         yield
-        return
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
+
+
+def _keep() -> int | None:
+    """Return a copy of the file descriptor of standard error; None if it is closed."""
     try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
+        return os.dup(2)
+    except OSError:
+        return None
+
+
+def _redirect(kept: int | None) -> None:
+    """Let standard error lead to where a copy of its file descriptor leads, which is closed; to nowhere if there is none."""
+    source = os.open(os.devnull, os.O_WRONLY) if kept is None else kept
+    os.dup2(source, 2)
+    os.close(source)
+
+
+_standard_error: SharedSetting[int | None] = SharedSetting(_keep, _redirect)

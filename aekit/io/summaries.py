@@ -24,6 +24,7 @@ def html_summary(
     rows: Sequence[Mapping[str, Any]] = (),
     *,
     total: int | None = None,
+    longest: int = MAX_ROWS,
     image: Image.Image | None = None,
 ) -> str:
     """Return HTML for ``_repr_html_``, with everything escaped.
@@ -32,12 +33,13 @@ def html_summary(
         title: first line, in bold.
         lines: further lines.
         rows: a table; only the first rows are shown.
+        longest: how many rows are shown.
         total: number of rows in all, where `rows` is a part of them.
         image: an image below.
     """
     parts = [f"<strong>{escape(title)}</strong>", *(f"<div>{escape(line)}</div>" for line in lines)]
     if rows:
-        shown = rows[:MAX_ROWS]
+        shown = rows[:longest]
         names = list(dict.fromkeys(name for row in shown for name in row))
         head = "".join(f"<th>{escape(name)}</th>" for name in names)
         body = "".join(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -13,6 +13,7 @@ from aekit.errors import AekitError, PluginError, failure_of_the_machine, print_
 from aekit.registry._distributions import GROUP
 from aekit.registry._failures import describe_error, error_place
 from aekit.registry.hookspecs import Entry
+from aekit.shared_settings import standard_output
 
 SESSION = "<session>"
 """Distribution of plugins that are objects of the running session."""
@@ -96,7 +97,7 @@ class Plugin:
 @contextmanager
 def prints_to_stderr() -> Iterator[None]:
     """Send what plugins print to standard error, as standard output is for results."""
-    with redirect_stdout(sys.stderr):
+    with standard_output.changed_to(sys.stderr):
         yield
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from aekit.errors import TrainingError
+from aekit.shared_settings import warning_rules
 
 
 @contextmanager
@@ -44,8 +44,8 @@ def _compiled(network: nn.Module) -> Callable[..., Any]:
     def forward(*inputs: Any) -> Any:
         if not network.training:
             return plain(*inputs)
-        with warnings.catch_warnings():  # the compiler reads .grad of tensors that have none
-            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+        # The compiler reads .grad of tensors that have none.
+        with warning_rules(("ignore", "The .grad attribute of a Tensor that is not a leaf", Warning)):
             return fast(*inputs)
 
     return forward

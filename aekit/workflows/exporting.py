@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import logging
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from aekit.io.manifests import write_manifest
 from aekit.io.remote import refuse_remote
 from aekit.io.remote_urls import is_remote
 from aekit.progress_display import ProgressOption, open_progress
+from aekit.shared_settings import SharedSetting, standard_output, warning_rules
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest entry of the embeddings."""
@@ -200,12 +200,10 @@ def _record_export(folder: Path, record: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Any:
     """Silence the warnings and prints of the exporters, which are for their developers."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    silence = standard_output.changed_to(io.StringIO())
+    with warning_rules(("ignore", "", Warning)), silence, _level_of_log.changed_to(logging.ERROR):
+        yield
+
+
+_log = logging.getLogger("torch.onnx")
+_level_of_log: SharedSetting[int] = SharedSetting(lambda: _log.level, _log.setLevel)

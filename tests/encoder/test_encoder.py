@@ -198,6 +198,17 @@ def test_black_images_are_scaled_as_other_eight_bit_ones() -> None:
     assert profile(np.zeros((4, 1, 8, 8), np.uint8))[1] == "0..255 is scaled to 0..1"
 
 
+@pytest.mark.parametrize("shape", [(20, 1, 8, 8), (20, 12)])
+@pytest.mark.parametrize("dtype", ["uint8", "bool"])
+def test_zeros_and_ones_are_not_taken_for_shades_of_black(shape: tuple[int, ...], dtype: str) -> None:
+    masks = np.random.default_rng(0).random(shape) < 0.5
+    preprocess, why = (
+        profile(masks.astype(np.uint8)) if dtype == "uint8" else profile(aekit.open_data(masks).read(np.arange(20))[0])
+    )
+    assert preprocess.unit and why.startswith("0..1 stays as it is")
+    assert preprocess(torch.from_numpy(masks.astype(np.uint8))).unique().tolist() == [0, 1]
+
+
 def test_sixteen_bit_images_are_scaled_by_their_own_range_and_keep_their_depth() -> None:
     rays = np.random.default_rng(0).integers(0, 4096, (20, 1, 8, 8)).astype(np.uint16)
     rays[0, 0, 0, 0], rays[1, 0, 0, 0] = 0, 4095

@@ -137,6 +137,9 @@ def test_metadata_goes_along_with_rows_in_python(encoder: aekit.Encoder, tmp_pat
     part = embeddings[[3, 1]]
     assert part.metadata()["city"].to_pylist() == ["Rome", "Oslo"]
     assert list(embeddings.to_pandas().columns[:5]) == ["label", "price", "city", "day", "code"]
+    bare = embeddings.to_pandas(metadata=False)
+    assert list(bare) == [str(place) for place in range(embeddings.dim)]
+    assert len(embeddings.to_pandas()[["price", "city"]].join(bare, validate="1:1")) == len(embeddings)
     assert "Rome" in embeddings._repr_html_()
     vectors = np.random.default_rng(0).normal(size=(4, 3))
     wrapped = aekit.Embeddings.from_array(vectors, metadata=pd.DataFrame({"price": [1, 2, 3, 4]}))

@@ -44,3 +44,11 @@ def test_queries_whose_squares_overflow_keep_their_direction() -> None:
     for queries in (np.eye(16)[3:4] * 1e30, np.eye(16)[2:4] * 1e30):
         scores, rows = index.search(queries, 1)
         assert rows[-1, 0] == 3 and scores[-1, 0] == pytest.approx(1)
+
+
+def test_one_id_is_a_query_rather_than_its_letters() -> None:
+    index = aekit.build_index(aekit.Embeddings.from_array(np.eye(4), ids=["C1", "C2", "C", "1"]))
+    assert index.search_ids("C1", k=2).queries == ["C1"]
+    np.testing.assert_array_equal(index.search_ids("C1", k=2).ids, index.search_ids(["C1"], k=2).ids)
+    with pytest.raises(DataError, match="id:C3: no such id"):
+        index.search_ids("C3")

@@ -542,7 +542,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert len(embeddings) == 58 and "3" not in embeddings.ids
 
 
-@AREA.changed("rows with NaN given to `fit`, with progress=False", "data: 1 samples skipped, e.g. 5: inf")
+@AREA.changed("rows with NaN given to `fit`, with progress=False", "data: 1 sample skipped, e.g. 5: inf")
 def _(folder: Path, listener: Listener) -> None:
     damaged = ROWS.copy()
     damaged[5, 0] = np.inf

@@ -213,7 +213,7 @@ def test_outputs_of_images_keep_their_names(command: Command, tmp_path: Path) ->
     fast = ("--set", "train.precision=fp32", "--set", "encoder.conv.channels=[4,8]")
     command.ok("fit", folder, "-o", tmp_path / "run", "--dim", 4, "--epochs", 1, "-q", *fast)
     told = command.ok("apply", tmp_path / "run", folder, "-o", tmp_path / "out", "-q")
-    assert "1 samples skipped, e.g. a/words.jpg" in told and "jpeg, quality" in told and "png" in told
+    assert "1 sample skipped, e.g. a/words.jpg" in told and "jpeg, quality" in told and "png" in told
     names = {path.name for path in (tmp_path / "out" / "samples" / "a").iterdir()}
     assert names == {"0-jpg.png", "0-bmp.png", *(f"{number}.png" for number in range(1, 20))}
     again = aekit.open_data(tmp_path / "out" / "samples")

@@ -86,7 +86,7 @@ def test_workers_make_what_a_single_process_makes(
     single = aekit.apply(run, pages / data, task=task, **options)
     check_same(aekit.apply(run, pages / data, task=task, **options, **WORKERS), single)
     assert single.count == (20 if data == "small.npz" else 6)
-    assert any("1 samples skipped, e.g. 3.png" in note for note in single.notes) == (data == "dirty")
+    assert any("1 sample skipped, e.g. 3.png" in note for note in single.notes) == (data == "dirty")
     if "mask" in options:
         assert "2 of 6 samples have an empty mask" in single.notes
 

@@ -402,6 +402,24 @@ def test_csv_has_every_value_in_full(tmp_path: Path) -> None:
     assert by_name["dim=8"]["knn accuracy"] == "" and float(wide["mse"]) == pytest.approx(0.0123456)
 
 
+def test_a_data_frame_has_the_values_of_the_csv_as_numbers(tmp_path: Path) -> None:
+    for seed, score in enumerate(((0.8, 0.7, 0.9), (0.9, 0.8, 0.95))):
+        write_run(tmp_path / f"s{seed}", {"knn": score}, seed=seed, baselines={"raw": {"knn": (0.6, 0.5, 0.7)}})
+    comparison = compare(tmp_path)
+    frame = comparison.to_pandas().set_index("name")
+    assert frame.loc["plain", ["knn accuracy", "knn accuracy low"]].tolist() == [pytest.approx(0.85), 0.7]
+    assert frame.loc["raw", "is_baseline"] and not frame.loc["plain", "is_baseline"]
+    assert list(comparison.to_pandas()) == next(csv.reader(io.StringIO(comparison.csv())))
+
+
+def test_a_notebook_shows_the_cells_of_the_text_and_every_row(tmp_path: Path) -> None:
+    for number in range(12):
+        write_run(tmp_path / f"run-{number}", {"knn": (0.123456, 0.1, 0.2)}, encoder={"dim": 2 + number})
+    page = compare(tmp_path)._repr_html_()
+    assert "0.1235 [0.1000, 0.2000]" in page and "0.123456" not in page
+    assert all(f"<td>dim={2 + number}</td>" in page for number in range(12))
+
+
 def test_markdown_is_a_table(tmp_path: Path) -> None:
     lines = compare(small_study(tmp_path)).markdown().splitlines()
     rows = [line for line in lines if line.startswith("|")]
@@ -463,6 +481,12 @@ def test_mistakes_are_one_line(command: Command, tmp_path: Path) -> None:
     assert "no comparable run among 1: " in command("compare", tmp_path / "plain").error
     with pytest.raises(DataError, match="not evaluated"):
         compare(tmp_path / "plain")
+
+
+def test_names_for_runs_are_refused_rather_than_taken_for_folders(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", {"knn": (0.8, 0.7, 0.9)})
+    with pytest.raises(aekit.AekitError, match="paths of type dict: expected a path or a list of paths"):
+        compare({str(tmp_path / "run"): str(tmp_path / "run")})  # type: ignore[arg-type]
 
 
 def test_comparing_does_not_wait_for_torch() -> None:

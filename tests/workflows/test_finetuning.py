@@ -754,7 +754,7 @@ def test_the_whole_workflow_on_the_command_line(
     np.savez("new.npz", X=x.astype(np.float32))
     outcome = command("classify", "tuned", "new.npz", "-o", "predictions.csv")
     assert "149 predictions in predictions.csv" in outcome.out
-    assert "1 samples skipped, e.g. 3: nan at" in outcome.err
+    assert "1 sample skipped, e.g. 3: nan at" in outcome.err
     with open("predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     classifier = aekit.load_classifier("tuned")

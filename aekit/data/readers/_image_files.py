@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from aekit.data.readers.endings import DICOM_ENDINGS, HEIF_ENDINGS
 from aekit.data.reading import reason_of, refuse_special, what_stands_in
 from aekit.errors import DataError, first_line, print_traceback
 from aekit.io.memory import check_memory
+from aekit.shared_settings import SharedSetting, warning_rules
 
 OTHER_IMAGES = (
     *(".ai", ".arw", ".cr2", ".cr3", ".czi", ".dng", ".eps", ".exr", ".fit", ".fits", ".hdr", ".ico"),
@@ -54,15 +54,14 @@ def quiet_pillow(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
 
     Filters and the limit are per process, so use it around a thread pool.
     """
-    limit = Image.MAX_IMAGE_PIXELS
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        Image.MAX_IMAGE_PIXELS = round(max_megapixels * 1e6)
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    bombs = ("error", "", Image.DecompressionBombWarning)
+    with warning_rules(("ignore", "", Warning), bombs), _max_pixels.changed_to(round(max_megapixels * 1e6)):
+        yield
+
+
+_max_pixels: SharedSetting[int | None] = SharedSetting(
+    lambda: Image.MAX_IMAGE_PIXELS, lambda pixels: setattr(Image, "MAX_IMAGE_PIXELS", pixels)
+)
 
 
 @contextmanager

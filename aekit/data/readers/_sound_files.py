@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ import numpy as np
 from aekit.data.reading import reading
 from aekit.errors import DataError
 from aekit.io.memory import check_memory
+from aekit.shared_settings import warning_rules
 
 HIGHEST_RATE = 10_000_000
 """Highest sampling rate in Hz."""
@@ -123,8 +123,8 @@ def resample_sound(values: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def _read_wav(path: Path) -> tuple[int, np.ndarray]:
     from scipy.io import wavfile
 
-    with reading(path, "not a readable .wav file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # about metadata that it skips
+    # The warnings are about metadata that it skips.
+    with reading(path, "not a readable .wav file"), warning_rules(("ignore", "", wavfile.WavFileWarning)):
         rate, raw = wavfile.read(path)
         values: np.ndarray[Any, Any] = raw.reshape(len(raw), -1).T
         if values.dtype == np.uint8:

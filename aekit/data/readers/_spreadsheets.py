@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from aekit.data.readers.endings import CALAMINE_ENDINGS, SHEET_ENDINGS
 from aekit.data.reading import reading
 from aekit.errors import DataError, closest_name, importing
 from aekit.io.memory import check_memory, read_limit, too_large
+from aekit.shared_settings import warning_rules
 
 FIRST_ROWS = 21
 """Rows that tell what a sheet holds: that of the names, and 20 below it."""
@@ -165,8 +165,8 @@ def _opened(path: Path, *, results: bool) -> Iterator[Any]:
     """Open a workbook with the results of its formulas, or with the formulas."""
     with importing(f"{path}: Excel workbooks need openpyxl", "pip install 'aekit[excel]', or save it as CSV"):
         import openpyxl
-    with reading(path, _COMPLAINT), path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about drawings and validation, which are not data
+    # The warnings are about drawings and validation, which are not data.
+    with reading(path, _COMPLAINT), path.open("rb") as file, warning_rules(("ignore", "", Warning)):
         if file.read(4) == b"\xd0\xcf\x11\xe0":
             raise DataError(
                 f"{path}: encrypted, or an .xls workbook of another name; save it as .xlsx without a password"

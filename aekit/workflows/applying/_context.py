@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from aekit.data.opening import open_data
-from aekit.data.source import Source
+from aekit.data.source import Source, skipped_samples
 from aekit.data.stream import stream
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.engines.engine import Engine
@@ -191,4 +191,4 @@ class Context:
         """Return a line on the skipped samples, if there are any."""
         skipped = self.skipped()
         name, reason = next(iter(skipped.items()), ("", ""))
-        return [f"{len(skipped)} samples skipped, e.g. {name}: {reason}"] if skipped else []
+        return [f"{skipped_samples(len(skipped))}, e.g. {name}: {reason}"] if skipped else []

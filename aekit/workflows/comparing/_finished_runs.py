@@ -88,7 +88,10 @@ class FinishedRun:
     def _read(self, results: Any) -> None:
         recipe, evaluation = flatten_settings(results["recipe"]), results.get("evaluation")
         if not evaluation or not evaluation["results"].get(ENCODER):
-            raise DataError("not evaluated; name evaluators in [evaluate] of its recipe")
+            raise DataError(
+                "not evaluated; name evaluators in [evaluate] of its recipe, or in aekit.fit(..., evaluators=[...]). "
+                "aekit.evaluate(..., compare_with={NAME: EMBEDDINGS}) compares embeddings of the same samples"
+            )
         self.digest, self.seed = results["digest"], recipe["train.seed"]
         self.origin, counts = resolved(results["data"]["data"], self.folder), evaluation["counts"]
         self.samples, self.tested, self.notes = counts["samples"], counts["test"], evaluation["notes"]

@@ -39,16 +39,32 @@ def as_text(tables: Sequence[Table], skipped: Mapping[str, str], width: int) -> 
 
 def as_csv(tables: Sequence[Table]) -> str:
     """Render a line for each row; a score has its mean, deviation and interval in separate columns."""
+    head = column_names(tables)
+    records = [record | {"is_baseline": str(record["is_baseline"]).lower()} for record in as_records(tables)]
+    return csv_text(head, [[_blank(record.get(name)) for name in head] for record in records])
+
+
+def _blank(value: object) -> object:
+    return "" if value is None else value
+
+
+def column_names(tables: Sequence[Table]) -> list[str]:
+    """Return the names of the columns of `as_csv`."""
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     head = ["data", "name", "is_baseline", "seeds"]
     for column in columns:
         parts = ["", " sd", " low", " high"] if column.kind == "score" else ["", " sd"]
         head += [f"{column.name}{part}" for part in parts]
-    lines = []
+    return head
+
+
+def as_records(tables: Sequence[Table]) -> list[dict[str, object]]:
+    """Return the values of each row by column."""
+    head, records = column_names(tables), []
     for table in tables:
         for row in table.rows:
             line: dict[str, object] = {"data": table.data, "name": row.name}
-            line |= {"is_baseline": str(row.is_baseline).lower(), "seeds": _seeds(row.seeds)}
+            line |= {"is_baseline": row.is_baseline, "seeds": _seeds(row.seeds)}
             for name, statistic in row.statistics.items():
                 values = {
                     "": statistic.mean,
@@ -57,8 +73,18 @@ def as_csv(tables: Sequence[Table]) -> str:
                     " high": statistic.high,
                 }
                 line |= {f"{name}{part}": value for part, value in values.items() if f"{name}{part}" in head}
-            lines.append([line.get(name, "") for name in head])
-    return csv_text(head, lines)
+            records.append({name: line.get(name) for name in head})
+    return records
+
+
+def shown_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
+    """Return the cells of each row by column, as `as_text` prints them."""
+    rows = []
+    for table in tables:
+        head, *cells = _cells(table)
+        data = {"data": table.data} if len(tables) > 1 else {}
+        rows += [data | dict(zip(head, line)) for line in cells]
+    return rows
 
 
 def as_markdown(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:

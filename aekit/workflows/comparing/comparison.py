@@ -7,8 +7,6 @@ outermost intervals do not overlap.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import statistics
@@ -20,11 +18,11 @@ from typing import Any
 from aekit._arguments import checked_arguments
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.io.remote import local_path
-from aekit.io.summaries import html_summary
+from aekit.io.summaries import data_frame, html_summary
 from aekit.workflows.comparing._differences import differing_settings, recipe_titles
 from aekit.workflows.comparing._finished_runs import ENCODER, FinishedRun, Score, find_runs
 from aekit.workflows.comparing._rankings import table_conclusion, table_sentences
-from aekit.workflows.comparing._rendering import as_csv, as_markdown, as_page, as_text
+from aekit.workflows.comparing._rendering import as_csv, as_markdown, as_page, as_records, as_text, shown_rows
 from aekit.workflows.comparing._tables import PLAIN_COLUMNS, Column, Row, Statistic, Table
 
 RANDOM = "random"
@@ -73,7 +71,9 @@ class Comparison:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return html_summary(self.headline, rows=list(csv.DictReader(io.StringIO(self.csv()))))
+        rows = shown_rows(self.tables)
+        notes = [f"{name}: {reason}" for name, reason in self.skipped.items()]
+        return html_summary(self.headline, notes, rows, longest=len(rows))
 
     def text(self, width: int = 120) -> str:
         """Return the conclusions, the tables and the sentences for a terminal with `width` columns."""
@@ -82,6 +82,11 @@ class Comparison:
     def csv(self) -> str:
         """Return a line for each row, with all digits."""
         return as_csv(self.tables)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row for each recipe and baseline of each data set, and the columns of `csv`: the
+        mean over the seeds, its standard deviation, and the ends of the interval."""
+        return data_frame(as_records(self.tables))
 
     def markdown(self) -> str:
         """Return the tables and the sentences as Markdown."""

@@ -214,6 +214,10 @@ class FinetuneResult:
     def encoder(self) -> Encoder:
         return self.classifier.encoder
 
+    def predict(self, data: Any, **options: Any) -> np.ndarray:
+        """Predict the (N,) labels of the readable samples, as `Classifier.predict`."""
+        return self.classifier.predict(data, **options)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON."""
         return self.results
