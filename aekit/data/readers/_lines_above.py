@@ -109,10 +109,10 @@ def _names_itself(cells: Sequence[str]) -> bool:
 
 def _is_row_named(cells: Sequence[str], following: Sequence[Record], width: int) -> bool:
     """Return whether a line has a name for each column but the first, which names the rows, as R writes tables."""
-    rows = [row for _, row in following if len(row) == width]
     is_below = bool(following) and len(following[0].cells) == width
     if len(cells) != width - 1 or not is_below or width < 3 or is_comment(cells):
         return False
     if _has_number(cells) or not all(cell.strip() for cell in cells):
         return False
+    rows = [row for _, row in following if len(row) == width]
     return len({row[0] for row in rows}) == len(rows) or all(not row[-1].strip() for row in rows)
