@@ -109,5 +109,5 @@ def test_word_vectors() -> None:
 @pytest.mark.parametrize("delimiter", ["auto", "blanks", ","])
 def test_a_table_of_empty_cells_is_refused(delimiter: str, tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text('\n""\n')
-    with pytest.raises(DataError, match="no columns of numbers; .* empty columns ignored: '0'"):
+    with pytest.raises(DataError, match=r"no columns of numbers; .* empty columns ignored: '0'"):
         open_data(tmp_path / "empty.csv", {"arrays": {"delimiter": delimiter}})
