@@ -51,7 +51,7 @@ SECTIONS = {
     "More": {
         "copy": "copy a run, embeddings or an index to or from object storage or the Hugging Face Hub",
         "plugins": "list, show, test and create plugins",
-        "demo": "run the whole workflow on built-in data in a minute",
+        "demo": "run the whole workflow on built-in data, offline",
     },
 }
 """Title -> command -> one line of help. The code is ``aekit.cli.NAME:NAME``, with underscores for hyphens."""

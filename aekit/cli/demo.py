@@ -24,9 +24,9 @@ QUERIES, EPOCHS = 6, 100
 @json_option("the evaluation")
 @quiet_option
 def demo(out: str, as_json: bool, progress: Progress) -> None:
-    """Run the whole workflow on built-in data, offline, in a minute.
+    """Run the whole workflow on built-in data, offline.
 
-    Trains a denoising autoencoder on scikit-learn's 1797 handwritten digits, embeds and indexes them, finds neighbors and
+    It trains a denoising autoencoder on scikit-learn's 1,797 handwritten digits, embeds and indexes them, finds neighbors and
     evaluates the embedding.
     """
     from aekit.report.search_page import search_page

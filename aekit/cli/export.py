@@ -16,7 +16,7 @@ from aekit.progress import Progress
 @click.option(
     "-o", "--out", required=True, type=click.Path(dir_okay=False), help="File to write: model.onnx or model.pt2."
 )
-@click.option("--data", help="Samples to compare on; by default the training data of the encoder.")
+@click.option("--data", metavar="DATA", help="Samples to compare on; by default the training data of the encoder.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),

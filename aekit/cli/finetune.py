@@ -10,6 +10,7 @@ import aekit
 from aekit.cli.console import suggest
 from aekit.cli.options import (
     SEED,
+    baselines_option,
     examples,
     json_option,
     print_json,
@@ -52,12 +53,7 @@ from aekit.progress import Progress
     help="Stop after this many epochs without improvement; 0: never.",
 )
 @click.option("--seed", type=SEED, help="Seed of the splits, the weights and the order of samples.  [default: 0]")
-@click.option(
-    "--baseline/--no-baseline",
-    default=True,
-    show_default=True,
-    help="Train from random weights too, and evaluate the frozen encoder.",
-)
+@baselines_option("Train from random weights too, and evaluate the frozen encoder.")
 @run_device_option("auto")
 @json_option("results.json")
 @set_option("train.weight_decay=0.01")
@@ -71,7 +67,7 @@ def finetune(
     layers: int | None,
     per_class: int | None,
     patience: int,
-    baseline: bool,
+    baselines: bool,
     overrides: dict[str, Any],
     resume: bool,
     as_json: bool,
@@ -96,7 +92,7 @@ def finetune(
         layers=layers,
         per_class=per_class,
         patience=patience,
-        baseline=baseline,
+        baselines=baselines,
         options=source_options({name: v for name, v in overrides.items() if not name.startswith("train.")}),
         out=out,
         resume=resume,

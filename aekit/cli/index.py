@@ -18,7 +18,13 @@ from aekit.progress import Progress
 )
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Index folder to write or update.")
-@click.option("--kind", default="auto", show_default=True, help="auto, or a factory string such as IVF1024,SQfp16.")
+@click.option(
+    "--kind",
+    metavar="KIND",
+    default="auto",
+    show_default=True,
+    help="auto, or a factory string such as IVF1024,SQfp16.",
+)
 @choice_option("--metric", ["cosine", "l2", "ip"], "Similarity or distance.")
 @click.option("--engine", default="faiss", show_default=True, metavar="NAME", help="Index plugin.")
 @json_option("the manifest of the index")

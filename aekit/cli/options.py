@@ -155,7 +155,7 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     use = "Worker processes, or Ray actors; by default one per GPU, or per core."
     running = "Address of a running Ray cluster, such as auto; by default a local one is started."
     for add in (
-        click.option("--address", help=running),
+        click.option("--address", metavar="ADDRESS", help=running),
         click.option("--workers", "-n", type=click.IntRange(min=1), help=use),
         choice_option("--engine", engines, "Compute in this process, in several on this machine, or on Ray."),
     ):

@@ -24,8 +24,14 @@ from aekit.progress import Progress, warn
 @click.argument("index")
 @click.argument("query", nargs=-1, required=True)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbors per query.")
-@click.option("--encoder", help="Encoder to use instead of the copy in the index; must be the one that made the index.")
-@click.option("--where", help='Condition on the neighbors, such as \'label = "cat" and split != "test"\'.')
+@click.option(
+    "--encoder",
+    metavar="ENCODER",
+    help="Encoder to use instead of the copy in the index; must be the one that made the index.",
+)
+@click.option(
+    "--where", metavar="CONDITION", help='Condition on the neighbors, such as \'label = "cat" and split != "test"\'.'
+)
 @device_option
 @json_option("the neighbors")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write an HTML page with images of the neighbors.")

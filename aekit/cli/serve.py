@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import aekit
-from aekit.cli.options import examples, quiet_option
+from aekit.cli.options import examples, max_samples_option, projection_option, quiet_option
 from aekit.errors import AekitError, OutputError, RecipeError
 from aekit.progress import Progress
 
@@ -16,15 +16,9 @@ from aekit.progress import Progress
 @click.command(epilog=examples("serve index", "serve index --results results --port 0"))
 @click.argument("index")
 @click.option("--port", type=click.IntRange(0, 65535), default=8722, show_default=True, help="Port; 0: any free port.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--max-samples",
-    type=click.IntRange(min=3),
-    default=5000,
-    show_default=True,
-    help="Show at most this many samples on the map.",
-)
-@click.option("--map", "method", default="auto", show_default=True, help="Projection method: auto, pca, tsne or umap.")
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@max_samples_option("Show on the map")
+@projection_option("Projection method of the map, as in aekit map.")
 @click.option(
     "--workers",
     "-n",

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from aekit.data._arrays import stack_rows
+from aekit.data._dicts import plain_column, read_dict_of_arrays, read_dict_of_images
 from aekit.data._foreign_arrays import is_of_module, unwrap_foreign
 from aekit.data._items import (
     axes_of,
@@ -26,13 +26,11 @@ from aekit.data._items import (
 from aekit.data._lists import is_image, read_image_objects, read_iterator, read_list
 from aekit.data.contents import Contents
 from aekit.data.labels import align_labels, check_label_count, ids_in_index, names_in_index, to_label_array
-from aekit.data.readers.endings import IMAGE_ENDINGS
-from aekit.data.readers.named_arrays import LazyArrays, densify
-from aekit.data.readers.numpy_files import LABEL_NAMES, join_arrays
+from aekit.data.readers.named_arrays import densify
 from aekit.data.readers.record_rows import TableRecords
 from aekit.data.readers.records import has_paths_alone, has_samples, read_records, to_array
 from aekit.data.readers.saved_datasets import dataset_to_table, join_splits
-from aekit.data.readers.tables import join_parts, split_named, to_splits, to_table
+from aekit.data.readers.tables import join_parts, split_named, to_table
 from aekit.errors import DataError
 from aekit.io.tensors import is_tensor
 
@@ -125,79 +123,19 @@ def _pair(samples: Any, labels: Any) -> Contents:
 
 
 def _mapping(data: Mapping[Any, Any]) -> Contents:
-    """Unwrap a dict of arrays, such as ``{"x": ..., "y": ...}`` or ``{"x_train": ..., "x_test": ...}``."""
+    """Unwrap a dict: columns with images, splits, samples and labels, or arrays such as ``{"x": ..., "y": ...}``."""
     if not data:
         raise DataError("an empty dict: expected arrays, such as {'x': samples, 'y': labels}")
-    listed = [
-        key for key, value in data.items() if isinstance(value, (list, tuple)) and value and _is_file_or_image(value[0])
-    ]
-    listed = [key for key in listed if str(key).lower() not in (*LABEL_NAMES, "id", "ids", "split", "splits")]
-    if len(listed) == 1 and (contents := read_list(list(data[listed[0]]))) is not None:
-        count = len(data[listed[0]])
-        others = {str(key).lower(): value for key, value in data.items() if key != listed[0]}
-        label = next((others[name] for name in LABEL_NAMES if name in others), None)
-        labels = None if label is None else check_label_count(to_label_array(label), count, "the dict")
-        names, splits = others.get("ids", others.get("id")), others.get("split", others.get("splits"))
-        return replace(
-            contents,
-            labels=labels,
-            ids=contents.ids if names is None else [str(name) for name in names],
-            splits=None if splits is None else to_splits(pa.chunked_array([list(splits)]), "the dict"),
-            place="the dict",
-        )
+    if (contents := read_dict_of_images(data)) is not None:
+        return contents
     if all(_is_table(value) and split_named(str(name)) for name, value in data.items()):
         by_split = {split_named(str(name)) or "": to_table(value) for name, value in data.items()}
         return Contents(join_parts(by_split, "the dict"), place="the dict")
     if {str(name).lower() for name in data} == {"x", "y"} and _is_table(data.get("x", data.get("X"))):
-        samples, labels = data.get("x", data.get("X")), data.get("y", data.get("Y"))
-        return _pair(samples, labels)
-    if all(split_named(str(name)) and axes_of(value) > 1 for name, value in data.items()):
-        data = {f"x_{name}": value for name, value in data.items()}
-    arrays: dict[str, np.ndarray] = {}
-    unusable = []
-    for name, value in data.items():
-        if is_of_module(value, "datasets"):
-            return _hugging_face(data)
-        if isinstance(value, (str, bytes)) or axes_of(value) == 0:
-            unusable.append(str(name))
-        else:
-            arrays[str(name)] = to_numpy(value, f"{name!r}")
-    if not arrays:
-        raise DataError(
-            f"the dict: no arrays under {', '.join(map(repr, unusable))}; expected arrays, such as {{'x': samples, 'y': labels}}"
-        )
-    splits = arrays.pop("split", arrays.pop("splits", None))
-    ids = arrays.pop("ids", arrays.pop("id", None))
-    flat = [name for name, array in arrays.items() if array.ndim == 1]
-    if arrays and len(flat) == len(arrays) and "x" not in arrays:
-        counts = {name: len(array) for name, array in arrays.items()}
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"{name!r} has {count:,}" for name, count in [*counts.items()][:5])
-            raise DataError(f"the dict: columns of different lengths ({listed}): expected one value each for every row")
-        table = {name: _plain(array) for name, array in arrays.items()}
-        table |= {} if ids is None else {"id": _plain(ids)}
-        note = "the keys of the dict are the columns of a table; for rows by name pass {'x': rows, 'ids': names}"
-        return Contents(pa.table(table | ({} if splits is None else {"split": _plain(splits)})), notes=(note,))
-    lazy = LazyArrays({name: name for name in arrays}, arrays.__getitem__, arrays)
-    try:
-        samples, labels, split_names, note = join_arrays("the dict", lazy)
-    except DataError as error:
-        raise DataError(f"{error}; e.g. {{'x': samples, 'y': labels}}") from None
-    notes = [note] if note else []
-    if unused := [name for name in [*arrays, *unusable] if name not in lazy.used]:
-        notes.append(f"not used: {', '.join(unused)}")
-    if splits is not None:
-        split_names = to_splits(pa.chunked_array([_plain(splits)]), "the dict")
-    names = None if ids is None else [str(name) for name in ids.tolist()]
-    for what, values in (("ids", names), ("splits", split_names)):
-        if values is not None and len(values) != len(samples):
-            raise DataError(f"the dict: {len(values)} {what} for {len(samples)} samples; expected one each")
-    return Contents(samples, labels, names, split_names, tuple(notes), place="the dict")
-
-
-def _is_file_or_image(value: Any) -> bool:
-    is_file = isinstance(value, (str, os.PathLike)) and Path(value).suffix.lower() in IMAGE_ENDINGS
-    return is_file or isinstance(value, (Image.Image, bytes))
+        return _pair(data.get("x", data.get("X")), data.get("y", data.get("Y")))
+    if any(is_of_module(value, "datasets") for value in data.values()):
+        return _hugging_face(data)
+    return read_dict_of_arrays(data)
 
 
 def _hugging_face(data: Any) -> Contents:
@@ -227,19 +165,15 @@ def _series(data: Any) -> Contents:
     return replace(contents, ids=names) if names else contents
 
 
-def _plain(array: np.ndarray) -> pa.Array:
-    if array.dtype.kind in "US":
-        return pa.array(array.astype(str).tolist())
-    return pa.array(array.astype(array.dtype.newbyteorder("="), copy=False))  # Arrow refuses the other order of bytes
-
-
 def _structured(array: np.ndarray) -> Contents | None:
     """Unwrap an array of named fields: one of arrays as a dict of arrays, others as a table."""
     fields = {name: array[name] for name in array.dtype.names or ()}
     wide = [name for name, field in fields.items() if field.ndim > 1]
     if wide:
         return _mapping({("x" if wide == [name] else name): field for name, field in fields.items()})
-    return Contents(pa.table({name: _plain(field) for name, field in fields.items()}), place="the structured array")
+    return Contents(
+        pa.table({name: plain_column(field) for name, field in fields.items()}), place="the structured array"
+    )
 
 
 def _sparse(data: Any) -> Contents:

@@ -23,19 +23,7 @@ if TYPE_CHECKING:
 MATERIALIZED_BYTES = 2**32
 """Most bytes of samples that are collected from an iterable, which may never end."""
 
-_SAMPLE_KEYS = (
-    "x",
-    "image",
-    "img",
-    "images",
-    "pixel_values",
-    "data",
-    "features",
-    "input",
-    "inputs",
-    "vector",
-    "embedding",
-)
+_SAMPLE_KEYS = tuple("x image img images pixel_values data features input inputs vector embedding".split())
 _LABEL_KEYS = (*LABEL_NAMES, "class", "category")
 
 

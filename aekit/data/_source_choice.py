@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit._arguments import expand_path
+from aekit.data._unread_formats import ADVICE
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.shards import expand_range
 from aekit.data.readers.table_folders import advise_on_tables
@@ -56,7 +57,7 @@ def choose_source(path: Path, options: Options) -> tuple[Plugin, str]:
         what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
         counts = Counter(reason for _, reason in list_files(path, ())) if path.is_dir() else Counter[str]()
         kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
-        known = (_ADVICE[kind] for kind, _ in counts.most_common() if kind in _ADVICE)
+        known = (ADVICE[kind] for kind, _ in counts.most_common() if kind in ADVICE)
         if path.is_dir() and (advice := advise_on_tables(path) or next(known, "")):
             raise DataError(f"{path}: {what}{kinds}; {advice}")
         raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
@@ -81,87 +82,9 @@ def _of_most_files(claiming: Sequence[Plugin], path: Path) -> tuple[Plugin, str]
     return claiming[best], "; ".join(others)
 
 
-_ADVICE = {
-    ".numbers": "save it as .xlsx or CSV",
-    **dict.fromkeys(
-        (".pkl", ".pickle", ".pt", ".pth", ".joblib"), "opening it could run code: save arrays as .npy or .npz"
-    ),
-    **dict.fromkeys((".zip", ".rar", ".7z", ".bz2", ".xz", ".zst", ".lz4"), "unpack it first"),
-    **dict.fromkeys((".001", ".z01", ".r00"), "it is a part of an archive: join the parts, and unpack it first"),
-    **dict.fromkeys(
-        (".svm", ".libsvm", ".svmlight"), "load it by sklearn.datasets.load_svmlight_file, and pass (X, y) in Python"
-    ),
-    **dict.fromkeys((".tfrecord", ".tfrecords", ".rec", ".lmdb"), "write its samples as files, .npy or tar shards"),
-    **dict.fromkeys((".dill", ".cloudpickle"), "opening it could run code: save arrays as .npy or .npz"),
-    **dict.fromkeys(
-        (
-            ".orc",
-            ".avro",
-            ".rds",
-            ".rda",
-            ".rdata",
-            ".gdt",
-            ".mtw",
-            ".db",
-            ".sqlite",
-            ".sqlite3",
-            ".mdb",
-            ".accdb",
-            ".dbf",
-            ".html",
-        ),
-        "save the table as Parquet or CSV",
-    ),
-    **dict.fromkeys((".xml", ".yaml", ".yml", ".toml", ".md"), "it may describe data; open the files that it is about"),
-    **dict.fromkeys((".h5ad", ".loom"), "save its matrix as .npy or .npz, or pass adata.X in Python"),
-    **dict.fromkeys(
-        (".edf", ".bdf", ".vhdr", ".fif", ".gdf", ".hea", ".lvm", ".tdms"), "save the signals as CSV, .npy or .wav"
-    ),
-    ".bin": "load it by numpy.fromfile, and save it as .npy; of CIFAR, open the folder",
-    **dict.fromkeys(
-        (".m4a", ".aac", ".amr", ".wma", ".caf", ".ape", ".mid", ".wv", ".mpc", ".tak", ".dsf"),
-        "convert the sound to WAV or FLAC",
-    ),
-    **dict.fromkeys((".3gp", ".flv", ".mts", ".m2ts", ".insv", ".vob", ".rm", ".ts2"), "convert the video to MP4"),
-    **dict.fromkeys((".gsheet", ".gdoc", ".gslides"), "it is a shortcut of Google Drive: download the document itself"),
-    **dict.fromkeys((".part", ".crdownload", ".download", ".partial", ".tmp"), "it is a download that is not finished"),
-    **dict.fromkeys((".sql", ".dump", ".shp", ".geojson", ".kml", ".gpx", ".gpkg"), "save the table as Parquet or CSV"),
-    **dict.fromkeys((".nc", ".nc4", ".grib", ".grb", ".grb2", ".hdf"), "save its arrays as .npy, HDF5 or Zarr"),
-    **dict.fromkeys((".las", ".laz", ".ply", ".pcd", ".stl", ".obj"), "save its points as an array in .npy"),
-    **dict.fromkeys(
-        (".svs", ".czi", ".nd2", ".lif", ".ndpi", ".mrxs", ".vsi", ".oib", ".oif"), "save the images as TIFF"
-    ),
-    **dict.fromkeys(
-        (
-            ".exr",
-            ".hdr",
-            ".ico",
-            ".icns",
-            ".psd",
-            ".xcf",
-            ".tga",
-            ".dds",
-            ".qoi",
-            ".pcx",
-            ".dcx",
-            ".sgi",
-            ".rgb",
-            ".fli",
-        ),
-        "save the images as PNG or TIFF",
-    ),
-    **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
-    **dict.fromkeys(
-        (".nii", ".nii.gz", ".mha", ".nrrd", ".fits", ".raw", ".cr2", ".nef"),
-        "save the images as PNG or TIFF, or arrays as .npy",
-    ),
-}
-"""What to do with files that people have and that no source reads."""
-
-
 def _unknown_ending(path: Path, known: Sequence[str]) -> DataError:
     what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
-    if advice := _ADVICE.get(path.suffix.lower()):
+    if advice := ADVICE.get(path.suffix.lower()):
         return DataError(f"{path}: no source reads {what}; {advice}")
     what = "folders" if path.is_dir() else what
     near = difflib.get_close_matches(path.suffix.lower(), known, n=1, cutoff=0.8)

@@ -44,22 +44,11 @@ def make_split(
     Raises:
         DataError: different lengths, an unknown split name, an empty part, or a single class.
     """
-    arrays = {"labels": labels, "splits": splits, "groups": groups}
-    sizes = {name: len(array) for name, array in arrays.items() if array is not None}
-    sizes |= {} if count is None else {"samples": count}
-    if len(set(sizes.values())) != 1:
-        lengths = ", ".join(f"{size} {name}" for name, size in sizes.items())
-        raise DataError(f"{lengths or 'neither labels nor splits'}: expected the same number of each")
-    total = next(iter(sizes.values()))
+    total = _common_length(labels, splits, groups, count)
     known = has_label(labels) if labels is not None else np.ones(total, bool)
     rows = np.flatnonzero(known)
     unlabeled = f"; {total - len(rows)} samples without a label skipped" if len(rows) < total else ""
-    strata = np.zeros(len(rows), np.intp)
-    if labels is not None and is_classes(labels):
-        classes, strata = np.unique(to_label_array(labels)[rows], return_inverse=True)
-        if len(classes) < 2:
-            problem = f"all {len(rows)} labeled samples are of class {classes.tolist()}"
-            raise DataError(f"{problem}: expected at least two classes")
+    strata = _strata(labels, rows)
     numbers = None if groups is None else np.unique(to_label_array(groups), return_inverse=True)[1]
     members = np.arange(len(rows)) if numbers is None else numbers[rows]
     generator = np.random.default_rng(seed)
@@ -79,20 +68,50 @@ def make_split(
             fraction = min(0.2, MAX_VALIDATION / max(1, len(train)))
             validation, train = _draw(train, fraction, strata, members, generator)
             origin = f"the data set's own, with {len(validation)} training samples as validation part (seed {seed})"
-    parts = {"train": train, "validation": validation, "test": test}
-    if empty := next((name for name, part in parts.items() if not len(part)), ""):
-        grouped = f"{len(np.unique(members))} groups of " if groups is not None else ""
-        largest = np.bincount(strata, minlength=1).max()
-        if groups is None and splits is None and largest < 5 <= len(rows):
-            raise DataError(
-                f"the {empty} part is empty: the largest of {strata.max() + 1} classes has {largest} "
-                f"of {len(rows)} samples{unlabeled}; expected 5 or more samples of a class"
-            )
-        raise DataError(
-            f"the {empty} part of {grouped}{len(rows)} samples ({origin}{unlabeled}) is empty: more samples are needed"
-        )
-    together = "" if numbers is None else f"; {len(np.unique(members))} groups, each in one part"
+    group_count = None if numbers is None else len(np.unique(members))
+    empty = next((name for name, part in zip(_NAMES, (train, validation, test)) if not len(part)), None)
+    if empty is not None:
+        raise _empty_part(empty, strata, group_count, origin, unlabeled, is_drawn=splits is None)
+    together = "" if group_count is None else f"; {group_count} groups, each in one part"
     return Split(rows[train], rows[validation], rows[test], origin + together + unlabeled, numbers)
+
+
+def _common_length(labels: Any, splits: Any, groups: Any, count: int | None) -> int:
+    """Return the number of samples, which is that of everything that is given."""
+    arrays = {"labels": labels, "splits": splits, "groups": groups}
+    sizes = {name: len(array) for name, array in arrays.items() if array is not None}
+    sizes |= {} if count is None else {"samples": count}
+    if len(set(sizes.values())) != 1:
+        lengths = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        raise DataError(f"{lengths or 'neither labels nor splits'}: expected the same number of each")
+    return next(iter(sizes.values()))
+
+
+def _strata(labels: Sequence[Any] | np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """Return the number of the class of each of these rows; zeros where labels are no classes."""
+    if labels is None or not is_classes(labels):
+        return np.zeros(len(rows), np.intp)
+    classes, strata = np.unique(to_label_array(labels)[rows], return_inverse=True)
+    if len(classes) < 2:
+        problem = f"all {len(rows)} labeled samples are of class {classes.tolist()}"
+        raise DataError(f"{problem}: expected at least two classes")
+    return strata
+
+
+def _empty_part(
+    name: str, strata: np.ndarray, group_count: int | None, origin: str, unlabeled: str, *, is_drawn: bool
+) -> DataError:
+    """Return the error for a part without samples, of which the classes may be too small to be in each part."""
+    count, largest = len(strata), np.bincount(strata, minlength=1).max()
+    if group_count is None and is_drawn and largest < 5 <= count:
+        return DataError(
+            f"the {name} part is empty: the largest of {strata.max() + 1} classes has {largest} "
+            f"of {count} samples{unlabeled}; expected 5 or more samples of a class"
+        )
+    grouped = "" if group_count is None else f"{group_count} groups of "
+    return DataError(
+        f"the {name} part of {grouped}{count} samples ({origin}{unlabeled}) is empty: more samples are needed"
+    )
 
 
 MATCHING_SECONDS = 30

@@ -182,8 +182,7 @@ class SSIMLoss(ReconstructionLoss):
 
     def __init__(self, spec: SampleSpec) -> None:
         super().__init__(spec)
-        if not spec.is_image:
-            raise ValueError(f"expected images (C, H, W), found {spec.kind} samples")
+        spec.require("image")
 
     def elementwise(self, output: Tensor, clean: Tensor) -> Tensor:
         return 1 - _similarity(torch.sigmoid(output), clean, mirrored=True)

@@ -168,42 +168,52 @@ class State:
         Raises:
             TrainingError: the checkpoint is damaged or belongs to another run.
         """
-        optimized = self._optimized()
         try:
             with safe_open(folder / "state.safetensors", "pt") as file:
                 counters = _counters(file)
-                saved_whole: Mapping[str, Tensor] = SavedTensors(folder / "state.safetensors")
-                if not is_sharded(self.objective):  # else each process keeps its part of one after the other
-                    # Copied, because dot products of tensors at unaligned addresses of a mapped file round in another order.
-                    saved_whole = {name: file.get_tensor(name).clone() for name in saved_whole}
-                if _digest(saved_whole) != counters["tensors"]:
-                    raise ValueError("its tensors differ from their checksum")
-                targets = {f"{WEIGHTS}{name}": tensor for name, tensor in self.objective.state_dict().items()}
-                for name in saved_whole:
-                    if name.startswith("optimizer."):
-                        targets[name] = optimized[int(name.split(".")[1])]
-                tensors = {name: shared_as(saved_whole[name], targets.get(name)) for name in saved_whole}
+                tensors = self._load_tensors(folder / "state.safetensors", file, counters["tensors"])
             weights = {k.removeprefix(WEIGHTS): v for k, v in tensors.items() if k.startswith(WEIGHTS)}
             self.objective.load_state_dict(weights, strict=True)
         except Exception as error:
             raise _does_not_load(folder, error) from error
-        saved: dict[int, dict[str, Any]] = {}
+        self._restore_optimizer(tensors, counters["optimizer"])
+        self.set_counters(counters)
+
+    def _load_tensors(self, path: Path, file: Any, digest: str) -> dict[str, Tensor]:
+        """Return the tensors of an open file by name, each shared as what it will replace.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        saved: Mapping[str, Tensor] = SavedTensors(path)
+        if not is_sharded(self.objective):  # else each process keeps its part of one after the other
+            # Copied, because dot products of tensors at unaligned addresses of a mapped file round in another order.
+            saved = {name: file.get_tensor(name).clone() for name in saved}
+        if _digest(saved) != digest:
+            raise ValueError("its tensors differ from their checksum")
+        optimized = self._optimized()
+        targets = {f"{WEIGHTS}{name}": tensor for name, tensor in self.objective.state_dict().items()}
+        targets |= {name: optimized[int(name.split(".")[1])] for name in saved if name.startswith("optimizer.")}
+        return {name: shared_as(saved[name], targets.get(name)) for name in saved}
+
+    def _restore_optimizer(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Set the state of the optimizer from what `_entries` returned."""
         entries: dict[str, Any] = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
-        for name, value in counters["optimizer"].items():
+        for name, value in numbers.items():
             if isinstance(value, dict):
                 value = [entries.pop(f"{name}.{i}", None) for i in range(value["list"])]
             entries[name] = value
+        saved: dict[int, dict[str, Any]] = {}
         for name, value in entries.items():
             _, place, key = name.split(".", 2)
             saved.setdefault(int(place), {})[key] = value
         self.optimizer.state.clear()
-        for number, parameter in enumerate(optimized):
+        for number, parameter in enumerate(self._optimized()):
             if number in saved:
                 state = saved[number]
                 if isinstance(self.optimizer, FusedAdam):  # which computes on the parts themselves
                     state = {key: local_part(v) if isinstance(v, Tensor) else v for key, v in state.items()}
                 self.optimizer.state[parameter] = {key: _placed(value, parameter) for key, value in state.items()}
-        self.set_counters(counters)
 
     def _optimized(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -61,27 +61,9 @@ def resolve_defaults(
     recipe = _with_dim(recipe, spec, say)
     if targets is None and count >= MIN_SAMPLES:
         recipe = _with_objective(recipe, spec, say)
-    if recipe.objective.loss == "auto" and not recipe.encoder.frozen:
-        loss, reason = needs.get("objective.loss"), "the variant requires it"
-        if loss is None:
-            loss = auto_loss(preprocess)
-            reason = "values lie in [0, 1]" if preprocess.unit else "values are not limited to [0, 1]"
-        if recipe.trains and (recipe.objective.variants or not recipe.objective.pretexts):
-            say(f"loss: {'binary cross-entropy' if loss == 'bce' else 'squared error'}, as {reason}")
-        recipe = recipe.with_objective(loss=loss)
-    train: dict[str, Any] = {}
-    if "batch_size" not in recipe.train.model_fields_set and count < 10 * recipe.train.batch_size:
-        train["batch_size"] = max(min(16, count), count // 10)
-    if "epochs" not in recipe.train.model_fields_set:
-        per_epoch = max(1, count // train.get("batch_size", recipe.train.batch_size))
-        train["epochs"] = min(100, max(5, TARGET_STEPS // per_epoch))
-        say(f"epochs: {train['epochs']} of {per_epoch} steps each")
-    precision = "bf16" if uses_bf16(recipe.train, spec, device) else "fp32"
-    if recipe.trains:
-        unsafe = precision == "bf16" and spec.is_clip and device.type == "cpu"
-        warning = "; gradients of clips may be wrong in bf16 on CPUs, use precision = 'auto'" if unsafe else ""
-        say(f"training on {device.type} in {precision}{warning}")
-    return recipe.with_train(**train, precision=precision).with_plugin_defaults()
+    recipe = _with_loss(recipe, preprocess, needs, say)
+    recipe = _with_schedule(recipe, count, say)
+    return _with_precision(recipe, spec, device, say).with_plugin_defaults()
 
 
 def _needs_of(variants: Sequence[str]) -> dict[str, Any]:
@@ -259,6 +241,41 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
     hint = f"variants=['{plain.name}'] (--variant {plain.name}) trains only the autoencoder"
     say(f"objective: an autoencoder and {task.name} ({task.entry.summary}); {hint}")
     return recipe.with_objective(variants=[plain.name], pretexts=[task.name], weights=weights)
+
+
+def _with_loss(recipe: Recipe, preprocess: Preprocess, needs: dict[str, Any], say: Say) -> Recipe:
+    """Choose the reconstruction loss that the variant requires, or the one for the range of the values."""
+    if recipe.objective.loss != "auto" or recipe.encoder.frozen:
+        return recipe
+    loss, reason = needs.get("objective.loss"), "the variant requires it"
+    if loss is None:
+        loss = auto_loss(preprocess)
+        reason = "values lie in [0, 1]" if preprocess.unit else "values are not limited to [0, 1]"
+    reconstructs = recipe.objective.variants or not recipe.objective.pretexts
+    if recipe.trains and reconstructs:
+        say(f"loss: {'binary cross-entropy' if loss == 'bce' else 'squared error'}, as {reason}")
+    return recipe.with_objective(loss=loss)
+
+
+def _with_schedule(recipe: Recipe, count: int, say: Say) -> Recipe:
+    """Choose smaller batches for few samples, and the number of epochs, where the recipe leaves them open."""
+    train, is_set = dict[str, Any](), recipe.train.model_fields_set
+    if "batch_size" not in is_set and count < 10 * recipe.train.batch_size:
+        train["batch_size"] = max(min(16, count), count // 10)
+    if "epochs" not in is_set:
+        per_epoch = max(1, count // train.get("batch_size", recipe.train.batch_size))
+        train["epochs"] = min(100, max(5, TARGET_STEPS // per_epoch))
+        say(f"epochs: {train['epochs']} of {per_epoch} steps each")
+    return recipe.with_train(**train)
+
+
+def _with_precision(recipe: Recipe, spec: SampleSpec, device: torch.device, say: Say) -> Recipe:
+    precision = "bf16" if uses_bf16(recipe.train, spec, device) else "fp32"
+    if recipe.trains:
+        unsafe = precision == "bf16" and spec.is_clip and device.type == "cpu"
+        warning = "; gradients of clips may be wrong in bf16 on CPUs, use precision = 'auto'" if unsafe else ""
+        say(f"training on {device.type} in {precision}{warning}")
+    return recipe.with_train(precision=precision)
 
 
 def _is_whole_network(recipe: Recipe) -> bool:

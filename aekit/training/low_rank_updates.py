@@ -80,8 +80,8 @@ def merge_low_rank_updates(encoder: Encoder) -> Encoder:
     return encoder
 
 
-def without_low_rank(settings: Settings) -> Settings:
-    """Return settings, of a training that has no low-rank updates, unless they ask for some.
+def refuse_low_rank_updates(settings: Settings) -> None:
+    """Check that settings of fine-tuning, which trains the weights themselves, do not ask for low-rank updates.
 
     Raises:
         RecipeError: they do.
@@ -89,7 +89,6 @@ def without_low_rank(settings: Settings) -> Settings:
     if settings.low_rank:
         reason = "fine-tuning has no low-rank updates; train fewer layers, or set layer_decay"
         raise RecipeError([f"train.low_rank = {settings.low_rank}: {reason}"])
-    return settings
 
 
 def _linear_layers(module: nn.Module) -> Iterator[nn.Linear]:

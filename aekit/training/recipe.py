@@ -165,7 +165,7 @@ def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
     for name, model in SECTIONS.items():
         section = merged.get(name, {})
         if not isinstance(section, Mapping):
-            problems.append(f"{name} = {section!r}: should be a section, [{name}]")
+            problems.append(f"{name} = {section!r}: expected a section, [{name}]")
             continue
         settings = {
             key: value for key, value in section.items() if key in model.model_fields or not isinstance(value, Mapping)

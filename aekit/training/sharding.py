@@ -132,15 +132,14 @@ M_MMAP_THRESHOLD = -3
 """Parameter of ``mallopt``: the smallest memory that is returned."""
 
 
-def without_sharding(settings: Settings) -> Settings:
-    """Return settings, of a training in which no processes share weights, unless they ask for it.
+def refuse_sharding(settings: Settings) -> None:
+    """Check that settings of fine-tuning, in which processes share no weights, do not ask for it.
 
     Raises:
         RecipeError: they do.
     """
     if settings.sharding != "none":
         raise RecipeError([f"train.sharding = {settings.sharding!r}: fine-tuning shares no weights; set it to 'none'"])
-    return settings
 
 
 def _check_recipe(recipe: Recipe) -> None:

@@ -204,21 +204,24 @@ function drawMap(place, map, sheet, on = {}) {
     codes.forEach((_, i) => counts.set(slot(i), (counts.get(slot(i)) || 0) + 1));
     const entries = [...COLORS.keys(), OTHERS, -1].filter((code) => counts.has(code));
     const title = (code) => (code < 0 ? "none" : code === OTHERS ? `${names.length - OTHERS} others` : names[code]);
-    const buttons = entries.map((code) => make("button", {type: "button", "aria-pressed": "true", title: `${title(code)}: click to hide or show, double-click to show it alone`},
+    const buttons = entries.map((code) => make("button", {type: "button", "aria-pressed": "true", title: `${title(code)}: click to hide or show, double-click or Shift to show it alone`},
       make("i", {style: `background: ${COLORS[code] || GRAY}`}), make("bdi", {}, shortened(title(code), MOST_IN_LEGEND)), ` (${counts.get(code)})`));
     const press = () => buttons.forEach((button, n) => button.setAttribute("aria-pressed", !state.hidden.has(entries[n])));
     buttons.forEach((button, n) => {
       const code = entries[n];
-      button.addEventListener("click", () => {
-        if (!state.hidden.delete(code)) state.hidden.add(code);
-        press();
-        later();
-      });
-      button.addEventListener("dblclick", () => {
+      const showAlone = () => {
         state.hidden = new Set(entries.filter((other) => other !== code));
         press();
         later();
+      };
+      button.addEventListener("click", (event) => {
+        if (event.shiftKey) return showAlone();  // by keys too, which have no double-click
+        if (!state.hidden.delete(code)) state.hidden.add(code);
+        press();
+        later();
+        return undefined;
       });
+      button.addEventListener("dblclick", showAlone);
     });
     const all = make("button", {type: "button", "aria-pressed": "true", onclick: () => { state.hidden.clear(); press(); later(); }}, "all");
     legend.replaceChildren(...buttons, ...(buttons.length > 2 ? [all] : []));

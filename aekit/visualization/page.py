@@ -267,7 +267,8 @@ def image_strips(rows: Sequence[tuple[str, Sequence[str]]], *, wide: float = 1.0
         f'<div class="title" title="{escape(title)}">{_strip_title(title)}</div>{"".join(cells)}</div>'
         for title, cells in rows
     ]
-    return f'<div class="strips" role="group" tabindex="0">{"".join(drawn)}</div>'
+    named = 'role="group" aria-label="Rows of samples; the arrow keys scroll them" tabindex="0"'
+    return f'<div class="strips" {named}>{"".join(drawn)}</div>'
 
 
 def _strip_title(title: str) -> str:

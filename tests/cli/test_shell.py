@@ -182,7 +182,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 WRITING = {
     "fit": ["fit", "data.npz", "--dim", "2", "--epochs", "1", "--no-report", "-o"],
-    "finetune": ["finetune", "run", "data.npz", "--epochs", "1", "--no-baseline", "-o"],
+    "finetune": ["finetune", "run", "data.npz", "--epochs", "1", "--no-baselines", "-o"],
     "embed": ["embed", "run", "data.npz", "-o"],
     "index": ["index", "embeddings", "-o"],
     "cluster": ["cluster", "embeddings", "-k", "2", "-o"],

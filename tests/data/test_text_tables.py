@@ -104,3 +104,10 @@ def test_what_only_resembles_word_vectors(rows: list[str]) -> None:
 def test_word_vectors() -> None:
     assert find_word_vectors(["the 1 2", ". . . 3 4", "of -5e-1 .6", "to 7 8"]) == (2, None)
     assert find_word_vectors(["3 2", "the 1 2 ", "new york 3 4 ", "of 5 6 "]) == (2, 3)
+
+
+@pytest.mark.parametrize("delimiter", ["auto", "blanks", ","])
+def test_a_table_of_empty_cells_is_refused(delimiter: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text('\n""\n')
+    with pytest.raises(DataError, match=r"no columns of numbers; .* empty columns ignored: '0'"):
+        open_data(tmp_path / "empty.csv", {"arrays": {"delimiter": delimiter}})

@@ -439,7 +439,7 @@ def test_fine_tuning_on_frozen_layers_computes_them_once(
 def test_an_encoder_that_was_trained_on_frozen_layers_is_fine_tuned_as_a_whole() -> None:
     start = aekit.fit(images(150), overrides=CONV | FAST | ALL)
     # Two labels per class leave none for validation, so that the last epoch is chosen.
-    found = aekit.finetune(start, images(150), baseline=False, per_class=2, **TUNE)
+    found = aekit.finetune(start, images(150), baselines=False, per_class=2, **TUNE)
     assert not any(torch.equal(a, b) for a, b in zip(start.parameters(), found.encoder.parameters()))
 
 
@@ -610,7 +610,7 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
     assert (
         "--device = 'cpu:3': this machine has 1 CPU device" in command("anomalies", *given, "--device", "cpu:3").error
     )
-    said = command("finetune", *given, "--layers", 1, "--layer-decay", 0.5, "--epochs", 1, "--no-baseline")
+    said = command("finetune", *given, "--layers", 1, "--layer-decay", 0.5, "--epochs", 1, "--no-baselines")
     assert said.code == 0 and "the output of the 2 lowest layers is computed once" in said.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["settings"]["train"]["layer_decay"] == 0.5

@@ -146,7 +146,7 @@ def artifacts(place: Path) -> None:
     aekit.embed(place / "run", place / "data.npz", out=place / "embeddings")
     aekit.embed(place / "run", place / "more.npz", out=place / "grown")
     aekit.build_index(place / "embeddings", place / "index")
-    aekit.finetune(place / "run", place / "data.npz", out=place / "finetuned", epochs=2, baseline=False)
+    aekit.finetune(place / "run", place / "data.npz", out=place / "finetuned", epochs=2, baselines=False)
     aekit.bench([place / "recipe.toml"], out=place / "study", seeds=2, overrides=fast)
 
 

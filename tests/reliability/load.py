@@ -125,7 +125,9 @@ def served(folder: Path, workers: int = 1) -> Iterator[Server]:
         "--workers",
         str(workers),
     ]
-    process = subprocess.Popen([*command, "--map", "pca"], stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--method", "pca"], stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         lines = []

@@ -89,7 +89,7 @@ def table_pages(folder: Path, texts: Sequence[str]) -> Pages:
         "map": aekit.draw_map(embeddings, method="pca"),
         "clusters": aekit.find_clusters(embeddings),
         "evaluation": aekit.evaluate(embeddings, evaluators=["knn", metric_named(texts[-1])]),
-        "classifier": aekit.finetune(run, data, epochs=1, baseline=False, out=folder / "finetuned").classifier,
+        "classifier": aekit.finetune(run, data, epochs=1, baselines=False, out=folder / "finetuned").classifier,
         "anomalies": aekit.find_anomalies(run, data, normal=[texts[0]], out=folder / "table-results" / "anomalies"),
         "reconstruction": aekit.apply(run, data, out=folder / "reconstructed"),
     }

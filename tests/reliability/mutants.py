@@ -104,7 +104,7 @@ def build(base: Path) -> None:
     for name, kind in {"flat": "Flat", "ivf": "IVF4,SQ8", "hnsw": "HNSW8"}.items():
         aekit.build_index(base / "embeddings", base / name, options={"kind": kind})
     aekit.find_anomalies(base / "run", data, out=base / "anomalies", baselines=False)
-    aekit.finetune(base / "run", data, out=base / "tuned", epochs=2, baseline=False)
+    aekit.finetune(base / "run", data, out=base / "tuned", epochs=2, baselines=False)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
     aekit.fit(data, backbone=network, out=base / "programs", overrides=FAST, report=False)
     unfinished(base, data)

@@ -86,7 +86,7 @@ class ServedTrials:
             self.wrong.append(f"{when}: a new server answers {answer}")
 
     def _serve(self, port: int) -> list[str]:
-        return ["serve", str(self.place / "out" / "it"), "--port", str(port), "--map", "pca", "-q"]
+        return ["serve", str(self.place / "out" / "it"), "--port", str(port), "--method", "pca", "-q"]
 
     def _answer_of_a_new_server(self) -> Any:
         port, until, answer = free_port(), time.monotonic() + STARTED, None

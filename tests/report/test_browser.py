@@ -234,6 +234,10 @@ def test_the_map_s_legend_layout_and_color(visit: Any) -> None:
     assert opened.map("map.state.hover < 0 || map.facts(map.state.hover)[0][1]") in (True, *"0123456789")
     hovered = opened.map("map.state.hover")
     assert hovered < 0 or opened.map(f"map.facts({hovered})[0]")[1] != first, "what is hidden is not found"
+    button.focus()
+    opened.keyboard.press("Shift+Enter")
+    shown = opened.locator('.legend button[aria-pressed="true"]').filter(has_text="(")
+    assert [text.split()[0] for text in shown.all_inner_texts()] == [first], "keys show one label alone"
     opened.locator(".controls select").first.select_option(index=1)
     assert opened.at(5) != place
     opened.locator(".controls select").nth(1).select_option("error")

@@ -75,7 +75,7 @@ class Served:
 
 @contextmanager
 def served(index: Path, *options: str, **environment: str) -> Iterator[Served]:
-    line = [sys.executable, "-u", "-m", "aekit", "serve", str(index), "--port", "0", "--map", "pca", "-q", *options]
+    line = [sys.executable, "-u", "-m", "aekit", "serve", str(index), "--port", "0", "--method", "pca", "-q", *options]
     process = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environment
     )

@@ -60,7 +60,7 @@ def test_unknown_sections_and_missing_data() -> None:
     found = problems({"trian": {"lr": 1}, "encoder": 3})
     assert "trian: no such section; did you mean 'train'?" in found
     assert "data.source: is required" in found
-    assert any(line.startswith("encoder = 3: should be a section") for line in found)
+    assert any(line.startswith("encoder = 3: expected a section") for line in found)
 
 
 def test_weights_name_parts_of_the_objective() -> None:

@@ -204,7 +204,7 @@ def _(folder: Path, listener: Listener) -> None:
     encoder, labels = _encoder(), np.arange(40) % 2
     for per_class in (None, 5):
         aekit.finetune(
-            encoder, _numbers(), labels=labels, epochs=1, baseline=False, out="tuned", per_class=per_class,
+            encoder, _numbers(), labels=labels, epochs=1, baselines=False, out="tuned", per_class=per_class,
             resume=per_class is not None,
         )  # fmt: skip
 
@@ -213,7 +213,7 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     encoder = _encoder()
     for resume, labels in ((False, np.arange(40) % 2), (True, np.arange(40) // 20)):
-        aekit.finetune(encoder, _numbers(), labels=labels, epochs=1, baseline=False, out="tuned", resume=resume)
+        aekit.finetune(encoder, _numbers(), labels=labels, epochs=1, baselines=False, out="tuned", resume=resume)
 
 
 # Plugins

@@ -123,7 +123,7 @@ def _(folder: Path, listener: Listener) -> None:
 @AREA.right("labels as the third argument of `finetune`")
 def _(folder: Path, listener: Listener) -> None:
     encoder = aekit.fit(FRAME, dim=2, epochs=1, backbone="linear")
-    result = aekit.finetune(encoder, FRAME, SERIES, epochs=2, baseline=False)
+    result = aekit.finetune(encoder, FRAME, SERIES, epochs=2, baselines=False)
     assert sorted(result.classifier.classes) == ["a", "b", "c"]
 
 

@@ -492,7 +492,7 @@ def _(folder: Path, listener: Listener) -> None:
         assert frame[row, column] > 200 and (frame > 100).sum() < 100, name
 
 
-@AREA.changed("videos of two frame rates", "videos of 10 to 30 frames per second: clips last differently long")
+@AREA.changed("videos of two frame rates", "videos of 10 to 30 frames per second: clips differ in duration")
 def _(folder: Path, listener: Listener) -> None:
     video_file(folder / "a.mp4")
     video_file(folder / "b.mp4", rate=30)

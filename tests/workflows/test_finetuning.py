@@ -106,7 +106,7 @@ def test_the_top_layers_are_trained_and_those_below_are_frozen_including_their_n
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, layers: int | None
 ) -> None:
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    found = aekit.finetune(encoder, images[0], labels=images[1], layers=layers, baseline=False, **FAST)
+    found = aekit.finetune(encoder, images[0], labels=images[1], layers=layers, baselines=False, **FAST)
     after = found.encoder.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     names = ["backbone.stages.0", "backbone.stages.1", "head"]
@@ -156,14 +156,14 @@ def test_weight_decay_applies_only_to_matrices(encoder: aekit.Encoder) -> None:
 def test_a_head_without_weights_is_not_a_layer(images: tuple[np.ndarray, np.ndarray]) -> None:
     features = aekit.fit(images[0], dim=0, epochs=1, overrides={"encoder.conv.channels": [4]})
     assert len(features.layers) == 1
-    found = aekit.finetune(features, images[0], labels=images[1], layers=1, baseline=False, **FAST)
+    found = aekit.finetune(features, images[0], labels=images[1], layers=1, baselines=False, **FAST)
     assert found.classifier.linear.in_features == features.dim
 
 
 def test_lbfgs_trains_it_too(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"optimizer": "lbfgs", "epochs": 3, "weight_decay": 0.0}
     found = aekit.finetune(
-        encoder, images[0], labels=images[1], layers=0, baseline=False, patience=0, out=tmp_path / "out", **settings
+        encoder, images[0], labels=images[1], layers=0, baselines=False, patience=0, out=tmp_path / "out", **settings
     )
     assert found.results["chosen"]["finetuned"]["run"] == 3
     split = make_split(images[1])
@@ -292,7 +292,7 @@ def test_test_labels_change_only_the_metrics(
     other = labels.copy()
     other[split.test] = np.roll(labels[split.test], 7)
     runs = [
-        aekit.finetune(encoder, ArraySource(array, labels=given, splits=parts.astype(str)), baseline=False, **FAST)
+        aekit.finetune(encoder, ArraySource(array, labels=given, splits=parts.astype(str)), baselines=False, **FAST)
         for given in (labels, other)
     ]
     assert runs[0].encoder.digest == runs[1].encoder.digest == tuned[0].encoder.digest
@@ -304,7 +304,7 @@ def test_test_labels_change_only_the_metrics(
 def test_patience_stops_training(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path) -> None:
     shuffled = np.random.default_rng(0).permutation(images[1])
     settings = FAST | {"epochs": 60, "out": tmp_path / "out"}
-    found = aekit.finetune(encoder, images[0], labels=shuffled, patience=3, baseline=False, **settings)
+    found = aekit.finetune(encoder, images[0], labels=shuffled, patience=3, baselines=False, **settings)
     lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     start, *epochs = [(line["validation_accuracy"], -line["validation_cross_entropy"]) for line in lines]
     best = epochs.index(max(epochs)) + 1
@@ -499,7 +499,7 @@ def test_unreadable_samples_are_skipped() -> None:
     labels = (table[:, 0] > 0).astype(int)
     encoder = aekit.fit(table, dim=3, epochs=1)
     table[[4, 50]] = np.nan
-    found = aekit.finetune(encoder, table, labels=labels, baseline=False, **FAST)
+    found = aekit.finetune(encoder, table, labels=labels, baselines=False, **FAST)
     assert found.results["counts"]["skipped"] == 2
     assert sum(found.results["counts"][part] for part in ("train", "validation", "test")) == 88
     assert len(found.classifier.predict(table)) == 88
@@ -512,7 +512,7 @@ def test_unreadable_samples_are_skipped() -> None:
 def test_samples_without_a_label_are_not_used(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
     labels = images[1].astype(object)
     labels[::2] = None
-    found = aekit.finetune(encoder, images[0], labels=labels, baseline=False, **FAST)
+    found = aekit.finetune(encoder, images[0], labels=labels, baselines=False, **FAST)
     assert sum(found.results["counts"][part] for part in ("train", "validation", "test")) == 105
     assert found.classifier.classes.tolist() == ["left", "right", "up"]
 
@@ -569,7 +569,7 @@ def test_a_stop_while_the_result_is_saved_leaves_no_checkpoint(
         save(self, folder)
 
     monkeypatch.setattr(Classifier, "save", interrupted)
-    aekit.finetune(encoder, images[0], labels=images[1], out=out, **FAST | {"epochs": 1}, baseline=False)
+    aekit.finetune(encoder, images[0], labels=images[1], out=out, **FAST | {"epochs": 1}, baselines=False)
     assert {path.name for path in out.iterdir()} == {
         *("classifier.json", "classifier.safetensors", "encoder", "log.jsonl", "results.json")
     }
@@ -712,9 +712,9 @@ def test_mistakes_in_splits_and_folders_are_one_line(
 def test_notes_on_earlier_training_of_the_encoder(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", X=np.random.default_rng(0).normal(size=(90, 4)), y=np.arange(90) % 2)
     encoder = aekit.fit(tmp_path / "a.npz", dim=2, epochs=1)
-    found = aekit.finetune(encoder, tmp_path / "a.npz", baseline=False, **FAST)
+    found = aekit.finetune(encoder, tmp_path / "a.npz", baselines=False, **FAST)
     assert "pretrained on the test samples too, without labels" in found.text()
-    again = aekit.finetune(found.encoder, tmp_path / "a.npz", baseline=False, **FAST)
+    again = aekit.finetune(found.encoder, tmp_path / "a.npz", baselines=False, **FAST)
     assert any("was fine-tuned with labels of" in note for note in again.results["notes"])
     embeddings = found.encoder.embed(tmp_path / "a.npz", out=tmp_path / "e")
     judged = aekit.evaluate(embeddings, evaluators=["knn"])

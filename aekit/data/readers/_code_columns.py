@@ -16,34 +16,11 @@ from aekit.io.arrow import arrow_values, arrow_words
 
 _CODE_WORDS = frozenset(
     (
-        *(
-            "zip",
-            "zipcode",
-            "postcode",
-            "postalcode",
-            "postal",
-            "plz",
-            "cep",
-            "pincode",
-            "fips",
-            "geoid",
-            "naics",
-            "sic",
-        ),
-        *("phone", "telephone", "phonenumber", "phoneno", "tel", "mobile", "cellphone", "fax", "imei", "imsi", "iban"),
-        *("ssn", "isbn", "issn", "ean", "upc", "gtin", "sku", "barcode", "accountnumber", "accountno", "account"),
-        *(
-            "ordernumber",
-            "orderno",
-            "invoicenumber",
-            "invoiceno",
-            "invoice",
-            "serialnumber",
-            "serialno",
-            "serial",
-            "mrn",
-        ),
-        *("cardnumber", "customernumber", "customerno", "code", "codes"),
+        *"zip zipcode postcode postalcode postal plz cep pincode fips geoid naics sic".split(),
+        *"phone telephone phonenumber phoneno tel mobile cellphone fax imei imsi iban".split(),
+        *"ssn isbn issn ean upc gtin sku barcode accountnumber accountno account".split(),
+        *"ordernumber orderno invoicenumber invoiceno invoice serialnumber serialno serial mrn".split(),
+        *"cardnumber customernumber customerno code codes".split(),
     )
 )
 """Last word, or last two words together, of the names of columns of codes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -42,6 +42,41 @@ class Said:
         self.losses.extend(other.losses)
 
 
+@dataclass
+class _Ignored:
+    """Names of columns that are not features, by the reason.
+
+    Attributes:
+        times: dates and times, which are used as seconds where they are chosen.
+        rounded: whole numbers that float64 would round.
+        empty: no values.
+        words: name -> some of the words among its numbers.
+        texts: no numbers and too many categories.
+    """
+
+    times: list[str] = field(default_factory=list)
+    rounded: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    words: dict[str, Sequence[str]] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+
+    def lines(self, table: pa.Table) -> list[str]:
+        """Return a line for each reason."""
+        losses = [f"columns without numbers ignored: {quote_names(self.texts)}"] if self.texts else []
+        losses += [f"columns with words among their numbers ignored: {_with_words(self.words)}"] if self.words else []
+        if lists := [name for name in self.texts if holds_list_texts(table[name])]:
+            advice = "save them as .npy, or a column each"
+            losses.append(f"lists of numbers as text, which are not read: {quote_names(lists)}; {advice}")
+        losses += [f"empty columns ignored: {quote_names(self.empty)}"] if self.empty else []
+        if self.times:
+            advice = "x = [...] uses them as seconds"
+            losses.append(f"columns of dates and times ignored: {quote_names(self.times)}; {advice}")
+        if self.rounded:
+            what = "columns of whole numbers beyond 2^53, which float64 would round"
+            losses.append(f"{what}, ignored: {quote_names(self.rounded)}")
+        return losses
+
+
 def choose_columns(
     table: pa.Table,
     chosen: list[str] | None,
@@ -53,67 +88,68 @@ def choose_columns(
 ) -> tuple[tuple[Column, ...], Said]:
     """Return the columns of features, and lines on choices and on columns that are left out.
 
+    Args:
+        table: the rows for training.
+        chosen: names that the user chose, each of which has to be a feature; or None.
+        candidates: names to choose among otherwise.
+        encoding: whether text columns of few categories are features.
+        missing: ``median`` imputes missing numbers.
+        where: path of the table, for messages.
+        too_large: names of columns of integers that are too large for float64.
+
     Raises:
         DataError: a column of words is chosen, or there is nothing but words.
     """
-    columns, encoded, empty, not_numeric, times, rounded = [], [], [], [], [], []
+    columns, ignored = list[Column](), _Ignored()
+    is_free = chosen is None
     for name in candidates if chosen is None else chosen:
-        column = table[name]
-        if is_time(column):
-            if chosen is None:
-                times.append(name)
-                continue
-            impute_value = None
-            if missing == "median" and not tables.is_empty(column):
-                impute_value = float(np.nanmedian(to_seconds(column, f"{where}: column {name!r}")))
-            columns.append(Column(name, impute_value=impute_value, time=True))
-            continue
-        if tables.is_numeric(column):
-            if chosen is None and column.null_count == len(column):
-                empty.append(name)
-                continue
-            if name in too_large and chosen is None:
-                rounded.append(name)
-                continue
-            impute_value = None
-            if missing == "median" and column.null_count < len(column):
-                impute_value = float(np.nanmedian(tables.to_floats(column)))
-            columns.append(Column(name, impute_value=impute_value))
-            continue
-        values = categories_of(column) if encoding == "few" and tables.is_text(column) else []
-        # A column with a different value in nearly every row names the rows, and one with words among numbers measures.
-        many = MANY if len(values) <= FEW or not words_among_numbers(column) else 0
-        if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else many):
-            columns.append(Column(name, tuple(values)))
-            encoded.append(name)
-        elif chosen is None and tables.is_empty(column):
-            empty.append(name)
+        column, is_of_time = table[name], is_time(table[name])
+        is_number = not is_of_time and tables.is_numeric(column)
+        if is_free and is_of_time:
+            ignored.times.append(name)
+        elif is_free and is_number and column.null_count == len(column):
+            ignored.empty.append(name)
+        elif is_free and is_number and name in too_large:
+            ignored.rounded.append(name)
+        elif is_of_time or is_number:
+            impute_value = _median(column, is_of_time, f"{where}: column {name!r}") if missing == "median" else None
+            columns.append(Column(name, impute_value=impute_value, time=is_of_time))
+        elif categories := _categories(column, encoding, is_chosen=not is_free):
+            columns.append(Column(name, categories))
+        elif is_free and tables.is_empty(column):
+            ignored.empty.append(name)
+        elif words := words_among_numbers(column):
+            ignored.words[name] = words
         else:
-            not_numeric.append(name)
-    mixed = {name: words for name in not_numeric if (words := words_among_numbers(table[name]))}
-    not_numeric = [name for name in not_numeric if name not in mixed]
-    losses = [f"columns without numbers ignored: {quote_names(not_numeric)}"] if not_numeric else []
-    losses += [f"columns with words among their numbers ignored: {_with_words(mixed)}"] if mixed else []
-    if lists := [name for name in not_numeric if holds_list_texts(table[name])]:
-        advice = "save them as .npy, or a column each"
-        losses.append(f"lists of numbers as text, which are not read: {quote_names(lists)}; {advice}")
-    losses += [f"empty columns ignored: {quote_names(empty)}"] if empty else []
-    if times:
-        losses.append(f"columns of dates and times ignored: {quote_names(times)}; x = [...] uses them as seconds")
-    if rounded:
-        losses.append(
-            f"columns of whole numbers beyond 2^53, which float64 would round, ignored: {quote_names(rounded)}"
-        )
+            ignored.texts.append(name)
+    losses = ignored.lines(table)
     if chosen is None:
-        _refuse_long_lists(table, not_numeric, sum(column.size for column in columns), where)
-    if chosen is not None and mixed:
-        raise DataError(f"{where}: words among the numbers of {_with_words(mixed)}")
-    if not_numeric and (chosen is not None or not columns):
+        _refuse_long_lists(table, ignored.texts, sum(column.size for column in columns), where)
+    elif ignored.words:
+        raise DataError(f"{where}: words among the numbers of {_with_words(ignored.words)}")
+    if ignored.texts and (chosen is not None or not columns):
         advice = "aekit does not embed text" if chosen is None else "choose columns by x, and labels by y"
-        raise DataError("; ".join([f"{where}: no numbers in {quote_names(not_numeric)}", advice, *losses[1:]]))
-    return tuple(columns), Said(
-        [f"an entry of 0 or 1 for each category in {quote_names(encoded)}"] if encoded else [], losses
-    )
+        raise DataError("; ".join([f"{where}: no numbers in {quote_names(ignored.texts)}", advice, *losses[1:]]))
+    encoded = [column.name for column in columns if column.categories is not None]
+    notes = [f"an entry of 0 or 1 for each category in {quote_names(encoded)}"] if encoded else []
+    return tuple(columns), Said(notes, losses)
+
+
+def _median(column: pa.ChunkedArray, is_of_time: bool, what: str) -> float | None:
+    """Return the median of a column of times or numbers; None if all are missing."""
+    if tables.is_empty(column):
+        return None
+    return float(np.nanmedian(to_seconds(column, what) if is_of_time else tables.to_floats(column)))
+
+
+def _categories(column: pa.ChunkedArray, encoding: Categories, *, is_chosen: bool) -> tuple[str, ...]:
+    """Return the categories of a column of texts if they are few, else ()."""
+    values = categories_of(column) if encoding == "few" and tables.is_text(column) else []
+    most = min(FEW, len(column) // 2)
+    if is_chosen:
+        # A column with a different value in nearly every row names the rows, and one with words among numbers measures.
+        most = MANY if len(values) <= FEW or not words_among_numbers(column) else 0
+    return tuple(values) if 2 <= len(values) <= most else ()
 
 
 def _with_words(mixed: Mapping[str, Sequence[str]]) -> str:

@@ -60,53 +60,79 @@ def find_layout(paths: Sequence[Path], what: str, masks: bool = False) -> Folder
         what: name of the files in messages, such as ``images``.
         masks: whether masks are samples.
     """
-    losses = []
-    kept = list(range(len(paths)))
-    if not masks:
-        reasons = _masks(paths)
-        kept = [row for row in kept if row not in reasons]
-        if reasons:
-            kinds = ", ".join(f"{count} in {name}" for name, count in Counter(reasons.values()).most_common(5))
-            losses.append(f"{len(reasons)} masks or annotations are not samples ({kinds})")
+    reasons = {} if masks else _masks(paths)
+    kept = [row for row in range(len(paths)) if row not in reasons]
     folders = [paths[row].parent.parts for row in kept]
+    losses = [f"{len(reasons)} masks or annotations are not samples ({_counted(reasons.values())})"] if reasons else []
     level, splits = _find_splits(folders)
-    if level is not None:
-        outside = [position for position, split in enumerate(splits) if not split]
-        if outside:
-            names = Counter(folders[position][0] if folders[position] else "." for position in outside)
-            places = ", ".join(f"{count} in {name!r}" for name, count in names.most_common(5))
-            losses.append(f"{len(outside)} {what} outside of the folders of splits are left out ({places})")
+    if level is None:
+        labels, is_unlabeled = _classes(folders), [False] * len(folders)
+    else:
         inside = [position for position, split in enumerate(splits) if split]
+        if len(inside) < len(splits):
+            outside = [folder[0] if folder else "." for folder, split in zip(folders, splits) if not split]
+            places = _counted(repr(name) for name in outside)
+            losses.append(f"{len(outside)} {what} outside of the folders of splits are left out ({places})")
         kept, folders = [kept[position] for position in inside], [folders[position] for position in inside]
         splits = [splits[position] for position in inside]
-        extra = [bool(_UNLABELED.fullmatch(_letters(parts[level]))) for parts in folders]
-        # An archive may hold train/ in train/.
-        inner = [
-            parts[level + (2 if parts[level + 1 : level + 2] == parts[level : level + 1] else 1) :] for parts in folders
-        ]
-        classes = {one[0] for one, other in zip(inner, extra) if one and not other}
-        holders = {name for name in classes if (letters := _letters(name)) and _IMAGES.fullmatch(letters)}
-        if len(classes - holders) > 1:  # val/images/ beside the classes of train/
-            inner, classes = [one[1:] if one[:1] and one[0] in holders else one for one in inner], classes - holders
-        # Folders of unlabeled samples may hold any folders, or those of the classes.
-        labels = _classes([() if other and not set(one[:1]) <= classes else one for one, other in zip(inner, extra)])
-        if labels is None:
-            labels = _classes([parts[:level] for parts in folders]) or _domains([parts[level] for parts in folders])
-    else:
-        labels, extra = _classes(folders), [False] * len(folders)
-    if labels is not None and (unlabeled := {name for name in set(labels) if _NO_CLASS.fullmatch(_letters(name))}):
-        extra = [other or label in unlabeled for label, other in zip(labels, extra)]
-        labels = ["" if label in unlabeled else label for label in labels]
-        losses.append(f"{what} in {' and '.join(map(repr, sorted(unlabeled)))} have no label, as the name says")
-    if labels is not None and any(missing := [not label and not other for label, other in zip(labels, extra)]):
-        first = paths[kept[missing.index(True)]].as_posix()
-        verb = "has" if sum(missing) == 1 else "have"
-        losses.append(
-            f"{sum(missing)} of {len(kept)} {what} {verb} no folder of a class, and so no label, e.g. {first!r}"
-        )
+        labels, is_unlabeled = _classes_of_splits(folders, level)
+    if labels is not None:
+        labels, lines = _without_labels(labels, is_unlabeled, [paths[row] for row in kept], what)
+        losses += lines
     return FolderLayout(
         kept, None if labels is None else np.array(labels), None if level is None else np.array(splits), tuple(losses)
     )
+
+
+def _counted(places: Iterable[str]) -> str:
+    """Return the most frequent places, such as ``3 in masks/, 1 in gt/``."""
+    return ", ".join(f"{count} in {name}" for name, count in Counter(places).most_common(5))
+
+
+def _classes_of_splits(folders: Sequence[tuple[str, ...]], level: int) -> tuple[list[str] | None, list[bool]]:
+    """Return the class of each file, as `_classes`, and whether it lies in a folder of unlabeled samples.
+
+    Args:
+        folders: the folders of each file.
+        level: that of the splits, below which are the classes, or else above it.
+    """
+    is_unlabeled = [bool(_UNLABELED.fullmatch(_letters(parts[level]))) for parts in folders]
+    # An archive may hold train/ in train/.
+    inner = [
+        parts[level + (2 if parts[level + 1 : level + 2] == parts[level : level + 1] else 1) :] for parts in folders
+    ]
+    classes = {one[0] for one, unlabeled in zip(inner, is_unlabeled) if one and not unlabeled}
+    holders = {name for name in classes if (letters := _letters(name)) and _IMAGES.fullmatch(letters)}
+    if len(classes - holders) > 1:  # val/images/ beside the classes of train/
+        inner, classes = [one[1:] if one[:1] and one[0] in holders else one for one in inner], classes - holders
+    # Folders of unlabeled samples may hold any folders, or those of the classes.
+    below = [() if unlabeled and not set(one[:1]) <= classes else one for one, unlabeled in zip(inner, is_unlabeled)]
+    above = [parts[:level] for parts in folders]
+    return _classes(below) or _classes(above) or _domains([parts[level] for parts in folders]), is_unlabeled
+
+
+def _without_labels(
+    labels: list[str], is_unlabeled: list[bool], paths: Sequence[Path], what: str
+) -> tuple[list[str], list[str]]:
+    """Return labels, "" for folders whose names say that there are none, and lines on samples without a label.
+
+    Args:
+        labels: (K,) class of each file.
+        is_unlabeled: whether it lies in a folder of unlabeled samples, and so lacks none.
+        paths: of the files.
+        what: name of the files.
+    """
+    lines = []
+    if unlabeled := {name for name in set(labels) if _NO_CLASS.fullmatch(_letters(name))}:
+        is_unlabeled = [known or label in unlabeled for label, known in zip(labels, is_unlabeled)]
+        labels = ["" if label in unlabeled else label for label in labels]
+        lines.append(f"{what} in {' and '.join(map(repr, sorted(unlabeled)))} have no label, as the name says")
+    missing = [path for path, label, known in zip(paths, labels, is_unlabeled) if not label and not known]
+    if missing:
+        verb = "has" if len(missing) == 1 else "have"
+        of_all = f"{len(missing)} of {len(labels)} {what} {verb}"
+        lines.append(f"{of_all} no folder of a class, and so no label, e.g. {missing[0].as_posix()!r}")
+    return labels, lines
 
 
 def folders_below_classes(paths: Sequence[Path], labels: Sequence[str]) -> str:

@@ -12,25 +12,7 @@ from aekit.data.readers._number_spelling import looks_numeric
 COMPARED = 200
 """Most columns, the first and the last, in which the first line is compared with those below."""
 _KNOWN_NAMES = frozenset(
-    [
-        "class",
-        "date",
-        "file",
-        "file_name",
-        "filename",
-        "id",
-        "image",
-        "index",
-        "label",
-        "labels",
-        "name",
-        "path",
-        "split",
-        "target",
-        "time",
-        "timestamp",
-        "value",
-    ]
+    "class date file file_name filename id image index label labels name path split target time timestamp value".split()
 )
 
 

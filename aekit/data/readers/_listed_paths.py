@@ -20,28 +20,8 @@ from aekit.data.reading import reading
 from aekit.errors import DataError
 
 PATH_NAMES = (
-    "path",
-    "file",
-    "filename",
-    "image",
-    "filepath",
-    "imagepath",
-    "imagefile",
-    "imagefilename",
-    "imagename",
-    "img",
-    "imgpath",
-    "imgfile",
-    "imgfilename",
-    "imgname",
-    "fname",
-    "fpath",
-    "photo",
-    "photopath",
-    "relativepath",
-    "relpath",
-    "imageid",
-    "imgid",
+    *"path file filename image filepath imagepath imagefile imagefilename imagename img imgpath imgfile imgfilename".split(),
+    *"imgname fname fpath photo photopath relativepath relpath imageid imgid".split(),
 )
 """Names of a column of paths, in order of precedence, in lower case and without anything but letters."""
 _SHORT = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")

@@ -18,21 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
+from aekit.data.readers._delimiters import COMMENTS, records_of, with_single_delimiter
 from aekit.data.readers._drawn_tables import without_rules
 from aekit.data.readers._number_spelling import respell_numbers
 from aekit.data.readers._quoting import with_double_quotes
 from aekit.data.readers._remarks_below import cut_remarks, name_total
 from aekit.data.readers._repeated_names import without_repeated_names
 from aekit.data.readers._second_table import cut_second_table
-from aekit.data.readers._text_form import (
-    AUTO,
-    COMMENTS,
-    LINES,
-    TextFormat as TextFormat,
-    find_form,
-    records_of,
-    with_single_delimiter,
-)
+from aekit.data.readers._text_form import AUTO, LINES, TextFormat as TextFormat, find_form
 from aekit.data.readers._word_vectors import parse_word_vectors
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError

@@ -20,37 +20,8 @@ TABLE_ENDINGS = (
 DICOM_ENDINGS = (".dcm", ".dicom")
 HEIF_ENDINGS = (".heic", ".heics", ".heif", ".heifs", ".hif")
 IMAGE_ENDINGS = (
-    *(
-        ".apng",
-        ".avif",
-        ".bmp",
-        *DICOM_ENDINGS,
-        ".dib",
-        ".gif",
-        *HEIF_ENDINGS,
-        ".j2k",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-    ),
-    *(
-        ".jpf",
-        ".jpg",
-        ".jpx",
-        ".mpo",
-        ".pbm",
-        ".pgm",
-        ".pjp",
-        ".pjpeg",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tga",
-        ".tif",
-        ".tiff",
-    ),
-    ".webp",
+    *(".apng", ".avif", ".bmp", *DICOM_ENDINGS, ".dib", ".gif", *HEIF_ENDINGS),
+    *".j2k .jfif .jp2 .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pgm .pjp .pjpeg .png .pnm .ppm .tga .tif .tiff .webp".split(),
 )
 SOUND_ENDINGS = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
 VIDEO_ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -158,60 +158,73 @@ def _found(ignored: Counter[str]) -> str:
 
 
 def _list(path: Path, column: str) -> Listing:
+    """Read a table with a row for each image; `column` names that of the paths, or is ``auto``."""
     table = tables.read_table(path)
     if any(map(is_image_name, table.column_names)) or table.column_names == list(map(str, range(table.num_columns))):
         table = _without_header(table)
     names = table.column_names
     heads = {name: table[name].slice(0, HEAD).to_pylist() for name in names}
     default = path_column(names, heads)
-    if column != "auto" and column not in names:
-        raise DataError(f"{path}: no column {column!r}{closest_name(column, names)}")
-    chosen = default if column == "auto" else column
-    if chosen is None:
-        naming = [name for name in names if _holds_images(table[name])]
-        naming = naming or [name for name in [image_ids(path, heads)] if name]
-        if len(naming) != 1:
-            choice = f"; {' and '.join(naming)} name images: choose one by column" if naming else ""
-            raise DataError(
-                f"{path}: no column {' or '.join(tables.PATH_COLUMNS)}; available: {', '.join(names)}{choice}"
-            )
-        chosen = naming[0]
+    chosen = _choose_path_column(path, table, heads, default) if column == "auto" else column
+    if chosen not in names:
+        raise DataError(f"{path}: no column {chosen!r}{closest_name(chosen, names)}")
     listed = tables.to_strings(table[chosen]).tolist()
     if "" in listed:
         raise DataError(f"{path}: row {listed.index('')} has no {chosen}")
     files, notes, losses = resolve_paths(path, listed, chosen)
-    label, split = (tables.find_column(names, expected) for expected in (tables.LABEL_COLUMNS, ("split",)))
-    named = tables.find_column(names, ("id",))
+    split, named = (tables.find_column(names, (expected,)) for expected in ("split", "id"))
     ids = _ids(table, named or default)
     if not named:  # the ids are paths
         ids = list(map(forward_slashes, ids))
     elif named != chosen:
         notes.append(tables.say_ids(named))
-    if names[0] == UNNAMED and len(names) == 2:
-        label = names[1]
-    label = label if label and not _holds_images(table[label]) else None
-    others = [name for name in names if name not in (chosen, named, label, split)]
-    classes: np.ndarray | None = None
-    if label is None and len(others) == 1 and _repeats(table[others[0]]):
-        label = others.pop()
-        notes.append(f"column {label!r} is the label, as it alone is beside the images")
-    elif label is None and (one_hot := one_hot_columns(table, others)):
-        lines, classes = one_hot_labels(table, one_hot)
-        notes += lines
-        others = [name for name in others if classes is None or name not in one_hot]
-    elif label is None and len(likely := [n for n in others if is_likely_label(n) and _repeats(table[n])]) == 1:
-        notes.append(f"if {likely[0]!r} is the label, name it 'label'")
+    labels, others, lines = _find_labels(table, [name for name in names if name not in (chosen, named, split)])
     listing = Listing(
         ids=ids,
         paths=files,
-        labels=tables.to_labels(table[label]) if label else classes,
+        labels=labels,
         splits=tables.to_splits(table[split], path) if split else None,
-        note="; ".join([*notes, *tables.remarks(table)]),
+        note="; ".join([*notes, *lines, *tables.remarks(table)]),
         losses=tuple(losses),
         metadata=Metadata.of(table.select(others), [name for name in others if not _holds_images(table[name])]),
     )
     # A list of nothing but paths that repeat is a mistake.
-    return _each_once(listing) if named in (None, chosen) and (label or others) else listing
+    return _each_once(listing) if named in (None, chosen) and (labels is not None or others) else listing
+
+
+def _choose_path_column(path: Path, table: pa.Table, heads: dict[str, list[Any]], default: str | None) -> str:
+    """Return the column of the paths: that of a common name, or the only one that names images."""
+    if default is not None:
+        return default
+    naming = [name for name in table.column_names if _holds_images(table[name])]
+    naming = naming or [name for name in [image_ids(path, heads)] if name]
+    if len(naming) == 1:
+        return naming[0]
+    choice = f"; {' and '.join(naming)} name images: choose one by column" if naming else ""
+    expected = " or ".join(tables.PATH_COLUMNS)
+    raise DataError(f"{path}: no column {expected}; available: {', '.join(table.column_names)}{choice}")
+
+
+def _find_labels(table: pa.Table, names: list[str]) -> tuple[np.ndarray | None, list[str], list[str]]:
+    """Return the labels of a list of images or None, the columns that are not labels, and notes.
+
+    Args:
+        table: the list.
+        names: columns other than those of paths, ids and splits.
+    """
+    label = tables.find_column(names, tables.LABEL_COLUMNS)
+    if len(names) == 1 and len(table.column_names) == 2 and table.column_names[0] == UNNAMED:
+        label = names[0]
+    if label and not _holds_images(table[label]):
+        return tables.to_labels(table[label]), [name for name in names if name != label], []
+    if len(names) == 1 and _repeats(table[names[0]]):
+        note = f"column {names[0]!r} is the label, as it alone is beside the images"
+        return tables.to_labels(table[names[0]]), [], [note]
+    if one_hot := one_hot_columns(table, names):
+        notes, classes = one_hot_labels(table, one_hot)
+        return classes, [name for name in names if classes is None or name not in one_hot], notes
+    likely = [name for name in names if is_likely_label(name) and _repeats(table[name])]
+    return None, names, [f"if {likely[0]!r} is the label, name it 'label'"] if len(likely) == 1 else []
 
 
 def _repeats(column: pa.ChunkedArray) -> bool:

@@ -256,7 +256,7 @@ class _Archive(Mapping[str, np.ndarray]):
         with self._archive.open(info) as member:
             head = member.read(6)
             if not head.startswith(_NPY):
-                raise DataError(f"{place} is none; it begins with {head.hex() or 'nothing'}")
+                raise DataError(f"{place}: not an array in NumPy's format; it begins with {head.hex() or 'nothing'}")
             return array_of(head, member, place, info.file_size)
 
 

@@ -27,7 +27,7 @@ class FinetuneSettings(Manifest):
     layers: int | None
     per_class: int | None
     patience: int
-    baseline: bool
+    baselines: bool
     encoder: Sha256
     labels: str
     train: dict[str, Any]

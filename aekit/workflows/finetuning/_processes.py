@@ -32,13 +32,13 @@ def finetune_in_processes(
     """Fine-tune in several processes, and load the result; arguments as of `aekit.finetune`, errors of `train_in_processes` too.
 
     Args:
-        choices: the arguments `layers`, `per_class`, `patience` and `baseline`.
+        choices: the arguments `layers`, `per_class`, `patience` and `baselines`.
     """
 
     def command(place: Path) -> list[str]:
         path = encoder if isinstance(encoder, (str, Path)) else encoder.save(place / "encoder")
         words = ["finetune", str(path), str(data), "--patience", str(choices["patience"])]
-        words += ["--baseline" if choices["baseline"] else "--no-baseline"]
+        words += ["--baselines" if choices["baselines"] else "--no-baselines"]
         for name in ("layers", "per_class"):
             if choices[name] is not None:
                 words += [f"--{name.replace('_', '-')}", str(choices[name])]

@@ -36,10 +36,10 @@ from aekit.training.checkpoint import State
 from aekit.training.defaults import TARGET_STEPS
 from aekit.training.distributed import check_same_state, check_shares
 from aekit.training.frozen_features import frozen_features
-from aekit.training.low_rank_updates import without_low_rank
+from aekit.training.low_rank_updates import refuse_low_rank_updates
 from aekit.training.phases import Phase, run_phase, stoppable
 from aekit.training.settings import Settings, uses_bf16
-from aekit.training.sharding import without_sharding
+from aekit.training.sharding import refuse_sharding
 from aekit.workflows.finetuning._classification import (
     BestEpoch,
     ClassificationObjective,
@@ -72,7 +72,9 @@ class Finetuning:
         self.encoder, self.source, self.labels, self.split = encoder, source, labels, split
         self.choices, self.folder, self.progress, self.ranks = choices, folder, progress, ranks
         self.writes = folder is not None and (ranks is None or ranks.is_first)
-        train = without_sharding(without_low_rank(Settings(**{"lr": 1e-3, **settings})))
+        train = Settings(**{"lr": 1e-3, **settings})
+        refuse_sharding(train)
+        refuse_low_rank_updates(train)
         device = choose_device(train.device, "train.device")
         self.device = ranks.device(device) if ranks else device
         train_on, self.train_labels = self._read(split.train, trains=True)
@@ -106,7 +108,7 @@ class Finetuning:
         )
         trained = {"finetuned": self._fit("finetuned", self.encoder, resume)}
         frozen = None
-        if self.choices["baseline"]:
+        if self.choices["baselines"]:
             trained["random"] = self._fit("random", self.encoder.with_random_weights(self.settings.seed), resume)
             started = time.perf_counter()
             frozen = self._regression(self.encoder)

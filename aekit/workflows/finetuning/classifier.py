@@ -270,7 +270,7 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
 
     Examples:
         >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1)
-        >>> result = aekit.finetune(encoder, "sklearn:iris", epochs=1, baseline=False, out="tuned")
+        >>> result = aekit.finetune(encoder, "sklearn:iris", epochs=1, baselines=False, out="tuned")
         >>> aekit.load_classifier("tuned").predict("sklearn:iris").shape
         (150,)
     """

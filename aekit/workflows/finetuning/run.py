@@ -38,7 +38,7 @@ def finetune(
     layers: int | None = None,
     per_class: int | None = None,
     patience: int = 20,
-    baseline: bool = True,
+    baselines: bool = True,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -62,7 +62,7 @@ def finetune(
             None: the whole network.
         per_class: number of labels to use of each class, including validation; None: all of the training split.
         patience: epochs without improvement after which training stops; 0: never.
-        baseline: whether to train the same network from random weights too, and to evaluate the frozen encoder.
+        baselines: whether to train the same network from random weights too, and to evaluate the frozen encoder.
         options: options of the source, by source name.
         out: folder to write, which makes it resumable; without it nothing is written.
         resume: resume interrupted fine-tuning in `out`.
@@ -86,7 +86,7 @@ def finetune(
         ['finetuned', 'random', 'frozen']
     """
     progress = open_progress(progress)
-    choices = {"layers": layers, "per_class": per_class, "patience": patience, "baseline": baseline}
+    choices = {"layers": layers, "per_class": per_class, "patience": patience, "baselines": baselines}
     if processes != 1:
         return finetune_in_processes(
             processes, encoder, data, labels, choices, settings, options or {}, out, resume=resume, progress=progress

@@ -47,8 +47,7 @@ class Conv(Backbone):
         tied: Annotated[bool, Field(description="use the encoder's weights, transposed, in the decoder")] = False,
     ) -> None:
         super().__init__()
-        if spec.kind not in LAYERS:
-            raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec.kind}")
+        spec.require("series", "image", "clip")
         self.layers, self.norm, self.activation, self.tied = LAYERS[spec.kind], norm, ACTIVATIONS[activation], tied
         in_channels, *size = spec.shape
         # sizes[i] is the input size of stage i, which its mirror has to restore exactly, odd or even.

@@ -45,8 +45,7 @@ class ResNet(Backbone):
         ] = "auto",
     ) -> None:
         super().__init__()
-        if spec.kind not in LAYERS:
-            raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec.kind}")
+        spec.require("series", "image", "clip")
         convolution, norm, max_pool, average_pool = self.layers = LAYERS[spec.kind]
         channels, *size = spec.shape
         small = min(size[-2:]) <= SMALL_SIDE if stem == "auto" else stem == "small"

@@ -101,8 +101,7 @@ class Timm(Backbone):
         ] = None,
     ) -> None:
         super().__init__()
-        if not spec.is_image:
-            raise ValueError(f"expected images (C, H, W), found {spec.kind}")
+        spec.require("image")
         self.spec, self.model, self.layer, self.config = spec, model, layer, _config(model)
         self.size = (size, size) if isinstance(size, int) else tuple(size or self.config.input_size[1:])
         self.pooling = "avg" if pooling == "auto" and layer else pooling

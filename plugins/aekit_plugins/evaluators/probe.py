@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -60,127 +61,166 @@ def evaluate(
         labels: (N,) classes of any type but float, (N,) float targets, or (N, L) bool.
         split: positions into both.
     """
+    kind = _Numbers if labels.dtype.kind == "f" else _SeveralLabels if labels.ndim == 2 else _Classes
+    probe = kind(embeddings, labels, max_iterations)
     c_values = np.geomspace(min_c, max_c, c_steps)
-    is_numeric = labels.dtype.kind == "f"
-    score = _r2 if is_numeric else _mean_average_precision if labels.ndim == 2 else _accuracy
 
-    searched: list[Any] = []
+    def score(train: np.ndarray, validation: np.ndarray) -> np.ndarray:
+        return probe.scores(train, validation, c_values, all_values=folds > 0)
 
-    def fit(rows: np.ndarray, values: np.ndarray, tolerance: float, start: Any = None) -> Any:
-        x, y, directions = embeddings[rows], labels[rows], None
-        if is_numeric:
-            return fit_ridge(x, y, values)
-        if tolerance == SEARCH_TOLERANCE and embeddings.shape[1] > WIDE:
-            directions = SEARCH_DIRECTIONS
-        return fit_logistic(
-            x, y, values, max_iterations=max_iterations, tolerance=tolerance, max_directions=directions, start=start
-        )
-
-    def score_c_values(train: np.ndarray, validation: np.ndarray) -> np.ndarray:
-        def fit_search(values: np.ndarray) -> Any:
-            searched.append(fit(train, values, SEARCH_TOLERANCE))
-            return searched[-1]
-
-        x, y = embeddings[validation], labels[validation]
-        if score is _accuracy and not folds:
-            return _accuracies_up_to_the_fall(fit_search, c_values, x, y)
-        return score(fit_search(c_values), x, y)
-
-    strata = labels if score is _accuracy else None
-    choice = select_setting(score_c_values, split, strata, folds=folds, seed=seed)
-    best_c = c_values[choice.best]
-    fitted = np.concatenate([split.train, split.validation])
-    start = None if is_numeric else _start(searched, best_c, labels[fitted])
-    model = fit(fitted, c_values[[choice.best]], FINAL_TOLERANCE, start)
-    evaluate_model = _evaluate_numbers if is_numeric else _evaluate_labels if labels.ndim == 2 else _evaluate_classes
-    fields = evaluate_model(model, embeddings, labels, split, seed)
-    chosen = {"C": float(best_c), "of": int(np.isfinite(choice.scores).sum())}
-    chosen |= {} if is_numeric else {"converged": bool(model.converged[0])}
-    if not is_numeric and len(split.train) > embeddings.shape[1] > WIDE:
-        width = f"{embeddings.shape[1]:,} dimensions"
-        fields["notes"] = [f"C chosen along {SEARCH_DIRECTIONS} principal directions of {width}"]
+    choice = select_setting(score, split, probe.strata, folds=folds, seed=seed)
     tried = np.isfinite(choice.scores)
+    best_c = float(c_values[choice.best])
+    model = probe.fit(np.concatenate([split.train, split.validation]), best_c)
+    result = probe.evaluate(model, split, seed)
+    converged = {} if isinstance(probe, _Numbers) else {"converged": bool(model.converged[0])}
     curve = {"C": c_values[tried], "validation": choice.scores[tried]}
-    return Result(
-        **fields | {"chosen": chosen, "chosen_on": choice.selected_on, "plot_data": fields.get("plot_data", {}) | curve}
+    return replace(
+        result,
+        chosen={"C": best_c, "of": int(tried.sum())} | converged,
+        chosen_on=choice.selected_on,
+        plot_data={**result.plot_data, **curve},
+        notes=probe.notes(split),
     )
 
 
-def _start(searched: list[Any], c: float, labels: np.ndarray) -> Any:
-    """Return models of a search that include one of strength C, if they have all classes; the final fit starts there."""
-    for models in searched:
-        if c in models.strengths and (labels.ndim == 2 or np.array_equal(models.classes, np.unique(labels))):
-            return models
-    return None
+class _Numbers:
+    """Ridge regressions to (N,) numbers, scored by R2."""
+
+    strata = None
+
+    def __init__(self, embeddings: np.ndarray, labels: np.ndarray, max_iterations: int) -> None:
+        self.x, self.y = embeddings, labels
+
+    def scores(
+        self, train: np.ndarray, validation: np.ndarray, c_values: np.ndarray, *, all_values: bool
+    ) -> np.ndarray:
+        """Return (S,) R2 on validation rows of models that are fitted to training rows."""
+        errors = fit_ridge(self.x[train], self.y[train], c_values).predict(self.x[validation]) - self.y[validation]
+        return 1 - np.square(errors).mean(axis=1) / max(float(np.var(self.y[validation])), 1e-300)
+
+    def fit(self, rows: np.ndarray, c: float) -> Any:
+        return fit_ridge(self.x[rows], self.y[rows], [c])
+
+    def evaluate(self, model: Any, split: Split, seed: int) -> Result:
+        errors = model.predict(self.x[split.test])[0] - self.y[split.test]
+        variance = float(np.var(self.y[split.test]))
+        scores = 1 - np.square(errors) / (variance if variance > 0 else 1.0)  # their mean is R2
+        metrics = {"r2": bootstrap(scores, seed=seed, groups=split.test_groups)}
+        metrics["mean_absolute_error"] = bootstrap(np.abs(errors), seed=seed, groups=split.test_groups)
+        return Result(metrics, scores=scores, chance=0.0)
+
+    def notes(self, split: Split) -> list[str]:
+        return []
 
 
-def _evaluate_classes(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
-    """Return the fields of the result for (N,) classes."""
-    y_true, probabilities = y[split.test], model.probabilities(x[split.test])
-    predictions = model.classes[probabilities.argmax(axis=1)]
-    correct = (predictions == y_true).astype(np.float64)
-    classes, counts = confusion_matrix(y_true, predictions)
-    table, chance = per_class_metrics(classes, counts), majority_class_accuracy(y, split)
-    balanced = float(np.mean([row["recall"] for row in table if row["samples"]]))
-    metrics = {"accuracy": bootstrap(correct, seed=seed, groups=split.test_groups)}
-    metrics |= {"balanced_accuracy": Metric(balanced), "majority_class": Metric(chance)}
-    plot_data = {"confusion": counts, "classes": classes.astype(str)}
-    fields = {"metrics": metrics, "table": table, "plot_data": plot_data, "scores": correct, "chance": chance}
-    return fields | {"predictions": predictions, "confidence": probabilities.max(axis=1)}
+class _Logistic:
+    """Logistic regressions, of which those of the search are kept: the final fit starts at one of them."""
+
+    def __init__(self, embeddings: np.ndarray, labels: np.ndarray, max_iterations: int) -> None:
+        self.x, self.y, self.max_iterations = embeddings, labels, max_iterations
+        self.is_wide = embeddings.shape[1] > WIDE
+        self._searched: list[Any] = []
+
+    def search(self, rows: np.ndarray, c_values: np.ndarray) -> Any:
+        """Fit models of all values of C, coarsely."""
+        models = fit_logistic(
+            self.x[rows],
+            self.y[rows],
+            c_values,
+            max_iterations=self.max_iterations,
+            tolerance=SEARCH_TOLERANCE,
+            max_directions=SEARCH_DIRECTIONS if self.is_wide else None,
+        )
+        self._searched.append(models)
+        return models
+
+    def fit(self, rows: np.ndarray, c: float) -> Any:
+        x, y = self.x[rows], self.y[rows]
+        most, start = self.max_iterations, self._start(c, y)
+        return fit_logistic(x, y, [c], max_iterations=most, tolerance=FINAL_TOLERANCE, start=start)
+
+    def _start(self, c: float, labels: np.ndarray) -> Any:
+        """Return models of the search that include one of strength C, if they have all classes."""
+        for models in self._searched:
+            if c in models.strengths and (labels.ndim == 2 or np.array_equal(models.classes, np.unique(labels))):
+                return models
+        return None
+
+    def notes(self, split: Split) -> list[str]:
+        width = self.x.shape[1]
+        if not self.is_wide or len(split.train) <= width:
+            return []
+        return [f"C chosen along {SEARCH_DIRECTIONS} principal directions of {width:,} dimensions"]
 
 
-def _evaluate_numbers(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
-    """Return the fields of the result for (N,) numbers."""
-    errors = model.predict(x[split.test])[0] - y[split.test]
-    variance = float(np.var(y[split.test]))
-    scores = 1 - np.square(errors) / (variance if variance > 0 else 1.0)  # their mean is R2
-    metrics = {"r2": bootstrap(scores, seed=seed, groups=split.test_groups)}
-    metrics["mean_absolute_error"] = bootstrap(np.abs(errors), seed=seed, groups=split.test_groups)
-    return {"metrics": metrics, "scores": scores, "chance": 0.0}
+class _Classes(_Logistic):
+    """Logistic regressions to (N,) classes, scored by accuracy."""
+
+    @property
+    def strata(self) -> np.ndarray:
+        return self.y
+
+    def scores(
+        self, train: np.ndarray, validation: np.ndarray, c_values: np.ndarray, *, all_values: bool
+    ) -> np.ndarray:
+        """Return (S,) accuracies on validation rows; unless `all_values`, -inf for the largest C where accuracy falls before."""
+        x, y = self.x[validation], self.y[validation]
+        count = len(c_values) if all_values else max(1, int(FIRST_VALUES * len(c_values)))
+        correct = self.search(train, c_values[:count]).predict(x) == y
+        accuracies = correct.mean(axis=1)
+        if count == len(c_values):
+            return accuracies
+        lost = correct[accuracies.argmax()].astype(np.float64) - correct[-1]
+        if lost.mean() > FALL * lost.std() / np.sqrt(len(y)):
+            return np.concatenate([accuracies, np.full(len(c_values) - count, -np.inf)])
+        return np.concatenate([accuracies, (self.search(train, c_values[count:]).predict(x) == y).mean(axis=1)])
+
+    def evaluate(self, model: Any, split: Split, seed: int) -> Result:
+        y_true, probabilities = self.y[split.test], model.probabilities(self.x[split.test])
+        predictions = model.classes[probabilities.argmax(axis=1)]
+        correct = (predictions == y_true).astype(np.float64)
+        classes, counts = confusion_matrix(y_true, predictions)
+        table, chance = per_class_metrics(classes, counts), majority_class_accuracy(self.y, split)
+        balanced = float(np.mean([row["recall"] for row in table if row["samples"]]))
+        metrics = {"accuracy": bootstrap(correct, seed=seed, groups=split.test_groups)}
+        metrics |= {"balanced_accuracy": Metric(balanced), "majority_class": Metric(chance)}
+        return Result(
+            metrics,
+            table=table,
+            plot_data={"confusion": counts, "classes": classes.astype(str)},
+            scores=correct,
+            predictions=predictions,
+            confidence=probabilities.max(axis=1),
+            chance=chance,
+        )
 
 
-def _evaluate_labels(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
-    """Return the fields of the result for (N, L) labels."""
-    y_true, logits = y[split.test].T, model.logits(x[split.test]).T
-    means, per_label = mean_detection_metrics(logits, y_true, seed=seed, groups=split.test_groups)
-    table = [
-        {"label": number, "samples": int(positive.sum()), "average precision": float(row[1]), "auroc": float(row[0])}
-        for number, (positive, row) in enumerate(zip(y_true, per_label))
-        if np.isfinite(row).all()
-    ]
-    chance = float(np.mean([row["samples"] for row in table]) / len(split.test))
-    metrics = {"map": means["average_precision"], "mean_auroc": means["auroc"]}
-    return {"metrics": metrics, "table": table, "chance": chance}
+class _SeveralLabels(_Logistic):
+    """One-vs-rest logistic regressions to (N, L) labels, scored by mean average precision."""
 
+    strata = None
 
-def _accuracies_up_to_the_fall(fit: Any, c_values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the (S,) accuracies of increasing values of C, -inf for the largest if accuracy has fallen before them.
+    def scores(
+        self, train: np.ndarray, validation: np.ndarray, c_values: np.ndarray, *, all_values: bool
+    ) -> np.ndarray:
+        """Return (S,) mean average precisions on validation rows of models that are fitted to training rows."""
+        models, x, y = self.search(train, c_values), self.x[validation], self.y[validation].T
+        precisions = [average_precisions(models.logits(x, number).T, y) for number in range(len(c_values))]
+        return np.nan_to_num(np.array(precisions)).mean(axis=1)
 
-    Args:
-        fit: values of C -> their models.
-        c_values: (S,) values.
-        x: (N, D) validation samples.
-        y: (N,) classes.
-    """
-    count = max(1, int(FIRST_VALUES * len(c_values)))
-    correct = fit(c_values[:count]).predict(x) == y
-    accuracies = correct.mean(axis=1)
-    lost = correct[accuracies.argmax()].astype(np.float64) - correct[-1]
-    if lost.mean() > FALL * lost.std() / np.sqrt(len(y)):
-        return np.concatenate([accuracies, np.full(len(c_values) - count, -np.inf)])
-    if count < len(c_values):
-        accuracies = np.concatenate([accuracies, _accuracy(fit(c_values[count:]), x, y)])
-    return accuracies
-
-
-def _accuracy(path: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (path.predict(x) == y).mean(axis=1)
-
-
-def _r2(path: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return -np.square(path.predict(x) - y).mean(axis=1) / max(float(np.var(y)), 1e-300) + 1
-
-
-def _mean_average_precision(path: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    precisions = [average_precisions(path.logits(x, number).T, y.T) for number in range(len(path.strengths))]
-    return np.nan_to_num(np.array(precisions)).mean(axis=1)
+    def evaluate(self, model: Any, split: Split, seed: int) -> Result:
+        y_true, logits = self.y[split.test].T, model.logits(self.x[split.test]).T
+        means, per_label = mean_detection_metrics(logits, y_true, seed=seed, groups=split.test_groups)
+        table = [
+            {
+                "label": number,
+                "samples": int(positive.sum()),
+                "average precision": float(row[1]),
+                "auroc": float(row[0]),
+            }
+            for number, (positive, row) in enumerate(zip(y_true, per_label))
+            if np.isfinite(row).all()
+        ]
+        chance = float(np.mean([row["samples"] for row in table]) / len(split.test))
+        return Result({"map": means["average_precision"], "mean_auroc": means["auroc"]}, table=table, chance=chance)

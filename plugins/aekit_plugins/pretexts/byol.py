@@ -23,9 +23,10 @@ from aekit.plugin import Encoder, Field, Samples
 
 
 class BYOL(JointEmbeddingTask):
-    """Predict the projection of a teacher that is a moving average of the encoder and its projector. There are no negative
-    pairs; the slow teacher and the predictor prevent collapse. The paper's momentum starts at 0.99 for 300 epochs of ImageNet
-    and at 0.996 for 1000.
+    """Predict the projection of a teacher that is a moving average of the encoder and its projector.
+
+    There are no negative pairs; the slow teacher and the predictor prevent collapse. The paper's momentum starts at 0.99 for
+    300 epochs of ImageNet and at 0.996 for 1000.
 
     Logged: ``projection_std``, which is 0 when all projections are identical (collapse).
 

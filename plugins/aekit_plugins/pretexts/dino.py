@@ -30,10 +30,12 @@ FIRST = 256
 
 
 class DINO(JointEmbeddingTask):
-    """Self-distillation: the teacher, a moving average of the student, sees two large crops of each sample; the student sees
-    these and several small ones, resized to the encoder's input size. Centering the teacher's outputs by a moving average and
-    sharpening them by a low temperature prevents collapse. Unlike in the paper, the projector has batch norms, the prototypes
-    learn from the first step on, and the teacher's temperature is constant.
+    """Predict, from any crop of a sample, how a teacher assigns its large crops to prototypes (self-distillation).
+
+    The teacher, a moving average of the student, sees two large crops of each sample; the student sees these and several small
+    ones, resized to the encoder's input size. Centering the teacher's outputs by a moving average and sharpening them by a low
+    temperature prevents collapse. Unlike in the paper, the projector has batch norms, the prototypes learn from the first step
+    on, and the teacher's temperature is constant.
 
     Logged: ``undecided``, the entropy of the teacher's assignments, 1 when all prototypes are equally likely; ``used``, the
     entropy of their mean over the batch, 0 when one prototype gets all samples; both relative to the maximum.

@@ -52,8 +52,7 @@ class Inpainting(RestorationTask):
         loss: LossOption = "mse",
         residual: ResidualOption = None,
     ) -> None:
-        if encoder.spec.is_vector:
-            raise ValueError(f"expected series, images or clips, whose entries have neighbors, found {encoder.spec}")
+        encoder.spec.require("series", "image", "clip")  # whose entries have neighbors
         super().__init__(encoder, loss, residual)
         self.mask, self.mask_ratio, self.overlap, self.overlap_weight = mask, mask_ratio, overlap, overlap_weight
         self.filling = MaskFill(encoder, "mean")

@@ -14,9 +14,10 @@ from aekit.plugin import Encoder, Field
 
 
 class SimSiam(JointEmbeddingTask):
-    """Maximize the cosine similarity of prediction and projection, averaged over both directions; the loss is its negative,
-    from 1 to -1. The stop-gradient and the predictor prevent collapse. As in the paper, the projector has three layers and
-    ends in a batch norm, and the predictor has a bottleneck.
+    """Maximize the cosine similarity of the prediction from one view and the projection of the other, in both directions.
+
+    The loss is the negative mean similarity, from 1 to -1. The stop-gradient and the predictor prevent collapse. As in the
+    paper, the projector has three layers and ends in a batch norm, and the predictor has a bottleneck.
 
     Logged: ``projection_std``, which is 0 when all projections are identical (collapse).
 

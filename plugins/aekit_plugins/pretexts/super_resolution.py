@@ -37,8 +37,7 @@ class SuperResolution(RestorationTask):
         residual: ResidualOption = None,
     ) -> None:
         kinds = {"series": ["time"], "image": ["space"] * 2, "clip": ["time", "space", "space"]}
-        if encoder.spec.kind not in kinds:
-            raise ValueError(f"expected series, images or clips, whose entries have neighbors, found {encoder.spec}")
+        encoder.spec.require("series", "image", "clip")  # whose entries have neighbors
         sample_axes = kinds[encoder.spec.kind]
         if axes != "all" and axes not in sample_axes:
             raise ValueError(f"axes = {axes!r} leaves nothing to downsample in {encoder.spec}")

@@ -71,9 +71,10 @@ _KIND = Field(description="kind of sample; auto: by the number of axes and the d
 
 
 class Arrays(ArraySource):
-    """Samples (N, ...) from a file: memory-mapped from .npy, read whole from other formats. Recognizes common names of arrays in
-    an .npz, folders with MNIST's layout or with ``train.csv`` and ``test.csv``, and the columns ``label``, ``id`` and
-    ``split`` of a table.
+    """Read samples (N, ...) from a file: memory-mapped from .npy, whole from other formats.
+
+    It recognizes common names of arrays in an .npz, folders with MNIST's layout or with ``train.csv`` and ``test.csv``, and the
+    columns ``label``, ``id`` and ``split`` of a table.
 
     Raises:
         DataError: nothing usable, arrays of Python objects, or labels that do not match the samples.

@@ -106,7 +106,7 @@ class Clips(Source):
         rates = [video.rate for video in self.videos if video.rate]
         if not rates or max(rates) < _OTHER_RATE * min(rates):
             return ""
-        return f"videos of {min(rates):.4g} to {max(rates):.4g} frames per second: clips last differently long"
+        return f"videos of {min(rates):.4g} to {max(rates):.4g} frames per second: clips differ in duration"
 
     @staticmethod
     def claims(path: Path) -> bool:

@@ -15,8 +15,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class MnistVariations(Source):
-    """The data sets of Larochelle, Erhan, Courville, Bergstra and Bengio, An empirical evaluation of deep architectures on
-    problems with many factors of variation, 2007, regenerated from MNIST; the original samples are no longer available.
+    """Rotate the digits of MNIST or draw them on noise, as the original samples are no longer available.
+
     The 70,000 digits are shuffled and split; the angle and background of each are fixed:
 
     - ``basic``: unchanged;
@@ -26,6 +26,9 @@ class MnistVariations(Source):
 
     All sets of one seed hold the same digits in the same order, so that one can be the target of another. Samples are
     generated when they are read.
+
+    Larochelle, Erhan, Courville, Bergstra and Bengio, An empirical evaluation of deep architectures on problems with many
+    factors of variation, 2007.
 
     Raises:
         DataError: the name is unknown, or there are too few digits, or they are not 8-bit images.

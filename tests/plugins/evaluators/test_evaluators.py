@@ -36,6 +36,7 @@ from aekit.evaluation.neighbors import rank_neighbors
 from aekit.evaluation.results import Split
 from aekit.evaluation.run import evaluate
 from aekit.evaluation.splits import groups_from_ids, make_split, sample_per_class
+from aekit.nn import gaussian_mixtures
 from aekit.testing import conformance
 
 Data = tuple[np.ndarray, np.ndarray]
@@ -401,7 +402,7 @@ def test_existing_clusters_are_found_and_counted(module: Any) -> None:
 def test_a_full_mixture_is_that_of_scikit_learn(clusters: int) -> None:
     x = load_digits().data
     x = gaussian_mixture._whiten(x.astype(np.float32), np.arange(len(x)), 10)
-    (ours,) = gaussian_mixture.fit_mixtures(x[:1200], [clusters], 2, seed=4)
+    (ours,) = gaussian_mixture._fit_full(x[:1200], [clusters], 2, seed=4)
     reference = GaussianMixture(clusters, reg_covar=1e-3, n_init=2, random_state=4).fit(x[:1200].astype(np.float64))
     assert ours.score(x[1200:]) == pytest.approx(reference.score(x[1200:]), abs=1e-5)
     assert (ours.predict(x[1200:]) == reference.predict(x[1200:])).mean() > 0.995
@@ -409,11 +410,11 @@ def test_a_full_mixture_is_that_of_scikit_learn(clusters: int) -> None:
 
 @pytest.mark.parametrize("most", [1, 2**22])
 def test_mixtures_that_are_fitted_together_are_those_fitted_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gaussian_mixture, "MAX_RESPONSIBILITIES", most)
+    monkeypatch.setattr(gaussian_mixtures, "MAX_RESPONSIBILITIES", most)
     x = gaussian_mixture._whiten(load_digits().data.astype(np.float32), np.arange(1797), 10)
-    together = gaussian_mixture.fit_mixtures(x[:1200], [2, 5, 12], 2, seed=4)
+    together = gaussian_mixture._fit_full(x[:1200], [2, 5, 12], 2, seed=4)
     for count, mixture in zip([2, 5, 12], together):
-        (alone,) = gaussian_mixture.fit_mixtures(x[:1200], [count], 2, seed=4)
+        (alone,) = gaussian_mixture._fit_full(x[:1200], [count], 2, seed=4)
         assert mixture.coefficients.shape[1] == count
         assert mixture.score(x[1200:]) == pytest.approx(alone.score(x[1200:]), abs=1e-9)
         assert (mixture.predict(x[1200:]) == alone.predict(x[1200:])).all()
