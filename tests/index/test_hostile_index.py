@@ -107,7 +107,7 @@ def test_parts_that_contradict_each_other_are_refused(folder: Path) -> None:
     short.add(VECTORS[:10])
     graph.storage, graph.own_fields = short, False
     replace(folder, graph)
-    with pytest.raises(IdentityError, match="ntotal 10 != index ntotal 300|of 300 entries has a part of 10"):
+    with pytest.raises(IdentityError, match=r"ntotal 10 != index ntotal 300|of 300 entries has a part of 10"):
         aekit.open_index(folder)
 
 
