@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aekit.errors import AekitError as AekitError
     from aekit.evaluation.evaluation import Evaluation as Evaluation
     from aekit.evaluation.run import evaluate as evaluate
+    from aekit.evaluation.saved_predictions import open_evaluation as open_evaluation
     from aekit.index.build import build_index as build_index
     from aekit.index.vector_index import open_index as open_index
     from aekit.io.copying import copy as copy
@@ -73,6 +74,7 @@ _HOMES = {
     "aekit.errors": "AekitError",
     "aekit.evaluation.evaluation": "Evaluation",
     "aekit.evaluation.run": "evaluate",
+    "aekit.evaluation.saved_predictions": "open_evaluation",
     "aekit.index.build": "build_index",
     "aekit.index.vector_index": "open_index",
     "aekit.io.copying": "copy",
@@ -103,7 +105,7 @@ _SOUGHT = {
     "draw_map": "plot project projection tsne umap visualize",
     "embed": "encode transform",
     "embed(encoder, data, out=folder)": "save_embeddings",
-    "Evaluation.open": "load_evaluation open_evaluation",
+    "open_evaluation": "load_evaluation read_evaluation",
     "evaluate": "score",
     "find_anomalies": "Anomalies outliers",
     "find_clusters": "Clusters hdbscan kmeans",

@@ -86,7 +86,8 @@ def test_no_module_bears_the_name_of_a_public_function() -> None:
 
 
 LAYERS = (
-    ("version", "_lazy", "_library_files", "shared_settings", "_torch_state", "_short_traceback"),
+    ("version", "_lazy", "_library_files", "shared_settings"),
+    ("_torch_state", "_short_traceback"),
     ("errors",),
     ("_arguments",),
     ("progress",),

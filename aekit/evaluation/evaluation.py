@@ -11,8 +11,15 @@ from typing import Any, Literal
 import numpy as np
 
 from aekit._arguments import checked_arguments
+from aekit.evaluation._evaluation_files import prediction_arrays, write_evaluation
 from aekit.evaluation._headline import headline
-from aekit.evaluation._predicted_classes import confusion, errors, per_class
+from aekit.evaluation._predicted_classes import (
+    PredictedClasses,
+    confusion,
+    errors,
+    per_class,
+    predicted_classes,
+)
 from aekit.evaluation.metrics._paired_tests import PairedComparison, paired_comparisons
 from aekit.evaluation.results import CheckResult, Metric, Result
 from aekit.evaluation.summary import ENCODER, Severity, comparison_lines, graded_summary, primary_metric
@@ -58,8 +65,6 @@ class Evaluation:
         'No baseline to compare with, so the values alone do not show how good the embeddings are (40 test samples).'
         >>> evaluation.confusion().to_numpy().tolist()
         [[20, 0], [0, 20]]
-        >>> aekit.Evaluation.open(evaluation.save("evaluation")).errors("probe").empty
-        True
     """
 
     digest: str | None
@@ -76,30 +81,19 @@ class Evaluation:
     test_ids: Sequence[str] | None = None
     test_labels: np.ndarray | None = None
 
-    @classmethod
-    @partial(checked_arguments, name="Evaluation.open")
-    def open(cls, folder: str | Path) -> Evaluation:
-        """Open a folder that `save` wrote.
-
-        Raises:
-            DamagedError: it holds no evaluation, or is damaged.
-        """
-        from aekit.evaluation.saved_evaluation import open_evaluation  # holds this class
-
-        return open_evaluation(Path(folder))
-
     @partial(checked_arguments, name="Evaluation.save")
     def save(self, folder: str | Path) -> Path:
-        """Write it into a new folder, as JSON and arrays of NumPy, and return the folder.
+        """Write it into a new folder, which `aekit.open_evaluation` opens, and return the folder.
 
         The scores of single samples, and the predictions of subjects other than the encoder, are left out.
 
         Raises:
             OutputError: the folder exists and is not empty, or cannot be written.
         """
-        from aekit.evaluation.saved_evaluation import save_evaluation
-
-        return save_evaluation(self, Path(folder))
+        arrays = prediction_arrays(self.results.get(ENCODER, {}), self.evaluated_rows)
+        samples = {"ids": self.test_ids, "labels": self.test_labels, "groups": self.groups}
+        write_evaluation(Path(folder), self.to_dict(), arrays, **samples)
+        return Path(folder)
 
     def confusion(self, evaluator: str | None = None, *, subject: str = ENCODER) -> Any:
         """Return a `pandas.DataFrame` (C, C) of how many test samples of a class (rows) were predicted as one (columns).
@@ -111,14 +105,14 @@ class Evaluation:
         Raises:
             DataError: no such subject, or no such evaluator that predicts classes.
         """
-        return confusion(self, evaluator, subject)
+        return confusion(self._predicted(evaluator, subject))
 
     def per_class(self, evaluator: str | None = None, *, subject: str = ENCODER) -> Any:
         """Return a `pandas.DataFrame` with a row for each class: its test samples, and its recall and precision in 0..1.
 
         The arguments and errors are those of `confusion`.
         """
-        return per_class(self, evaluator, subject)
+        return per_class(self._predicted(evaluator, subject))
 
     def errors(self, evaluator: str | None = None, *, subject: str = ENCODER) -> Any:
         """Return a `pandas.DataFrame` with a row for each test sample of which another class was predicted, by id: its label, the
@@ -126,7 +120,10 @@ class Evaluation:
 
         The arguments and errors are those of `confusion`.
         """
-        return errors(self, evaluator, subject)
+        return errors(self._predicted(evaluator, subject))
+
+    def _predicted(self, evaluator: str | None, subject: str) -> PredictedClasses:
+        return predicted_classes(self.results, self.test_labels, self.test_ids, evaluator, subject)
 
     @cached_property
     def headline(self) -> str:

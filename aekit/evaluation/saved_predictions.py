@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from aekit._arguments import checked_arguments
+from aekit.evaluation._evaluation_files import (
+    FILE as FILE,
+    load_predictions as load_predictions,
+    prediction_arrays,
+    read_evaluation,
+    write_arrays,
+)
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.metrics._paired_tests import PairedComparison
 from aekit.evaluation.results import CheckResult, Metric, Result
 from aekit.evaluation.summary import ENCODER
-from aekit.io.atomic import atomic_file
-from aekit.io.manifests import explain_read_errors
-
-FILE = "predictions.npz"
 
 
 def save_predictions(evaluation: Evaluation, rows: np.ndarray, folder: Path) -> None:
@@ -26,40 +30,8 @@ def save_predictions(evaluation: Evaluation, rows: np.ndarray, folder: Path) -> 
         rows: (N,) positions in the source of the embeddings that were evaluated.
         folder: folder of the run.
     """
-    write_arrays(folder / FILE, {"rows": rows} | prediction_arrays(evaluation))
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name, which `load_predictions` reads."""
-    with atomic_file(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def prediction_arrays(evaluation: Evaluation) -> dict[str, np.ndarray]:
-    """Return the predictions of the encoder's evaluators, and which samples they are of."""
-    evaluated = np.empty(0, np.int64) if evaluation.evaluated_rows is None else evaluation.evaluated_rows
-    arrays = {"evaluated_rows": evaluated}
-    for name, result in evaluation.results.get(ENCODER, {}).items():
-        if result.predictions is not None:
-            arrays[f"predictions {name}"] = result.predictions.astype(str)
-        if result.confidence is not None:
-            arrays[f"confidence {name}"] = result.confidence
-        if "confusion" in result.plot_data:
-            arrays[f"confusion {name}"] = np.asarray(result.plot_data["confusion"])
-            arrays[f"classes {name}"] = np.asarray(result.plot_data["classes"]).astype(str)
-    return arrays
-
-
-def load_predictions(folder: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of ``predictions.npz``, or none if there is no such file.
-
-    Raises:
-        IdentityError: the file is damaged.
-    """
-    if not (folder / FILE).is_file():
-        return {}
-    with explain_read_errors(folder / FILE), np.load(folder / FILE, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    arrays = prediction_arrays(evaluation.results.get(ENCODER, {}), evaluation.evaluated_rows)
+    write_arrays(folder, {"rows": rows} | arrays)
 
 
 def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> Evaluation:
@@ -105,6 +77,30 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
     }
     evaluation.notes.extend(record["notes"][len(evaluation.sampling_notes()) :])
     return evaluation
+
+
+@checked_arguments
+def open_evaluation(folder: str | Path) -> Evaluation:
+    """Open the folder of an evaluation that `aekit.Evaluation.save` wrote.
+
+    Args:
+        folder: the folder, or its URL.
+
+    Raises:
+        DamagedError: it holds no evaluation, or is damaged.
+
+    Examples:
+        >>> import numpy as np
+        >>> import aekit
+        >>> labels = np.repeat(["cat", "dog"], 100)
+        >>> vectors = np.random.default_rng(0).normal(size=(200, 8)) + 3 * (labels == "dog")[:, None]
+        >>> evaluation = aekit.evaluate(vectors, labels, evaluators=["probe"])
+        >>> evaluation.save("evaluation").name
+        'evaluation'
+        >>> aekit.open_evaluation("evaluation").errors().empty
+        True
+    """
+    return evaluation_of(*read_evaluation(folder))
 
 
 def _result(stored: Mapping[str, Any], name: str, predictions: Mapping[str, np.ndarray]) -> Result:

@@ -27,7 +27,7 @@ def evaluation() -> aekit.Evaluation:
 
 
 def test_a_saved_evaluation_says_what_it_said(evaluation: aekit.Evaluation, tmp_path: Path) -> None:
-    opened = aekit.Evaluation.open(evaluation.save(tmp_path / "saved"))
+    opened = aekit.open_evaluation(evaluation.save(tmp_path / "saved"))
     assert opened.text(verbose=True) == evaluation.text(verbose=True) and opened.to_dict() == evaluation.to_dict()
     assert opened.to_pandas(paired=True).equals(evaluation.to_pandas(paired=True))
     assert opened.errors().equals(evaluation.errors()) and len(opened.errors())
@@ -53,7 +53,7 @@ def test_the_tables_agree_with_each_other_and_with_the_metrics(evaluation: aekit
 
 def test_the_number_of_a_class_stays_its_number(tmp_path: Path) -> None:
     evaluation = evaluated((LABELS == "hen").astype(int), evaluators=["probe"])
-    assert aekit.Evaluation.open(evaluation.save(tmp_path / "e")).confusion().index.tolist() == ["0", "1"]
+    assert aekit.open_evaluation(evaluation.save(tmp_path / "e")).confusion().index.tolist() == ["0", "1"]
 
 
 def test_what_was_not_predicted_is_one_line(evaluation: aekit.Evaluation) -> None:
@@ -71,12 +71,12 @@ def test_what_was_not_predicted_is_one_line(evaluation: aekit.Evaluation) -> Non
 
 def test_a_folder_that_is_none_or_was_changed_is_refused(evaluation: aekit.Evaluation, tmp_path: Path) -> None:
     with pytest.raises(DamagedError, match="no evaluation here"):
-        aekit.Evaluation.open(tmp_path)
+        aekit.open_evaluation(tmp_path)
     folder = evaluation.save(tmp_path / "e")
     arrays = folder / "predictions.npz"
     arrays.write_bytes(arrays.read_bytes()[:-40])
     with pytest.raises(DamagedError, match=r"predictions\.npz"):
-        aekit.Evaluation.open(folder)
+        aekit.open_evaluation(folder)
 
 
 def test_a_result_shows_its_metrics_and_no_arrays(evaluation: aekit.Evaluation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -20,7 +21,6 @@ from aekit.plugin import (
     fit_kmeans,
     resolve_cluster_count,
 )
-from aekit.shared_settings import warning_rules
 
 MAX_CHOOSING_SAMPLES = 2500
 """Most samples to choose the number of clusters with: 30 clusters with full covariance take long."""
@@ -132,7 +132,8 @@ def _fit(
 
     settings = {"covariance_type": covariance, "reg_covar": REGULARIZATION, "random_state": seed}
     settings["n_init"] = n_init * kmeans_runs
-    with warning_rules(("ignore", "", ConvergenceWarning)):  # fewer distinct points than clusters: the metrics show it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: the metrics show it
         return [GaussianMixture(count, **settings).fit(rows) for count in counts]
 
 
