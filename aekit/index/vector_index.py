@@ -119,7 +119,7 @@ class VectorIndex:
         """
         if k < 1:
             raise DataError(f"k = {k}: expected at least 1")
-        among = self._rows_where(where, k)
+        among = None if where is None else self._rows_where(where, k)
         embeddings = as_embeddings(queries)
         if embeddings is not None and not (embeddings.is_precomputed and self.is_precomputed):
             if embeddings.is_precomputed or self.is_precomputed:
@@ -128,14 +128,13 @@ class VectorIndex:
                     f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
                 )
             check_same_maker(self, embeddings, what="this index", maker="the query is")
-        expected = f"expected embeddings or (Q, {self.dim}); search_ids takes ids, search_data takes data"
         try:
             vectors = np.asarray(queries, np.float32)
         except (TypeError, ValueError):
-            raise DataError(f"queries of type {type(queries).__name__}: {expected}") from None
+            raise self._unusable(f"of type {type(queries).__name__}") from None
         vectors = vectors[None] if vectors.ndim == 1 else vectors
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise DataError(f"queries of shape {vectors.shape}: {expected}")
+            raise self._unusable(f"of shape {vectors.shape}")
         scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k, among)
         names = [str(number) for number in range(len(vectors))] if embeddings is None else embeddings.ids
         return Hits.of(names, scores, rows, self.metadata)
@@ -205,6 +204,11 @@ class VectorIndex:
             counts = f"{len(rows):,} of {len(self):,} vectors satisfy the condition, fewer than k = {k}"
             warn(f"where: {counts}{reason and '; '}{reason}")
         return rows
+
+    def _unusable(self, problem: str) -> DataError:
+        """Return the error of queries that are no vectors of the index's length."""
+        expected = f"expected embeddings or (Q, {self.dim}); search_ids takes ids, search_data takes data"
+        return DataError(f"queries {problem}: {expected}")
 
     def _nearest(self, vectors: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index, and of those in `among` (R,)."""
