@@ -68,32 +68,8 @@ def respell_numbers(
     is_odd = any(sign.encode() in body for sign in inner + SIGNS) or _AFFIXED.search(body[:_LOOKED_AT])
     if decimal != "," and not has_fortran and not has_minus_signs and not is_odd:
         return columns, []
-    odd: dict[int, _Odd] = {}
-    plain: list[int] = []
     said: dict[str, list[str]] = {kind: [] for kind in _SAID}
-    for number, column in enumerate(columns):
-        if names[number].strip().lower() == "id":
-            continue
-        values = pc.filter(column, pc.invert(pc.is_in(column, arrow_words(*MISSING, *PLACEHOLDERS))))
-        if _are_floats(values):
-            plain.append(number)
-            continue
-        if has_minus_signs:
-            column, values = (pc.replace_substring_regex(each, _MINUS_SIGN, r"\1-\2") for each in (column, values))
-        is_label = names[number].strip().lower() in LABEL_COLUMNS  # whose classes keep their names
-        column, values, kinds, unit = without_affixes(column, values, _sample(values), units=not is_label)
-        for kind in kinds:
-            said[kind].append(names[number] if kind != "unit" else f"{names[number]!r} ({unit})")
-        strange = pc.filter(values, pc.invert(pc.match_substring_regex(values, _PLAIN)))
-        if len(strange) and _share(_sample(strange), _ADDRESS) == 1:
-            continue
-        if has_fortran and len(strange) and _share(strange, _FORTRAN) == 1:
-            said["fortran"].append(names[number])
-            columns[number] = pc.replace_substring_regex(column, _FORTRAN, r"\1\3e\2\4")
-            continue
-        columns[number] = column
-        has_points = _any(_sample(values), _DECIMAL_POINT)
-        odd[number] = _Odd(column, _sample(strange), len(strange) / max(len(values), 1), has_points)
+    odd, plain = _find_odd(columns, names, said, has_fortran=has_fortran, has_minus_signs=has_minus_signs)
     # Beside numbers with decimal points, commas in few cells list numbers, as in "20,22".
     least = 0.5 if delimiter == "," and any(_any(_sample(columns[n]), _DECIMAL_POINT) for n in plain) else 0
     commas = {
@@ -117,6 +93,49 @@ def respell_numbers(
     if has_commas and b"." in body:
         said["thousands"] += [names[number] for number in _without_dots(columns, plain)]
     return columns, [f"{text} {_quoted(said[kind])}" for kind, text in _SAID.items() if said[kind]]
+
+
+def _find_odd(
+    columns: list[Any], names: Sequence[str], said: dict[str, list[str]], *, has_fortran: bool, has_minus_signs: bool
+) -> tuple[dict[int, _Odd], list[int]]:
+    """Write signs, units and exponents as Python does, in `columns`, and tell what is left to write.
+
+    Args:
+        columns: the columns, which are changed.
+        names: their names.
+        said: kind of spelling -> names of columns, which are added.
+        has_fortran: whether there are exponents of Fortran.
+        has_minus_signs: whether there are other signs for a minus.
+
+    Returns:
+        the columns with numbers in another spelling, or with words, by their place, and the places of those with plain numbers.
+    """
+    odd: dict[int, _Odd] = {}
+    plain: list[int] = []
+    for number, column in enumerate(columns):
+        if names[number].strip().lower() == "id":
+            continue
+        values = pc.filter(column, pc.invert(pc.is_in(column, arrow_words(*MISSING, *PLACEHOLDERS))))
+        if _are_floats(values):
+            plain.append(number)
+            continue
+        if has_minus_signs:
+            column, values = (pc.replace_substring_regex(each, _MINUS_SIGN, r"\1-\2") for each in (column, values))
+        is_label = names[number].strip().lower() in LABEL_COLUMNS  # whose classes keep their names
+        column, values, kinds, unit = without_affixes(column, values, _sample(values), units=not is_label)
+        for kind in kinds:
+            said[kind].append(names[number] if kind != "unit" else f"{names[number]!r} ({unit})")
+        strange = pc.filter(values, pc.invert(pc.match_substring_regex(values, _PLAIN)))
+        if len(strange) and _share(_sample(strange), _ADDRESS) == 1:
+            continue
+        if has_fortran and len(strange) and _share(strange, _FORTRAN) == 1:
+            said["fortran"].append(names[number])
+            columns[number] = pc.replace_substring_regex(column, _FORTRAN, r"\1\3e\2\4")
+            continue
+        columns[number] = column
+        has_points = _any(_sample(values), _DECIMAL_POINT)
+        odd[number] = _Odd(column, _sample(strange), len(strange) / max(len(values), 1), has_points)
+    return odd, plain
 
 
 _SAID = {
