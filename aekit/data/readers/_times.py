@@ -51,7 +51,7 @@ def is_time(column: pa.ChunkedArray) -> bool:
         return False
     known = typed.cast(pa.string()).drop_null()
     known = known.filter(pc.invert(pc.is_in(known, arrow_words(*MISSING, *PLACEHOLDERS))))
-    # Most text is told apart by its first cell, for which Arrow would prepare the expression anew in each column.
+    # The first cell rules out most text, for which Arrow would prepare the expression anew in each column.
     if not len(known) or not re.search(_TIME, known[0].as_py()):
         return False
     return bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
