@@ -47,13 +47,13 @@ def installed_copies() -> dict[str, list[Distribution]]:
         if name:
             copies.setdefault(name.lower().replace("_", "-"), []).append(distribution)
     if GROUP not in copies:
-        files = _OwnFiles()
+        uninstalled = _OwnFiles()
         if find_spec(BUILT_IN) is None:
             raise PluginError(
-                f"{BUILT_IN}, the built-in plugins, are not on the path of Python, and aekit in {files.locate_file('')} is not "
-                f"installed: install it (python -m pip install FOLDER)"
+                f"{BUILT_IN}, the built-in plugins, are not on the path of Python, and aekit in "
+                f"{uninstalled.locate_file('')} is not installed: install it (python -m pip install FOLDER)"
             )
-        copies[GROUP] = [files]
+        copies[GROUP] = [uninstalled]
     return copies
 
 
