@@ -282,7 +282,7 @@ class TextIds(Sequence[str]):
 
 def skipped_samples(count: int) -> str:
     """Return in words how many samples were skipped."""
-    return f"{count} sample{'' if count == 1 else 's'} skipped"
+    return "1 sample skipped" if count == 1 else f"{count} samples skipped"
 
 
 def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:
