@@ -21,8 +21,8 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.makers import encoder_of
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import fit_kmeans
+from aekit.evaluation.id_groups import groups_from_ids
 from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors, to_distances
-from aekit.evaluation.splits import groups_from_ids
 from aekit.io.remote import is_artifact, optional_folder
 from aekit.io.text_table import format_columns, format_names
 from aekit.progress import Progress

@@ -93,8 +93,8 @@ def evaluate(
     """
     with QuickImports():
         from aekit.encoder.opening import open_embeddings
+        from aekit.evaluation.id_groups import groups_from_ids
         from aekit.evaluation.labels import read_labels
-        from aekit.evaluation.splits import groups_from_ids
 
     opened = open_embeddings(embeddings, progress)
     targets, names = read_labels(labels, opened.ids) if labels else (None, ())

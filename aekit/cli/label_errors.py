@@ -48,8 +48,8 @@ def label_errors(
     """
     with QuickImports():
         from aekit.analysis.inputs import open_or_embed
+        from aekit.evaluation.id_groups import groups_from_ids
         from aekit.evaluation.labels import read_labels
-        from aekit.evaluation.splits import groups_from_ids
 
     opened = open_or_embed(embeddings, progress, device)
     errors = aekit.find_label_errors(

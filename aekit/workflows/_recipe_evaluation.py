@@ -23,9 +23,9 @@ def check_evaluation(source: Source, recipe: Recipe, encoder: Encoder) -> None:
     if section.evaluators and section.baselines and section.pretrained not in (AUTO, NONE):
         open_pretrained(section.pretrained, encoder.spec, encoder.preprocess, place="evaluate.pretrained")
     if section.evaluators:
+        from aekit.evaluation.id_groups import groups_from_ids
         from aekit.evaluation.labels import make_targets
         from aekit.evaluation.run import split_for_targets
-        from aekit.evaluation.splits import groups_from_ids
 
         labels, _ = make_targets(source.labels, len(source), what="samples", target_type=section.target_type)
         groups = groups_from_ids(source.ids, section.groups) if section.groups else None
@@ -45,8 +45,8 @@ def evaluate_encoder(
     Returns:
         the evaluation, and the (N,) positions of the embeddings in the source, or None if unknown.
     """
+    from aekit.evaluation.id_groups import groups_from_ids
     from aekit.evaluation.run import evaluate
-    from aekit.evaluation.splits import groups_from_ids
 
     section = recipe.evaluate
     embeddings = encoder.embed(source, metadata="none", precision="fp32", progress=progress)

@@ -20,7 +20,7 @@ from PIL import Image
 from unusual.harness import Area, Listener
 
 import aekit
-from aekit.evaluation import splits
+from aekit.evaluation import id_groups
 
 AREA = Area(__name__)
 ROWS = np.arange(48, dtype=np.float32).reshape(12, 4)
@@ -397,8 +397,8 @@ def _(folder: Path, listener: Listener) -> None:
     "a regular expression that takes for ever", "takes more than 0.5 s; write it without repetitions inside of"
 )
 def _(folder: Path, listener: Listener) -> None:
-    with mock.patch.object(splits, "MATCHING_SECONDS", 0.5):
-        splits.groups_from_ids(["a" * 60 + "b"], "(a|aa)+$")
+    with mock.patch.object(id_groups, "MATCHING_SECONDS", 0.5):
+        id_groups.groups_from_ids(["a" * 60 + "b"], "(a|aa)+$")
 
 
 @AREA.refused(

@@ -24,6 +24,7 @@ from aekit.data.source import ArraySource
 from aekit.errors import DataError, IdentityError, RecipeError
 from aekit.evaluation._backbone_features import backbone_features
 from aekit.evaluation._reconstruction import evaluate_reconstruction
+from aekit.evaluation.id_groups import groups_from_ids
 from aekit.evaluation.labels import make_targets, read_labels
 from aekit.evaluation.linear.probe import fit_logistic
 from aekit.evaluation.linear.ridge import fit_ridge
@@ -35,7 +36,7 @@ from aekit.evaluation.model_selection import assign_folds, select_setting
 from aekit.evaluation.neighbors import rank_neighbors
 from aekit.evaluation.results import Split
 from aekit.evaluation.run import evaluate
-from aekit.evaluation.splits import groups_from_ids, make_split, sample_per_class
+from aekit.evaluation.splits import make_split, sample_per_class
 from aekit.nn import gaussian_mixtures
 from aekit.testing import conformance
 
