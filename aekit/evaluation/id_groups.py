@@ -1,4 +1,4 @@
-"""Groups of samples that stay in one part of a split, from their ids."""
+"""Derive groups of samples, which stay in one part of a split, from their ids."""
 
 from __future__ import annotations
 
