@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from aekit.evaluation.metrics._isolation_forest import IsolationForest
 from aekit.evaluation.neighbors import nearest_neighbors, to_distances
 from aekit.nn.low_rank import principal_axes
 
@@ -30,6 +29,8 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
     Returns:
         Name -> (N,) float64.
     """
+    from sklearn.ensemble import IsolationForest
+
     squares, _ = nearest_neighbors(rows, normal, NEIGHBORS, metric="l2")
     scores = {"neighbors": to_distances(squares).mean(axis=1)}
     mean = normal.mean(axis=0, dtype=np.float64)
@@ -38,7 +39,8 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
     blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
     distances = [_shrunk_distances(block - mean, values, axes, variance) for block in blocks]
     scores["mahalanobis"] = np.concatenate(distances)
-    scores["forest"] = IsolationForest(normal, seed).scores(rows)
+    forest = IsolationForest(random_state=seed).fit(normal)
+    scores["forest"] = -np.concatenate([forest.score_samples(block) for block in blocks])
     return scores
 
 
