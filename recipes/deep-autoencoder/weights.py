@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from aekit_plugins.backbones.mlp import MLP
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -22,7 +23,6 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import aekit
-from aekit_plugins.backbones.mlp import MLP
 
 NETWORKS = {
     "the default": {},
@@ -69,9 +69,8 @@ SETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
 def measure(x: np.ndarray, y: np.ndarray, backbone: str, options: dict[str, object], seed: int) -> list[float]:
     """Train on three quarters and return the unexplained part and the accuracies of probe and neighbors on the others."""
     order = np.random.default_rng(seed).permutation(len(x))
-    train, test = np.split(order, [3 * len(x) // 4])
     x = np.ascontiguousarray(x[order].astype(np.uint8 if x.ndim > 2 else np.float32))
-    y, count = np.asarray(y)[order], len(train)
+    y, count = np.asarray(y)[order], 3 * len(x) // 4
     with tempfile.TemporaryDirectory() as folder:
         settings = {f"encoder.{backbone}.{name}": value for name, value in options.items()}
         encoder = aekit.fit(
