@@ -1050,3 +1050,14 @@ def test_a_link_to_nothing_is_told_as_such(tmp_path: Path) -> None:
     (tmp_path / "photos").symlink_to("nowhere")
     with pytest.raises(DataError, match="photos: is a link to nowhere, which does not exist or leads back to itself"):
         open_data(tmp_path / "photos")
+
+
+@pytest.mark.parametrize("other", ["id", "split"])
+def test_ids_and_splits_beside_the_images_of_a_list_are_no_labels(other: str, tmp_path: Path) -> None:
+    values = {"id": "abcd", "split": ["train", "train", "test", "test"]}[other]
+    for row in range(4):
+        save_image(tmp_path / f"{row}.png")
+    (tmp_path / "list.csv").write_text("\n".join([f"path,{other}", *(f"{n}.png,{v}" for n, v in enumerate(values))]))
+    source = open_data(tmp_path / "list.csv")
+    assert source.labels is None
+    assert (list(source.ids) if other == "id" else source.splits.tolist()) == list(values)  # type: ignore[union-attr]

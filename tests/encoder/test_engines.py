@@ -298,7 +298,7 @@ def finetuned(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     images = np.random.default_rng(1).integers(0, 256, (90, 1, 8, 8), dtype=np.uint8)
     images[::2] //= 2
     np.save(folder / "images.npy", images)
-    labels, settings = np.array(["dark", "bright"] * 45), {"epochs": 1, "precision": "fp32", "baseline": False}
+    labels, settings = np.array(["dark", "bright"] * 45), {"epochs": 1, "precision": "fp32", "baselines": False}
     aekit.finetune(run, images, labels=labels, out=folder / "tuned", **settings)
     return folder / "images.npy", folder / "tuned"
 

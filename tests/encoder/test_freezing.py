@@ -444,7 +444,7 @@ def test_an_encoder_that_was_trained_on_frozen_layers_is_fine_tuned_as_a_whole()
 
 
 def test_seconds_count_what_was_done_before_the_interruption(encoder: aekit.Encoder, tmp_path: Path) -> None:
-    given = TUNE | {"out": tmp_path / "out", "layers": 1, "baseline": False}
+    given = TUNE | {"out": tmp_path / "out", "layers": 1, "baselines": False}
     with pytest.raises(Interrupted):
         aekit.finetune(encoder, images(150), progress=StopsAfter(5), **given)
     path = tmp_path / "out" / "checkpoint" / "finetuned" / "state.safetensors"

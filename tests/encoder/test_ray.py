@@ -31,7 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     aekit.fit(place / "train.npy", dim=6, overrides=FAST, out=place / "run", report=False)
     data = write_images(place / "images", 110)
     (data / "odd" / "007.png").write_bytes(b"no image")
-    settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "baseline": False}
+    settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "baselines": False}
     aekit.finetune(place / "run", data, out=place / "tuned", **settings)
     return place
 

@@ -395,7 +395,7 @@ def test_targets_keep_all_digits_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("name", "data", "options", "said"),
     [
-        ("inpainting", np.ones((8, 5), np.float32), {}, "expected series, images or clips"),
+        ("inpainting", np.ones((8, 5), np.float32), {}, "expected series (C, T), images (C, H, W) or clips"),
         ("colorization", images(8, channels=1), {}, "expected RGB images"),
         ("watermark-removal", np.ones((8, 2, 16), np.float32), {}, "expected images (C, H, W), found series"),
         (

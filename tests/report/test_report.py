@@ -115,10 +115,10 @@ def test_large_images_are_reduced_and_clips_become_strips() -> None:
     drawn = SpriteSheetBuilder(made(wide)[0].encoder).raw_to_cells(wide, 100)
     assert drawn.shape == (2, 20, 100, 3) and drawn[0, 10, 20, 0] == 255 and drawn[0, 10, 80, 0] == 0
     clip = np.zeros((3, 1, 9, 8, 10), np.uint8)
-    clip[:, :, 0], clip[:, :, 4], clip[:, :, 8] = 40, 80, 120
+    clip[:, :, 0], clip[:, :, 4], clip[:, :, 8] = 80, 160, 240
     sprites = SpriteSheetBuilder(made(clip)[0].encoder)
     cells = sprites.raw_to_cells(clip)
-    assert cells.shape == (3, 8, 30, 3) and cells[0, 0, [0, 10, 20], 0].tolist() == [40, 80, 120]
+    assert cells.shape == (3, 8, 30, 3) and cells[0, 0, [0, 10, 20], 0].tolist() == [80, 160, 240]
     assert sprites.sprite_sheet(cells).aspect == 30 / 8
 
 

@@ -615,7 +615,7 @@ def test_interrupted_fine_tuning_resumes_bit_equal(
 def test_the_frozen_encoder_is_still_chosen_after_an_interruption(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
 ) -> None:
-    settings = FAST | {"lr": 30.0, "schedule": "constant", "labels": images[1], "baseline": False}
+    settings = FAST | {"lr": 30.0, "schedule": "constant", "labels": images[1], "baselines": False}
     whole = aekit.finetune(encoder, images[0], out=tmp_path / "whole", **settings)
     with pytest.raises(Interrupted):
         progress = Stopping("fine-tuned", 10, False)

@@ -78,7 +78,7 @@ def test_two_processes_fine_tune_as_one_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     array, labels = images
-    choices = {"layers": layers, "per_class": None, "patience": 0, "baseline": False}
+    choices = {"layers": layers, "per_class": None, "patience": 0, "baselines": False}
     read: list[set[int]] = [set(), set(), set()]
 
     def tune(place: int, ranks: Ranks | None) -> FinetuneResult:
@@ -122,7 +122,7 @@ def test_a_process_whose_whole_share_is_unreadable_fine_tunes_with_the_others(
 ) -> None:
     array, labels = images
     split = make_split(labels)
-    choices = {"layers": 1, "per_class": None, "patience": 0, "baseline": False}
+    choices = {"layers": 1, "per_class": None, "patience": 0, "baselines": False}
 
     class Damaged(ArraySource):
         def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -246,9 +246,9 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
 
 def words_for_no_label(column: pa.ChunkedArray, name: str) -> list[str]:
     """Return a line on words such as ``NA`` that stand for a missing label in a column of labels."""
-    if not isinstance(column.type, CellText):
-        return []
     cells = as_written(column)
+    if not is_text(cells.type):
+        return []
     words = pc.filter(cells, pc.is_in(cells, arrow_texts([word for word in NO_LABEL if word])))
     if not len(words):
         return []

@@ -114,7 +114,7 @@ def _classes_of_splits(folders: Sequence[tuple[str, ...]], level: int) -> tuple[
 def _without_labels(
     labels: list[str], is_unlabeled: list[bool], paths: Sequence[Path], what: str
 ) -> tuple[list[str], list[str]]:
-    """Return labels, "" for folders whose names say that their samples have no label, and lines on samples without a label.
+    """Return labels, "" in folders named as unlabeled, and lines on samples without a label.
 
     Args:
         labels: (K,) class of each file.

@@ -434,7 +434,7 @@ def test_frozen_stages_and_finetuning(tmp_path: Path) -> None:
     expected_encoder, theirs = encoder_of("test_resnet", size=32), encoder.backbone.state_dict()
     load_pretrained(expected_encoder, str(tmp_path / "w.safetensors"))
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in expected_encoder.backbone.state_dict().items())
-    settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "baseline": False}
+    settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "baselines": False}
     # With two labels a class there is no validation sample that could prefer the frozen encoder.
     tuned = aekit.finetune(encoder, data, labels=labels, layers=2, per_class=2, **settings)
     changed = {

@@ -168,7 +168,7 @@ def test_second_order_by_hutchinson_takes_the_same_directions_at_both_places() -
     spread = (changes["exact"].var() / 60 + changes["hutchinson"].var() / 60) ** 0.5
     assert changes["hutchinson"].mean() == pytest.approx(changes["exact"].mean(), abs=4 * spread)
     norm = term(started(DEEP, method="exact"), raw)
-    assert changes["exact"].mean() < 0.2 * norm, "with other directions, it would be about twice the norm"
+    assert changes["exact"].mean() < norm, "with other directions, it would be about twice the norm"
 
 
 def test_with_batch_norm_it_estimates_the_jacobian_of_the_whole_batch_and_leaves_statistics_alone() -> None:
