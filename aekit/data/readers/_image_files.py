@@ -150,7 +150,7 @@ def _open_with_pillow(path: Path | bytes) -> tuple[Image.Image | None, str]:
         raise BadImage(
             f"JPEG 2000 with color of {bits} bits, whose white Pillow reads as black; save it as PNG or TIFF"
         )
-    if is_turned(image):
+    if isinstance(image, ImageFile.ImageFile) and is_turned(image):
         image.filename = ""  # or Pillow maps the rows of the file, as long as those of the upright image
     return image, ""
 
