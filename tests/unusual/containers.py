@@ -77,6 +77,16 @@ class Stream(IterableDataset[Any]):
         return iter(self.items)
 
 
+@AREA.changed(
+    "a DataFrame whose classes are called NA", "'NA' in 'label' is no label, but a missing one, in 20 of 60 rows"
+)
+def _(folder: Path, listener: Listener) -> None:
+    frame = pd.DataFrame(RNG.normal(size=(60, 3)), columns=["a", "b", "c"])
+    source = aekit.open_data(frame.assign(label=["NA", "EU", "AS"] * 20))
+    assert source.labels is not None and sorted(set(source.labels)) == ["", "AS", "EU"]
+    listener.lines += source.notes
+
+
 @AREA.right("a list of pathlib paths of images")
 def _(folder: Path, listener: Listener) -> None:
     paths = image_files(folder)

@@ -247,9 +247,9 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
 def words_for_no_label(column: pa.ChunkedArray, name: str) -> list[str]:
     """Return a line on words such as ``NA`` that stand for a missing label in a column of labels."""
     cells = as_written(column)
-    if not is_text(cells.type):
+    if not is_text_type(cells.type):
         return []
-    words = pc.filter(cells, pc.is_in(cells, arrow_texts([word for word in NO_LABEL if word])))
+    words = pc.filter(cells, pc.is_in(cells.cast(pa.string()), arrow_texts([word for word in NO_LABEL if word])))
     if not len(words):
         return []
     listed = ", ".join(map(repr, pc.unique(words).slice(0, 3).to_pylist()))
