@@ -16,6 +16,10 @@ from aekit.progress import warn
 
 FEW, MANY = 10, 256
 """Numbers of samples below which nothing is said, as a single one may be an outlier, and of samples that are looked at."""
+IMAGES, IMAGE_FILES = 8, 2
+"""Images that are looked at, each of which has many values, and image files, which take long to decode."""
+NEARLY_BLACK = 1 / 16
+"""Fraction of white that the brightest values of other images reach."""
 
 
 def check_batch(raw: Any, spec: SampleSpec, preprocess: Preprocess) -> None:
@@ -64,9 +68,10 @@ def check_width(preprocess: Preprocess) -> None:
 
 
 def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> None:
-    """Warn if typical values lie outside those of the training by more than its whole range.
+    """Warn if typical values lie outside those of the training by more than its whole range, or images are nearly black to it.
 
-    Images are not looked at, as an encoder refuses those on another scale, nor are samples that take long to read.
+    Images of floats are not looked at, as an encoder refuses those on another scale, nor are clips and others that take long to
+    read.
 
     Args:
         encoder: an encoder; one of another program, without a `Preprocess`, is passed over.
@@ -74,12 +79,35 @@ def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> 
         positions: (N,) positions of the samples to embed.
     """
     preprocess = getattr(encoder, "preprocess", None)
-    if not isinstance(preprocess, Preprocess) or source.spec.is_visual or source.slow or len(positions) < FEW:
+    spec, are_images = source.spec, source.spec.is_visual
+    if not isinstance(preprocess, Preprocess) or (source.slow and not spec.is_image):
         return
-    sampled = positions[np.unique(np.linspace(0, len(positions) - 1, MANY).round().astype(np.intp))]
+    if are_images and not (preprocess.unit and np.dtype(spec.dtype).kind in "ui"):
+        return
+    few, many = (1, IMAGE_FILES if source.slow else IMAGES) if are_images else (FEW, MANY)
+    if len(positions) < few:
+        return
+    sampled = positions[np.unique(np.linspace(0, len(positions) - 1, many).round().astype(np.intp))]
     raw, ok = read_valid(source, sampled)
-    if ok.sum() >= FEW and (line := describe_other_scale(preprocess, source.spec, to_tensor(raw[ok]))):
+    if ok.sum() < few:
+        return
+    describe = _describe_other_white if are_images else describe_other_scale
+    if line := describe(preprocess, spec, to_tensor(raw[ok])):
         warn(f"data: {line}")
+
+
+def _describe_other_white(preprocess: Preprocess, spec: SampleSpec, raw: torch.Tensor) -> str:
+    """Return a line on images (B, *spec.shape) of integers whose white is not that of the training, such as masks of 0 and 255
+    instead of 0 and 1; "" if it is."""
+    black, white = (float(preprocess.inverse(torch.full_like(preprocess.high, x)).mean()) for x in (0, 1))
+    values = raw.cpu().numpy().reshape(len(raw), -1)
+    brightest, bright = np.median(values.max(axis=1)), np.median(np.quantile(values, 0.99, axis=1))
+    # A hundredth of an image is more than hot pixels, but a mask may have less foreground than that.
+    too_bright = bright - black > 2 * (white - black)
+    if not too_bright and not 0 < brightest - black < NEARLY_BLACK * (white - black):
+        return ""
+    reached = bright if too_bright else brightest
+    return f"images reach values of about {reached:.4g}, and white is {white:.4g} to the encoder: on another scale?"
 
 
 def describe_other_scale(preprocess: Preprocess, spec: SampleSpec, raw: torch.Tensor) -> str:

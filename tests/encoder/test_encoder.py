@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,24 @@ def test_a_layer_that_the_file_cannot_fill_is_refused_before_its_memory_is_fille
     reseal(saved / "encoder.json", architecture=architecture | {"dim": 2**17})
     with pytest.raises(IdentityError, match=r"a network of [\d,]+ values is described, its file has"):
         aekit.load(saved)
+
+
+@pytest.mark.parametrize(
+    "trained, white, says",
+    [
+        (1, 255, "images reach values of about 255, and white is 1 to the encoder"),
+        (255, 1, "images reach values of about 1, and white is 255 to the encoder"),
+        (1, 1, ""),
+        (255, 255, ""),
+        (255, 60, ""),
+        (60, 100, ""),
+    ],
+)
+def test_images_on_another_scale_are_said_to_be_also_one_alone(trained: int, white: int, says: str) -> None:
+    masks = np.random.default_rng(0).random((20, 1, 8, 8)) < 0.4
+    encoder = aekit.fit((masks * trained).astype(np.uint8), backbone="mlp", variants="plain", dim=2, epochs=1)
+    for count in (20, 1):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            encoder.embed((masks[:count] * white).astype(np.uint8))
+        assert [says in str(one.message) for one in caught] == ([True] if says else [])
