@@ -16,8 +16,8 @@ from aekit.progress import warn
 
 FEW, MANY = 10, 256
 """Numbers of samples below which nothing is said, as a single one may be an outlier, and of samples that are looked at."""
-IMAGES, IMAGE_FILES = 8, 2
-"""Images that are looked at, each of which has many values, and image files, which take long to decode."""
+IMAGES = 2
+"""Images that are looked at: each has many values, and may take long to decode."""
 NEARLY_BLACK = 1 / 16
 """Fraction of white that the brightest values of other images reach."""
 
@@ -84,7 +84,7 @@ def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> 
         return
     if are_images and not (preprocess.unit and np.dtype(spec.dtype).kind in "ui"):
         return
-    few, many = (1, IMAGE_FILES if source.slow else IMAGES) if are_images else (FEW, MANY)
+    few, many = (1, IMAGES) if are_images else (FEW, MANY)
     if len(positions) < few:
         return
     sampled = positions[np.unique(np.linspace(0, len(positions) - 1, many).round().astype(np.intp))]

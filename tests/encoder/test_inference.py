@@ -225,7 +225,7 @@ def test_reading_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "read", lambda indices: (sizes.append(len(indices)), read(indices))[1])
     monkeypatch.setattr(source, "fingerprints", lambda indices: [str(index) for index in indices])
     embeddings = encoder.embed(source)
-    assert sizes == [10] * 9 + [5] and list(embeddings.ids) == [str(number) for number in range(95)]
+    assert sizes == [2] + [10] * 9 + [5] and list(embeddings.ids) == [str(number) for number in range(95)]
 
 
 def test_reading_ahead_keeps_the_order_and_its_bound() -> None:
