@@ -81,7 +81,7 @@ def run_evaluator(
         AekitError: the evaluator refuses the data, or its code fails; the line names the plugin.
     """
     try:
-        return as_result(plugin.load()(features, values, split, **settings), str(plugin), len(split.test))
+        return as_result(plugin.load()(features, values, split, **settings), str(plugin), split)
     except AekitError:
         raise
     except (Exception, SystemExit) as error:  # code of others: it costs its own column

@@ -93,13 +93,13 @@ class Result:
         return [f"{name.replace('_', ' ')} {metric}" for name, metric in self.metrics.items()]
 
 
-def as_result(returned: Any, evaluator: str, tested: int | None = None) -> Result:
+def as_result(returned: Any, evaluator: str, split: Split | None = None) -> Result:
     """Return the `Result` of an evaluator, which may also return a number, or a mapping from names to numbers.
 
     Args:
         returned: what the evaluator returned.
         evaluator: describes it, for messages.
-        tested: N3, number of test samples; None: the lengths of arrays are not checked.
+        split: the parts of the samples, of which arrays hold those that were tested, or all; None: lengths are not checked.
 
     Raises:
         PluginError: it returned something else, a metric is no finite number, or an array has another length.
@@ -110,7 +110,7 @@ def as_result(returned: Any, evaluator: str, tested: int | None = None) -> Resul
             kind = type(returned).__name__
             raise PluginError(f"{evaluator} returned {kind}: expected a Result, a number, or numbers by name")
         returned = Result({str(n): v if isinstance(v, Metric) else Metric(float(v)) for n, v in values.items()})
-    if problem := _problem(returned, tested):
+    if problem := _problem(returned, split):
         raise PluginError(f"{evaluator} returned {problem}")
     return returned
 
@@ -118,7 +118,7 @@ def as_result(returned: Any, evaluator: str, tested: int | None = None) -> Resul
 _NUMBERS = (numbers.Real, np.number)
 
 
-def _problem(result: Result, tested: int | None) -> str:
+def _problem(result: Result, split: Split | None) -> str:
     """Return what is wrong with a result, or ""."""
     if not isinstance(result.metrics, Mapping) or not result.metrics:
         return f"metrics as {type(result.metrics).__name__}: expected one metric or more by name"
@@ -130,7 +130,11 @@ def _problem(result: Result, tested: int | None) -> str:
                 return f"{name} = {printable(repr(number))}: expected a finite number"
     for name in ("scores", "predictions", "confidence"):
         values = getattr(result, name)
-        if values is not None and tested is not None and np.shape(values)[:1] != (tested,):
+        if values is None or split is None:
+            continue
+        tested, every = len(split.test), sum(map(len, (split.train, split.validation, split.test)))
+        # Clusters may be scored on the samples that they were fitted to.
+        if np.shape(values)[:1] not in {(tested,), (every if name == "scores" else tested,)}:
             return f"{name} of shape {np.shape(values)}: expected ({tested},), one of each test sample"
     if isinstance(result.notes, str):
         return f"notes = {printable(repr(result.notes))}: expected a list of texts"

@@ -37,7 +37,7 @@ class EvaluatorCase(Case):
         named = self.labels if labels is None else labels
         returned = self.code(inputs, named, self.split, **validate_options(self.plugin, self.options))
         assert isinstance(returned, Result), f"gives a {type(returned).__name__}: expected an aekit.plugin.Result"
-        return as_result(returned, str(self.plugin), len(self.split.test))
+        return as_result(returned, str(self.plugin), self.split)
 
 
 def evaluator_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[EvaluatorCase]:

@@ -337,6 +337,14 @@ def test_kmeans_finds_clouds_with_and_without_labels(evaluate_on: Any) -> None:
     assert unnamed.chosen["clusters"] == 3 and unnamed.metrics["silhouette"].value > 0.5
 
 
+def test_clusters_can_be_scored_on_all_samples() -> None:
+    x, y = clouds(apart=12)
+    for evaluate_on, count in {"test": 60, "all": 300}.items():
+        evaluation = aekit.evaluate(x, y, evaluators=["kmeans"], options={"kmeans": {"evaluate_on": evaluate_on}})
+        scores = evaluation.results["encoder"]["kmeans"].scores
+        assert scores is not None and len(scores) == count
+
+
 @pytest.mark.parametrize("function", [probe.evaluate, knn.evaluate, retrieval.evaluate, kmeans.evaluate])
 def test_noise_is_at_chance_and_a_collapsed_encoder_is_survived(function: Callable[..., Result]) -> None:
     _, y = clouds()
