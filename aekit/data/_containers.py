@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from aekit.data._arrays import stack_rows
+from aekit.data._arrays import densify, stack_rows
 from aekit.data._dicts import plain_column, read_dict_of_arrays, read_dict_of_images
 from aekit.data._foreign_arrays import is_of_module, unwrap_foreign
 from aekit.data._items import (
@@ -26,7 +26,6 @@ from aekit.data._items import (
 from aekit.data._lists import is_image, read_image_objects, read_iterator, read_list
 from aekit.data.contents import Contents
 from aekit.data.labels import align_labels, check_label_count, ids_in_index, names_in_index, to_label_array
-from aekit.data.readers.named_arrays import densify
 from aekit.data.readers.record_rows import TableRecords
 from aekit.data.readers.records import has_paths_alone, has_samples, read_records, to_array
 from aekit.data.readers.saved_datasets import dataset_to_table, join_splits

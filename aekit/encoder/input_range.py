@@ -68,7 +68,7 @@ def check_width(preprocess: Preprocess) -> None:
 
 
 def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> None:
-    """Warn if typical values lie outside those of the training by more than its whole range, or images are nearly black to it.
+    """Warn if typical values lie outside those of the training by more than its whole range, or images have another white.
 
     Images of floats are not looked at, as an encoder refuses those on another scale, nor are clips and others that take long to
     read.
@@ -91,16 +91,19 @@ def warn_of_other_scale(encoder: Any, source: Source, positions: np.ndarray) -> 
     raw, ok = read_valid(source, sampled)
     if ok.sum() < few:
         return
-    describe = _describe_other_white if are_images else describe_other_scale
-    if line := describe(preprocess, spec, to_tensor(raw[ok])):
+    if are_images:
+        line = _describe_other_white(preprocess, raw[ok])
+    else:
+        line = describe_other_scale(preprocess, spec, to_tensor(raw[ok]))
+    if line:
         warn(f"data: {line}")
 
 
-def _describe_other_white(preprocess: Preprocess, spec: SampleSpec, raw: torch.Tensor) -> str:
-    """Return a line on images (B, *spec.shape) of integers whose white is not that of the training, such as masks of 0 and 255
+def _describe_other_white(preprocess: Preprocess, raw: np.ndarray) -> str:
+    """Return a line on images (B, *shape) of integers whose white is not that of the training, such as masks of 0 and 255
     instead of 0 and 1; "" if it is."""
     black, white = (float(preprocess.inverse(torch.full_like(preprocess.high, x)).mean()) for x in (0, 1))
-    values = raw.cpu().numpy().reshape(len(raw), -1)
+    values = raw.reshape(len(raw), -1)
     brightest, bright = np.median(values.max(axis=1)), np.median(np.quantile(values, 0.99, axis=1))
     # A hundredth of an image is more than hot pixels, but a mask may have less foreground than that.
     too_bright = bright - black > 2 * (white - black)
