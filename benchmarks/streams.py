@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from aekit.data.spec import SampleSpec
 
 SIDE, STORED_SIDE = 64, 512
 PER_SHARD = 64
+SHARDS_KEPT = 2  # samples that lie in two shards are read by two threads
 STEPS = ("fit", "embed", "index", "evaluate")
 SETTINGS: dict[str, Any] = {"train.batch_size": 1024, "train.precision": "fp32", "encoder.mlp.hidden": [32]}
 
@@ -60,7 +62,8 @@ class SyntheticShards(Source):
         self.labels = np.arange(count) % 4
         self._stored = stored_side or side
         self._pattern = np.random.default_rng(0).integers(0, 64, (self._stored, 3 * self._stored), dtype=np.uint8)
-        self._read: tuple[int, np.ndarray] = -1, np.empty(0)
+        # Threads read at the same time: the lock keeps one from making a shard that another is making.
+        self._lock, self._latest = threading.Lock(), dict[int, np.ndarray]()
 
     @property
     def shard_bytes(self) -> int:
@@ -85,17 +88,24 @@ class SyntheticShards(Source):
         rows = np.empty((len(indices), *self.spec.shape), np.uint8)
         shards = indices // self.per_shard
         for number in dict.fromkeys(shards.tolist()):  # in the order in which they are read
-            if self._read[0] != number:
-                self._read = number, self._images(number)
             here = shards == number
-            rows[here] = self._read[1][indices[here] - self.blocks[number]]
+            rows[here] = self._images(number)[indices[here] - self.blocks[number]]
         return rows, np.ones(len(indices), bool)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
         return [f"{self.per_shard}-{row}" for row in indices.tolist()]
 
     def _images(self, number: int) -> np.ndarray:
-        self.made += 1
+        """Return the images of a shard, which is made unless it is one of the last that were read."""
+        with self._lock:
+            if number not in self._latest:
+                self.made += 1
+                self._latest[number] = self._made(number)
+                while len(self._latest) > SHARDS_KEPT:
+                    del self._latest[next(iter(self._latest))]
+            return self._latest[number]
+
+    def _made(self, number: int) -> np.ndarray:
         images = []
         with tarfile.open(fileobj=io.BytesIO(self.shard(number))) as archive:
             for info in archive:
