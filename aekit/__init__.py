@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aekit.analysis.duplicates import find_duplicates as find_duplicates
     from aekit.analysis.explorers import explore as explore
     from aekit.analysis.label_errors import find_label_errors as find_label_errors
+    from aekit.analysis.label_propagation import propagate_labels as propagate_labels
     from aekit.analysis.projection import draw_map as draw_map
     from aekit.data.opening import open_data as open_data
     from aekit.encoder.embeddings import Embeddings as Embeddings
@@ -65,6 +66,7 @@ _HOMES = {
     "aekit.analysis.duplicates": "find_duplicates",
     "aekit.analysis.explorers": "explore",
     "aekit.analysis.label_errors": "find_label_errors",
+    "aekit.analysis.label_propagation": "propagate_labels",
     "aekit.analysis.projection": "draw_map",
     "aekit.data.opening": "open_data",
     "aekit.encoder.embeddings": "Embeddings",

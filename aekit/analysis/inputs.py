@@ -16,6 +16,7 @@ from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.makers import is_encoder
 from aekit.encoder.opening import open_embeddings
 from aekit.errors import DataError
+from aekit.evaluation.labels import TARGET_DESCRIPTIONS, labels_of, make_targets
 from aekit.io.remote import local_copy, remote_exists
 from aekit.io.remote_urls import is_remote, join_url
 from aekit.progress import SILENT, Progress
@@ -54,6 +55,28 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     return embed_samples(
         encoder, reopen(origin, like=encoder.spec, near=encoder.folder), metadata="none", progress=progress
     )
+
+
+def labeled_classes(embeddings: Embeddings, labels: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the (M,) rows of the samples that have a label, their (M,) class numbers, and the (C,) names of the classes.
+
+    Args:
+        embeddings: of N samples.
+        labels: (N,) classes, or as `aekit.evaluate` takes them; default: those stored with the embeddings.
+
+    Raises:
+        DataError: no labels, labels that are not classes, or a single class.
+    """
+    targets, _ = make_targets(labels_of(embeddings, labels), len(embeddings), what="embeddings")
+    if targets is None:
+        raise DataError("the embeddings have no labels: pass labels (--labels)")
+    if targets.kind != "classes":
+        raise DataError(f"the labels are {TARGET_DESCRIPTIONS[targets.kind]}: expected one class per sample")
+    rows = np.flatnonzero(targets.has_target)
+    names, codes = np.unique(targets.values[rows], return_inverse=True)
+    if len(names) < 2:
+        raise DataError(f"all {len(rows)} labels are {str(names[0])!r}: expected at least two classes")
+    return rows, codes, names
 
 
 def thinned_rows(count: int, max_samples: int) -> np.ndarray:

@@ -15,11 +15,10 @@ from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
-from aekit.analysis.inputs import open_or_embed
+from aekit.analysis.inputs import labeled_classes, open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
-from aekit.evaluation.labels import TARGET_DESCRIPTIONS, labels_of, make_targets
 from aekit.evaluation.model_selection import assign_folds
 from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
@@ -165,7 +164,9 @@ def find_label_errors(
     if folds < 2:
         raise RecipeError([f"folds = {folds}: expected at least 2"])
     embeddings = open_or_embed(embeddings, progress, device)
-    codes, names, rows, notes = _classes(embeddings, labels)
+    rows, codes, names = labeled_classes(embeddings, labels)
+    missing = len(embeddings) - len(rows)
+    notes = [f"{missing:,} samples without a label were not assessed"] if missing else []
     units = np.unique(sample_groups(embeddings, groups, progress)[rows], return_inverse=True)[1]
     first = np.unique(units, return_index=True)[1]
     if len(first) < 2:
@@ -205,21 +206,6 @@ def find_label_errors(
         if folder is not None:
             result.save(folder)
     return result
-
-
-def _classes(embeddings: Embeddings, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Return (M,) class numbers, (C,) classes, the (M,) rows with a label, and remarks."""
-    targets, _ = make_targets(labels_of(embeddings, labels), len(embeddings), what="embeddings")
-    if targets is None:
-        raise DataError("the embeddings have no labels: pass labels (--labels)")
-    if targets.kind != "classes":
-        raise DataError(f"the labels are {TARGET_DESCRIPTIONS[targets.kind]}: expected one class per sample")
-    rows = np.flatnonzero(targets.has_target)
-    names, codes = np.unique(targets.values[rows], return_inverse=True)
-    if len(names) < 2:
-        raise DataError(f"all {len(rows)} labels are {str(names[0])!r}: expected at least two classes")
-    missing = len(embeddings) - len(rows)
-    return codes, names, rows, [f"{missing:,} samples without a label were not assessed"] if missing else []
 
 
 def _image(

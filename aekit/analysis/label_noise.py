@@ -38,7 +38,7 @@ def held_out_probabilities(
     folds = int(held_out.max()) + 1
     with progress.task("predict", folds, "folds") as task:
         path = fit_logistic(vectors, codes, STRENGTHS, held_out=held_out, tolerance=SEARCH_TOLERANCE)
-        best = _best_strength(path, vectors, codes, held_out, folds)
+        best = best_strength(path, vectors, codes, held_out, folds)
         combined = np.empty((len(vectors), classes), np.float32)
         for fold in range(folds):
             inside = held_out == fold
@@ -55,7 +55,7 @@ def held_out_probabilities(
     return combined
 
 
-def _best_strength(path: LogisticPath, vectors: np.ndarray, codes: np.ndarray, held_out: np.ndarray, folds: int) -> int:
+def best_strength(path: LogisticPath, vectors: np.ndarray, codes: np.ndarray, held_out: np.ndarray, folds: int) -> int:
     """Return the position of the strength with the highest likelihood of the labels that were held out."""
     losses = np.zeros(len(STRENGTHS))
     for number in range(len(STRENGTHS)):

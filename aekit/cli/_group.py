@@ -44,6 +44,7 @@ SECTIONS = {
         "cluster": "cluster embeddings",
         "anomalies": "find anomalies by reconstruction error and embedding",
         "duplicates": "find exact and near duplicates, and the best sample of each group",
+        "propagate": "give all samples a label, from the labels of a few",
         "label-errors": "find labels that are probably wrong",
         "curate": "select samples to label next, or a representative subset",
         "drift": "test whether new data still looks like the data of an encoder",

@@ -31,7 +31,7 @@ from aekit.progress import Progress
     "--results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Show the results of duplicates, label-errors, curate, anomalies and drift below this folder too.",
+    help="Show the results of duplicates, propagate, label-errors, curate, anomalies and drift below this folder too.",
 )
 @quiet_option
 def serve(

@@ -1,4 +1,5 @@
-"""Show finished results of analyses next to an index: duplicates, label errors, what to label next, anomalies, drift.
+"""Show finished results of analyses next to an index: duplicates, propagated labels, label errors, what to label next,
+anomalies, drift.
 
 The commands have computed them; the server reads their ``page.json`` alone, so that no visitor makes it compute, and a request
 names a result by its name in the list. Their samples are found in the index by id and content.
@@ -34,6 +35,7 @@ POLICY = (
 """Content security policy of the pages: they load nothing, and only their own scripts run."""
 _COMMANDS = """\
 aekit duplicates EMBEDDINGS -o results/duplicates
+aekit propagate EMBEDDINGS --labels few.csv -o results/propagated
 aekit label-errors EMBEDDINGS -o results/label-errors
 aekit curate EMBEDDINGS -n 50 -o results/next
 aekit anomalies RUN DATA -o results/anomalies

