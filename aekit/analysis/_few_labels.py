@@ -26,8 +26,8 @@ FEW_STRENGTH = 1e-2
 
 
 @dataclass(frozen=True)
-class Given:
-    """Samples and the labels that are given.
+class FewLabels:
+    """Samples and the labels that are few.
 
     Attributes:
         vectors: (N, D) embeddings of all samples.
@@ -123,35 +123,33 @@ def predict(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def predict_unused(shares: dict[Method, np.ndarray], rows: np.ndarray, codes: np.ndarray) -> Predicted:
     """Compare the shares of all samples, by method, with the class numbers (M,) of the rows (M,)."""
     predicted = {method: predict(all_shares[rows]) for method, all_shares in shares.items()}
-    right = {method: found == codes for method, (found, _) in predicted.items()}
+    right = {method: codes_of == codes for method, (codes_of, _) in predicted.items()}
     return Predicted(rows, right, {method: share for method, (_, share) in predicted.items()})
 
 
-def predict_held_out(given: Given, folds: int, seed: int) -> Predicted | None:
+def predict_held_out(few: FewLabels, folds: int, seed: int) -> Predicted | None:
     """Predict each given label from those of other folds; None if no class has labels in two folds.
 
     The strength of the linear classifier is the best on the same folds, which is in its favor. Labels that only one fold has are
     left out.
     """
-    held_out = given.folds(folds, seed)
+    held_out = few.folds(folds, seed)
     if held_out is None:
         return None
-    samples, count = given.standardized[given.rows], int(held_out.max()) + 1
-    path = fit_logistic(
-        samples, given.codes, STRENGTHS, held_out=held_out, standardize=False, tolerance=SEARCH_TOLERANCE
-    )
-    best = best_strength(path, samples, given.codes, held_out, count)
-    shares = np.zeros((2, len(samples), given.classes))
+    samples, count = few.standardized[few.rows], int(held_out.max()) + 1
+    path = fit_logistic(samples, few.codes, STRENGTHS, held_out=held_out, standardize=False, tolerance=SEARCH_TOLERANCE)
+    best = best_strength(path, samples, few.codes, held_out, count)
+    shares = np.zeros((2, len(samples), few.classes))
     for fold in range(count):
         inside = held_out == fold
-        shares[0, inside] = given.propagated(~inside)[given.rows[inside]]
+        shares[0, inside] = few.propagated(~inside)[few.rows[inside]]
         shares[1, inside] = path.probabilities(samples[inside], fold * len(STRENGTHS) + best)
-    in_fold = np.zeros((given.classes, count), np.intp)
-    np.add.at(in_fold, (given.codes, held_out), 1)
-    assessed = np.flatnonzero((in_fold.sum(1, keepdims=True) > in_fold)[given.codes, held_out])
+    in_fold = np.zeros((few.classes, count), np.intp)
+    np.add.at(in_fold, (few.codes, held_out), 1)
+    assessed = np.flatnonzero((in_fold.sum(1, keepdims=True) > in_fold)[few.codes, held_out])
     by_method: dict[Method, np.ndarray] = {"propagation": shares[0], "linear": shares[1]}
-    predicted = predict_unused(by_method, assessed, given.codes[assessed])
-    return Predicted(given.rows[assessed], predicted.right, predicted.shares, float(STRENGTHS[best]))
+    predicted = predict_unused(by_method, assessed, few.codes[assessed])
+    return Predicted(few.rows[assessed], predicted.right, predicted.shares, float(STRENGTHS[best]))
 
 
 def accuracy_of(predicted: Predicted, of: str, method: Method, units: np.ndarray, seed: int) -> Accuracy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from aekit.analysis._few_labels import (
     FEW_STRENGTH,
     SURE,
     Accuracy,
-    Given,
+    FewLabels,
     Method,
     accuracy_of,
     predict,
@@ -34,6 +34,9 @@ from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns, format_names
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.sample_page import SamplePage, Section
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 GIVEN, UNUSED = "given labels, cross-validated", "labels that were not used"
 SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 10, 8, 4
@@ -55,7 +58,7 @@ class PropagatedLabels(AnalysisResult):
         codes: (N,) class number of each sample: the given one, or the propagated one; -1 where no label leads to the sample.
         shares: (N,) how sure the label is, in 0..1: its part of the weight of all labels that lead to the sample, or its
             probability by the linear classifier.
-        given: (N,) bool, whether the label was given.
+        is_given: (N,) bool, whether the label was given.
         method: ``propagation`` or ``linear``.
         accuracy: how many labels each method predicted right; None if there were too few labels to tell.
         notes: remarks.
@@ -68,7 +71,7 @@ class PropagatedLabels(AnalysisResult):
     classes: np.ndarray
     codes: np.ndarray
     shares: np.ndarray
-    given: np.ndarray
+    is_given: np.ndarray
     method: Method
     accuracy: Accuracy | None = None
     notes: list[str] = field(default_factory=list)
@@ -86,11 +89,11 @@ class PropagatedLabels(AnalysisResult):
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row per class: given labels, propagated ones, and how many of these are sure: their share is at least 0.5."""
-        new = (self.codes >= 0) & ~self.given
+        new = (self.codes >= 0) & ~self.is_given
         return [
             {
                 "label": str(name),
-                "given": int((self.given & (self.codes == code)).sum()),
+                "given": int((self.is_given & (self.codes == code)).sum()),
                 "propagated": int((new & (self.codes == code)).sum()),
                 "sure": int((new & (self.codes == code) & (self.shares >= SURE)).sum()),
             }
@@ -99,11 +102,11 @@ class PropagatedLabels(AnalysisResult):
 
     def conclusion(self) -> str:
         """Return how many samples got a label and how reliable the labels are, as sentences without the last full stop."""
-        given, new = int(self.given.sum()), int(((self.codes >= 0) & ~self.given).sum())
+        old, new = int(self.is_given.sum()), int(((self.codes >= 0) & ~self.is_given).sum())
         if self.method == "propagation":
-            done = f"{given:,} given labels were propagated to {new:,} samples"
+            done = f"{old:,} given labels were propagated to {new:,} samples"
         else:
-            done = f"A linear classifier of {given:,} given labels labeled {new:,} samples"
+            done = f"A linear classifier of {old:,} given labels labeled {new:,} samples"
         if self.accuracy is None:
             return f"{done}. How many are right is unknown, as that takes two given labels of a class"
         checked, other = self.accuracy, _OTHER[self.method]
@@ -118,7 +121,7 @@ class PropagatedLabels(AnalysisResult):
         return [*self._sure(), format_columns(rows[:SHOWN]), *more]
 
     def _sure(self) -> list[str]:
-        sure = int((~self.given & (self.shares >= SURE)).sum())
+        sure = int((~self.is_given & (self.shares >= SURE)).sum())
         if self.accuracy is None or self.accuracy.sure is None:
             return []
         right = f"accuracy on {self.accuracy.sure_count:,} such labels {self.accuracy.sure}"
@@ -129,7 +132,7 @@ class PropagatedLabels(AnalysisResult):
 
     def columns(self) -> dict[str, Any]:
         """Return the columns of the table: the label, its share, and whether it was given."""
-        return {"id": list(self.ids), "label": self.labels, "share": self.shares, "given": self.given}
+        return {"id": list(self.ids), "label": self.labels, "share": self.shares, "given": self.is_given}
 
     def save(self, folder: Path) -> None:
         """Write ``labels.csv``, ``propagated.csv``, ``propagated.json``, ``image.png`` and the page into an existing folder."""
@@ -139,12 +142,12 @@ class PropagatedLabels(AnalysisResult):
         write_columns(folder / "labels.csv", {"id": ids, "label": self.labels[labeled]})
 
     def __repr__(self) -> str:
-        return f"<PropagatedLabels: {int(self.given.sum()):,} given, {int((~self.given).sum()):,} other samples>"
+        return f"<PropagatedLabels: {int(self.is_given.sum()):,} given, {int((~self.is_given).sum()):,} other samples>"
 
     def summary(self) -> dict[str, Any]:
         return {
             "samples": len(self.ids),
-            "given": int(self.given.sum()),
+            "given": int(self.is_given.sum()),
             "method": self.method,
             "without_label": int((self.codes < 0).sum()),
             "accuracy": None if self.accuracy is None else asdict(self.accuracy),
@@ -228,19 +231,19 @@ def propagate_labels(
     with optional_folder(out) as folder, progress.task("propagate", 3, "steps") as task:
         graph = neighbor_graph(vectors, min(neighbors, len(vectors) - 1))
         task.advance(1)
-        given = Given(vectors, graph, rows[used], codes[used], units, len(classes), alpha)
-        held_out = predict_held_out(given, folds, seed)
+        few = FewLabels(vectors, graph, rows[used], codes[used], units, len(classes), alpha)
+        held_out = predict_held_out(few, folds, seed)
         task.advance(1)
         best: Method = "propagation" if held_out is None else held_out.best
         chosen = best if method == "auto" else method
-        shares: dict[Method, np.ndarray] = {"propagation": given.propagated()}
+        shares: dict[Method, np.ndarray] = {"propagation": few.propagated()}
         if chosen == "linear" or len(unused):
-            shares["linear"] = given.classified(FEW_STRENGTH if held_out is None else held_out.strength)
+            shares["linear"] = few.classified(FEW_STRENGTH if held_out is None else held_out.strength)
         task.advance(1)
         known = predict_unused(shares, rows[unused], codes[unused]) if len(unused) else held_out
         of = UNUSED if len(unused) else GIVEN
         accuracy = None if known is None else accuracy_of(known, of, chosen, units, seed)
-        result = _result(embeddings, given, shares[chosen], classes, chosen, accuracy)
+        result = _result(embeddings, few, shares[chosen], classes, chosen, accuracy)
         if folder is not None:
             result.save(folder)
     return result
@@ -261,29 +264,34 @@ def _check(method: str, neighbors: int, alpha: float, folds: int, per_class: int
 
 def _result(
     embeddings: Embeddings,
-    given: Given,
+    few: FewLabels,
     all_shares: np.ndarray,
     classes: np.ndarray,
     method: Method,
     accuracy: Accuracy | None,
 ) -> PropagatedLabels:
     codes, shares = predict(all_shares)
-    codes[given.rows], shares[given.rows] = given.codes, all_shares[given.rows, given.codes]
+    codes[few.rows], shares[few.rows] = few.codes, all_shares[few.rows, few.codes]
     is_given = np.zeros(len(codes), bool)
-    is_given[given.rows] = True
+    is_given[few.rows] = True
     result = PropagatedLabels(embeddings.digest, embeddings.ids, classes, codes, shares, is_given, method, accuracy)
     order = np.flatnonzero(~is_given & (codes >= 0))
     order = order[np.argsort(shares[order], kind="stable")]
-    result = replace(result, notes=_notes(result), image=_image(embeddings, order, result))
+    result = replace(result, notes=_notes(result, few.graph), image=_image(embeddings, order, result))
     return replace(result, page=_page(embeddings, order, result))
 
 
-def _notes(result: PropagatedLabels) -> list[str]:
+def _notes(result: PropagatedLabels, graph: csr_array) -> list[str]:
+    from scipy.sparse.csgraph import connected_components
+
     notes = []
     if (without := np.flatnonzero(result.codes < 0)).size:
-        some = format_names([str(result.ids[int(row)]) for row in without[:SHOWN]])
+        group = connected_components(graph, directed=False)[1][without]
+        first = without[np.sort(np.unique(group, return_index=True)[1])]
+        some = format_names([str(result.ids[int(row)]) for row in first[:SHOWN]])
+        where, one = (f"{len(first)} groups", "one of each") if len(first) > 1 else ("one group", "one of them")
         notes.append(
-            f"no label leads to {without.size:,} samples, which stay without one; label one of them, e.g. {some}"
+            f"no label leads to {without.size:,} samples in {where}, which stay without one; label {one}, e.g. {some}"
         )
     single = [row["label"] for row in result.rows() if row["given"] == 1]
     if single and result.accuracy is not None and result.accuracy.of == GIVEN:

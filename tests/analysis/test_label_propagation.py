@@ -74,12 +74,12 @@ def test_equal_samples_are_linked_to_others() -> None:
 def test_one_label_of_each_class_suffices_where_samples_lie_densely() -> None:
     x, y = _moons()
     result = aekit.propagate_labels(x, y, per_class=1, method="propagation", progress=False)
-    assert result.method == "propagation" and result.given.sum() == 2 and result.accuracy is not None
+    assert result.method == "propagation" and result.is_given.sum() == 2 and result.accuracy is not None
     assert result.accuracy.of == "labels that were not used" and result.accuracy.count == 398
     assert result.accuracy.methods["propagation"].value > 0.95 > result.accuracy.methods["linear"].value
-    right = (result.labels == y)[~result.given].mean()
+    right = (result.labels == y)[~result.is_given].mean()
     assert result.accuracy.methods["propagation"].value == pytest.approx(right)
-    sure = ~result.given & (result.shares >= 0.5)
+    sure = ~result.is_given & (result.shares >= 0.5)
     assert result.accuracy.sure_count == sure.sum()
     assert result.accuracy.sure is not None and result.accuracy.sure.value == pytest.approx(
         (result.labels == y)[sure].mean()
@@ -115,7 +115,7 @@ def test_the_accuracy_is_cross_validated_on_the_given_labels() -> None:
     few = _few(DIGIT_OF, 6)
     result = aekit.propagate_labels(DIGITS, few, folds=3, progress=False)
     assert result.accuracy is not None and result.accuracy.count == 60
-    true = (result.labels == DIGIT_OF)[~result.given].mean()
+    true = (result.labels == DIGIT_OF)[~result.is_given].mean()
     estimate = result.accuracy.methods["propagation"]
     assert estimate.low is not None and estimate.high is not None and estimate.low - 0.03 < true < estimate.high + 0.03
     # A label is never predicted from itself: shuffled labels are predicted no better than by chance.
@@ -145,9 +145,11 @@ def test_given_labels_are_kept_and_samples_without_a_path_have_none(tmp_path: Pa
     few[np.flatnonzero((y == "left") & (few[:400] == None))[0]] = "right"  # noqa: E711
     result = aekit.propagate_labels(apart, few, neighbors=5, out=tmp_path / "out", progress=False)
     known = few != None  # noqa: E711
-    assert (result.labels[known] == few[known]).all() and (result.given == known).all()
+    assert (result.labels[known] == few[known]).all() and (result.is_given == known).all()
     assert (result.codes[-15:] == -1).all() and (result.shares[-15:] == 0).all() and result.labels[-1] is None
-    assert any("no label leads to 15 samples" in note for note in result.notes)
+    assert result.notes == [
+        "no label leads to 15 samples in one group, which stay without one; label one of them, e.g. 400"
+    ]
     with (tmp_path / "out" / "labels.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 400 and list(rows[0]) == ["id", "label"]
