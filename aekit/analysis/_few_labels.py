@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -80,12 +80,14 @@ class Predicted:
 
     Attributes:
         rows: (M,) samples.
+        codes: (M,) their class numbers.
         right: by method, (M,) bool.
         shares: by method, (M,) share of the predicted label.
         strength: the best strength of the linear classifier.
     """
 
     rows: np.ndarray
+    codes: np.ndarray
     right: dict[Method, np.ndarray]
     shares: dict[Method, np.ndarray]
     strength: float = FEW_STRENGTH
@@ -104,6 +106,7 @@ class Accuracy:
         of: what the labels are.
         count: number of the labels.
         methods: by method, the fraction of them that is predicted.
+        most_frequent: fraction of the most frequent class among them, which needs no prediction.
         sure_count: number of those whose predicted label has a share of at least 0.5, by the method that was chosen.
         sure: fraction of these that is predicted; None if there are none.
     """
@@ -111,6 +114,7 @@ class Accuracy:
     of: str
     count: int
     methods: dict[Method, Metric]
+    most_frequent: float
     sure_count: int
     sure: Metric | None
 
@@ -124,7 +128,7 @@ def predict_unused(shares: dict[Method, np.ndarray], rows: np.ndarray, codes: np
     """Compare the shares of all samples, by method, with the class numbers (M,) of the rows (M,)."""
     predicted = {method: predict(all_shares[rows]) for method, all_shares in shares.items()}
     right = {method: codes_of == codes for method, (codes_of, _) in predicted.items()}
-    return Predicted(rows, right, {method: share for method, (_, share) in predicted.items()})
+    return Predicted(rows, codes, right, {method: share for method, (_, share) in predicted.items()})
 
 
 def predict_held_out(few: FewLabels, folds: int, seed: int) -> Predicted | None:
@@ -149,7 +153,7 @@ def predict_held_out(few: FewLabels, folds: int, seed: int) -> Predicted | None:
     assessed = np.flatnonzero((in_fold.sum(1, keepdims=True) > in_fold)[few.codes, held_out])
     by_method: dict[Method, np.ndarray] = {"propagation": shares[0], "linear": shares[1]}
     predicted = predict_unused(by_method, assessed, few.codes[assessed])
-    return Predicted(few.rows[assessed], predicted.right, predicted.shares, float(STRENGTHS[best]))
+    return replace(predicted, rows=few.rows[assessed], strength=float(STRENGTHS[best]))
 
 
 def accuracy_of(predicted: Predicted, of: str, method: Method, units: np.ndarray, seed: int) -> Accuracy:
@@ -160,6 +164,7 @@ def accuracy_of(predicted: Predicted, of: str, method: Method, units: np.ndarray
         of=of,
         count=len(predicted.rows),
         methods={name: bootstrap(values, seed=seed, groups=groups) for name, values in right.items()},
+        most_frequent=float(np.bincount(predicted.codes).max() / len(predicted.codes)),
         sure_count=int(sure.sum()),
         sure=bootstrap(right[method][sure], seed=seed, groups=groups[sure]) if sure.any() else None,
     )

@@ -293,8 +293,12 @@ def _notes(result: PropagatedLabels, graph: csr_array) -> list[str]:
         notes.append(
             f"no label leads to {without.size:,} samples in {where}, which stay without one; label {one}, e.g. {some}"
         )
+    if (checked := result.accuracy) is not None:
+        accuracy = checked.methods[result.method]
+        if accuracy.low is not None and accuracy.low <= checked.most_frequent:
+            notes.append(f"not significantly better than the most frequent label alone, {checked.most_frequent:.3f}")
     single = [row["label"] for row in result.rows() if row["given"] == 1]
-    if single and result.accuracy is not None and result.accuracy.of == GIVEN:
+    if single and checked is not None and checked.of == GIVEN:
         notes.append(f"classes with one given label were not cross-validated: {format_names(single[:SHOWN])}")
     return notes
 

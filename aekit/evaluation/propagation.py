@@ -39,7 +39,10 @@ def neighbor_graph(vectors: np.ndarray, neighbors: int = NEIGHBORS) -> csr_array
     """
     from scipy.sparse import csr_array, diags_array
 
-    similarities, nearest = nearest_other_neighbors(vectors, neighbors, metric="l2")
+    # The affinities do not depend on the scale, but squares of very large and very small numbers are no longer finite, or 0.
+    largest = float(np.abs(vectors).max())
+    scaled = np.asarray(vectors / largest if largest > 0 else vectors, np.float32)
+    similarities, nearest = nearest_other_neighbors(scaled, neighbors, metric="l2")
     distances = to_distances(similarities)
     scale = distances[:, -1]
     products = np.maximum(scale[:, None] * scale[nearest], np.finfo(np.float64).tiny)

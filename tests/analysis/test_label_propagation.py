@@ -71,6 +71,19 @@ def test_equal_samples_are_linked_to_others() -> None:
     assert (graph.toarray()[:20, 20:] > 0).any() and np.isfinite(graph.toarray()).all()
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_graph_does_not_depend_on_the_scale(scale: float) -> None:
+    x = DIGITS[:50].astype(np.float32)
+    assert np.allclose(neighbor_graph(x * np.float32(scale)).toarray(), neighbor_graph(x).toarray(), atol=1e-5)
+
+
+def test_labels_that_cannot_be_predicted_are_said_to_be_no_better_than_the_most_frequent_one() -> None:
+    noise = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    result = aekit.propagate_labels(noise, ["a", "b", "b", "b"] * 50, per_class=20, progress=False)
+    assert result.accuracy is not None and result.accuracy.most_frequent == pytest.approx(130 / 160)
+    assert result.notes == ["not significantly better than the most frequent label alone, 0.812"]
+
+
 def test_one_label_of_each_class_suffices_where_samples_lie_densely() -> None:
     x, y = _moons()
     result = aekit.propagate_labels(x, y, per_class=1, method="propagation", progress=False)
@@ -147,9 +160,9 @@ def test_given_labels_are_kept_and_samples_without_a_path_have_none(tmp_path: Pa
     known = few != None  # noqa: E711
     assert (result.labels[known] == few[known]).all() and (result.is_given == known).all()
     assert (result.codes[-15:] == -1).all() and (result.shares[-15:] == 0).all() and result.labels[-1] is None
-    assert result.notes == [
+    assert result.notes[0] == (
         "no label leads to 15 samples in one group, which stay without one; label one of them, e.g. 400"
-    ]
+    )
     with (tmp_path / "out" / "labels.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 400 and list(rows[0]) == ["id", "label"]
