@@ -42,6 +42,7 @@ WRITING: dict[str, Callable[[Encoder, Embeddings, str], Any]] = {
     "curate": lambda encoder, embeddings, out: aekit.curate(embeddings, n=3, out=out),
     "find_duplicates": lambda encoder, embeddings, out: aekit.find_duplicates(embeddings, out=out),
     "find_label_errors": lambda encoder, embeddings, out: aekit.find_label_errors(embeddings, out=out),
+    "propagate_labels": lambda encoder, embeddings, out: aekit.propagate_labels(embeddings, per_class=2, out=out),
     "Encoder.save": lambda encoder, embeddings, out: encoder.save(out),
 }
 

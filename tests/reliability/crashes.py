@@ -182,6 +182,7 @@ def commands(place: Path) -> dict[str, tuple[list[str], list[str]]]:
         "duplicates": ["duplicates", embeddings, *out, "-q"],
         "drift": ["drift", embeddings, str(place / "grown"), *out, "--permutations", "20", "-q"],
         "label-errors": ["label-errors", embeddings, *out, "-q"],
+        "propagate": ["propagate", embeddings, "--per-class", "2", *out, "-q"],
         "copy": ["copy", run_folder, out[1], "-q"],
         "tune": ["tune", str(place / "blobs.npz"), *out, "--minutes", "0.05", *FAST_SEARCH, "-q"],
     }

@@ -156,11 +156,23 @@ def _(folder: Path, listener: Listener) -> None:
 @AREA.right("the name of a command in place of a function: the error names the function")
 def _(folder: Path, listener: Listener) -> None:
     hints = {"cluster": "find_clusters", "anomalies": "find_anomalies", "label_errors": "find_label_errors"}
+    hints |= {"propagate": "propagate_labels"}
     for command, function in {**hints, "index": "build_index or open_index"}.items():
         try:
             getattr(aekit, command)
         except AttributeError as error:
             assert str(error).endswith(f"did you mean {function}?")
+
+
+@AREA.refused("labels of all samples, to be propagated to others", "all 60 samples have a label: expected some without")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.propagate_labels(VECTORS, SERIES)
+
+
+@AREA.right("a few labels, by their index, that are propagated to the other samples")
+def _(folder: Path, listener: Listener) -> None:
+    result = aekit.propagate_labels(VECTORS, SHUFFLED.where(np.arange(COUNT) < 20))
+    assert result.is_given.sum() == 20 and result.labels.tolist() == CLASSES.tolist()
 
 
 @AREA.right("labels of a generator, and the values of a dict")
