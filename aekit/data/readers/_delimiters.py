@@ -65,7 +65,10 @@ def find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         same = [cells for cells in rows if len(cells) == width] if width > 1 else []
         # Of delimiters that cut all lines alike, the one that leaves numbers whole: 1,5;2,5 or x|y,1.
         whole = sum(looks_numeric(cell.strip()) for cells in same[:LOOKED_AT] for cell in cells[:COMPARED])
-        scores[delimiter] = len(same) / max(len(rows), 1), whole / max(sum(len(c[:COMPARED]) for c in same[:LOOKED_AT]), 1)
+        scores[delimiter] = (
+            len(same) / max(len(rows), 1),
+            whole / max(sum(len(c[:COMPARED]) for c in same[:LOOKED_AT]), 1),
+        )
     best = max(scores, key=lambda delimiter: (scores[delimiter], len(delimiter)))
     if (scores[best][0] < 0.8 or (best == "\t" and scores[best][0] < 1)) and _has_blanks_between(lines, best):
         return ""

@@ -22,7 +22,7 @@ from aekit.data.readers._delimiters import COMMENTS, records_of, with_single_del
 from aekit.data.readers._drawn_tables import without_rules
 from aekit.data.readers._number_spelling import respell_numbers
 from aekit.data.readers._quoting import with_double_quotes
-from aekit.data.readers._remarks_below import cut_remarks, name_total
+from aekit.data.readers._remarks_below import cut_remarks
 from aekit.data.readers._repeated_names import without_repeated_names
 from aekit.data.readers._second_table import cut_second_table
 from aekit.data.readers._text_form import AUTO, LINES, TextFormat as TextFormat, find_form
@@ -94,7 +94,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
         table = _parse(path, body, delimiter, numbers, detected.lines)
         _check_quotes(path, table, body, delimiter)
         table, again = without_repeated_names(table, detected.names) if detected.has_header else (table, [])
-        below += again + name_total(table)
+        below += again
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
         columns = [pc.utf8_trim_whitespace(column) for column in columns]

@@ -118,7 +118,9 @@ def read_recordings(
         else:
             if ending != ".npy":
                 known = f"{', '.join(TABLES[:2])}, .parquet, .xlsx, .npy or sound"
-                raise DataError(f"{path}: recordings are read from {known}, not from {ending}; save the table as .parquet")
+                raise DataError(
+                    f"{path}: recordings are read from {known}, not from {ending}; save the table as .parquet"
+                )
             array = np.asarray(read_npy(path))
             if array.ndim not in (1, 2) or array.dtype.kind not in "uifb":
                 raise DataError(f"{path}: {array.dtype} of shape {array.shape}: expected (steps, channels)")
