@@ -12,8 +12,8 @@ from aekit.data.readers._cell_types import as_cells
 def with_arrow_types(frame: Any) -> Any:
     """Return a DataFrame without the types that Arrow lacks.
 
-    Names of columns are text, those of rows of several types too, sparse columns hold all their values, periods the time of their start, intervals their text, and
-    numbers of another order of bytes, as FITS has them, are turned.
+    Names of columns are text, and those of rows where they are of several types; sparse columns hold all their values, periods
+    the time of their start, intervals their text, and numbers of another order of bytes, as FITS has them, are turned.
     """
     if type(frame.index).__name__ in ("PeriodIndex", "IntervalIndex"):
         frame = frame.set_axis(frame.index.astype(str))

@@ -1,4 +1,4 @@
-"""Name rows that seem to sum up others: totals, means and further statistics, as spreadsheets and programs write them below a table."""
+"""Name rows that seem to sum up others: totals, means and further statistics, as spreadsheets have them below a table."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aekit.data.readers._record_types import is_text
 from aekit.data.readers._cell_types import as_written
+from aekit.data.readers._record_types import is_text
 from aekit.io.arrow import arrow_texts
 
 _TOTALS = (

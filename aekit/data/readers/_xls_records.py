@@ -33,7 +33,7 @@ def hidden_in_xls(path: Path, sheet: int) -> Hidden:
             elif kind == _COLUMNS and struct.unpack_from("<H", data, 8)[0] & _COLUMN_IS_HIDDEN:
                 first, last = struct.unpack_from("<2H", data)
                 hidden.columns.update(range(first + 1, min(last + 1, _WIDEST) + 1))
-    except (struct.error, IndexError):  # calamine has read it, so that only what is hidden is unknown
+    except (struct.error, LookupError):  # calamine has read it, so that only what is hidden is unknown
         pass
     return hidden
 
@@ -52,7 +52,7 @@ def _workbook(data: bytes) -> bytes:
     """Return the stream of the workbook in a compound file, or the file where it is that stream, as before Excel 5.
 
     Raises:
-        IndexError: there is none.
+        KeyError: there is none.
         struct.error: a table is cut off.
     """
     if not data.startswith(_MAGIC):
@@ -74,7 +74,7 @@ def _workbook(data: bytes) -> bytes:
         length, kind = struct.unpack_from("<HB", entries, place + 64)
         name = entries[place : place + max(length - 2, 0)].decode("utf-16-le", "replace")
         streams.setdefault("" if kind == 5 else name, struct.unpack_from("<2I", entries, place + 116))
-    start, size = [streams[name] for name in _STREAMS if name in streams][0]
+    start, size = streams[next((name for name in _STREAMS if name in streams), _STREAMS[0])]
     if size >= least:
         return _chain(data[_HEADER:], table, start, sector)[:size]
     blocks = _chain(data[_HEADER:], table, streams.get("", (_LAST_SECTOR, 0))[0], sector)
