@@ -52,7 +52,7 @@ def _(folder: Path, listener: Listener) -> None:
     "digits of other scripts: full-width, Arabic, Persian and Thai", "digits of other scripts in 'h', 'w', 'd'"
 )
 def _(folder: Path, listener: Listener) -> None:
-    for zero, point in ((0xFF10, "．"), (0x660, "٫"), (0x6F0, "٫"), (0xE50, ".")):
+    for zero, point in ((0xFF10, "\uff0e"), (0x660, "\u066b"), (0x6F0, "\u066b"), (0xE50, ".")):
         digits = str.maketrans({str(digit): chr(zero + digit) for digit in range(10)} | {".": point})
         source = opened(folder, f"{','.join(NAMES)}\n{rows(NOISE).translate(digits)}")
         assert np.array_equal(values(source), NOISE), hex(zero)

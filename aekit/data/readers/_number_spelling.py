@@ -41,7 +41,7 @@ _MOST = 0.8
 """Least share of the values of a column that are numbers in a spelling."""
 _LOOKED_AT = 1 << 20
 """Bytes of a file in which numbers of Fortran, and those with units, are looked for."""
-_AFFIXED = re.compile(rb"[\d.,]\)|\d-[\t;,\"\r\n]|\d ?[A-DF-Za-df-z\xc2-\xf4]|[A-Za-z.$] ?\d")
+_AFFIXED = re.compile(rb"[\d.,]\)|\d-[\t;,\"\r\n]|\d ?[A-DF-Za-df-z\xc2-\xf4]|[A-Za-z$]\.? ?\d")
 """What a file has where its numbers may be in parentheses or have a unit."""
 _DIGIT = rf"[\d.,{APOSTROPHES}{BLANKS}]"
 _NUMBERISH = re.compile(rf"[+-]?[{SIGNS}]?{_DIGIT}*\d{_DIGIT}*(?:[eEdD][+-]?\d+)?[{BLANKS}]?[{SIGNS}]?")
@@ -67,8 +67,9 @@ def respell_numbers(
     lines = [f"digits of other scripts in {_quoted(in_other_digits)}"] if in_other_digits else []
     inner = APOSTROPHES + BLANKS + ("," if delimiter != "," or b'"' in body else "")
     has_fortran = re.search(rb"[\d.][dD][+-]?\d", body[:_LOOKED_AT]) is not None
-    has_minus_signs = any(sign.encode() in body for sign in MINUSES)
-    is_odd = any(sign.encode() in body for sign in inner + SIGNS) or _AFFIXED.search(body[:_LOOKED_AT])
+    is_ascii = body.isascii()  # so that most signs need not be looked for
+    has_minus_signs = not is_ascii and any(sign.encode() in body for sign in MINUSES)
+    is_odd = any(sign.encode() in body for sign in inner + SIGNS if sign.isascii() or not is_ascii) or _AFFIXED.search(body[:_LOOKED_AT])
     if decimal != "," and not has_fortran and not has_minus_signs and not is_odd:
         return columns, lines
     said: dict[str, list[str]] = {kind: [] for kind in _SAID}

@@ -70,8 +70,8 @@ def _totals_of_groups(table: pa.Table, name: str) -> list[str]:
     cells = pc.utf8_trim_whitespace(as_written(table[name]))
     distinct = pc.unique(cells)
     # The totals of groups are among many names; of a few categories, one may well be called so.
-    names = [word for word in distinct.to_pylist() if word and _TOTAL.fullmatch(word)] if len(distinct) > 2 else []
-    if not names:
+    names = distinct.filter(pc.match_substring_regex(distinct, f"^(?:{_TOTAL.pattern})$")).to_pylist()
+    if not names or len(distinct) <= 2:
         return []
     is_total = pc.is_in(cells, arrow_texts(names))
     count = pc.sum(is_total).as_py()
