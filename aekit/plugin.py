@@ -116,7 +116,7 @@ if TYPE_CHECKING:
         image_columns as image_columns,
         parquet_schema as parquet_schema,
     )
-    from aekit.data.readers.resizing import ResizingOptions as ResizingOptions
+    from aekit.data.readers.resizing import DecodingOptions as DecodingOptions, ResizingOptions as ResizingOptions
     from aekit.data.readers.saved_datasets import (
         dataset_to_table as dataset_to_table,
         join_splits as join_splits,
@@ -288,7 +288,7 @@ GROUPS = {
         ),
         "aekit.data.readers.images": "ImageItems read_images read_windows for_each_full_size",
         "aekit.data.readers.patches": "window_corners",
-        "aekit.data.readers.resizing": "ResizingOptions",
+        "aekit.data.readers.resizing": "DecodingOptions ResizingOptions",
         "aekit.data.resampling": "resample",
         "aekit.data.readers.cifar": "find_cifar_files read_cifar_folder",
         "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",

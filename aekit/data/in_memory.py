@@ -14,6 +14,7 @@ from aekit.data._arrays import stack_rows, to_numbers
 from aekit.data.axes import KindOption, Layout, infer_axes
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.readers._encoded_images import EncodedImages
+from aekit.data.readers.image_headers import MAX_MEGAPIXELS
 from aekit.data.readers.images import ImageItems
 from aekit.data.readers.named_arrays import ArrayOptions, read_named_arrays
 from aekit.data.readers.record_options import NUMBER_DEFAULTS
@@ -74,13 +75,16 @@ def open_contents(
     Args:
         contents: the samples, with labels, ids and splits.
         like: spec of an encoder's input.
-        spec_options: options of `aekit.data.readers.image_headers.choose_spec`, by name, for images.
+        spec_options: options of `aekit.data.readers.image_headers.choose_spec`, by name, for images, and `max_megapixels` for
+            those that are decoded.
         column_options: options of `aekit.data.readers.table_columns.read_columns`, by name, for tables.
 
     Raises:
         DataError: there are no samples, no image can be read, or the array does not hold samples.
     """
     samples, labels, ids, splits = contents.samples, contents.labels, contents.ids, contents.splits
+    spec_options = dict(spec_options or {})
+    max_megapixels = spec_options.pop("max_megapixels", MAX_MEGAPIXELS)
     source: Source
     if isinstance(samples, np.ndarray):
         source = from_array(samples, like=like, labels=labels, ids=ids, splits=splits)
@@ -91,7 +95,7 @@ def open_contents(
         source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
         source.ids = source.ids if ids is None else ids
     else:
-        source = EncodedImages(samples, contents, like, spec_options)
+        source = EncodedImages(samples, contents, like, spec_options, max_megapixels)
     source.metadata = contents.metadata or source.metadata
     source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
     return source

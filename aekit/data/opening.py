@@ -195,8 +195,8 @@ def _open_contents_with(contents: Contents, options: Options, like: SampleSpec |
     return open_contents(contents, like, {name: values[name] for name in source_options})
 
 
-_SPEC_OPTIONS = ("size", "resize", "crop_pct", "interpolation", "channels")
-"""Options of the source `images` that say what images are converted to."""
+_SPEC_OPTIONS = ("size", "resize", "crop_pct", "interpolation", "channels", "max_megapixels")
+"""Options of the source `images` that say what images are converted to, and which are too large."""
 
 
 def _validate(plugin: Plugin, source_options: Mapping[str, Any]) -> dict[str, Any]:

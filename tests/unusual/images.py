@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections import Counter
@@ -540,6 +541,35 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.read(np.arange(2))[1].tolist() == [True, False]
     listener.lines += source.skipped.values()
     assert rows_of(aekit.open_data(folder, {"images": {"max_megapixels": 100}})).shape[0] == 2
+
+
+@AREA.changed("such an image as bytes, in a Parquet file and in a tar file", "max_megapixels = 100 reads it")
+def _(folder: Path, listener: Listener) -> None:
+    import tarfile
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    scan = io.BytesIO()
+    Image.new("1", (10000, 10000), 1).save(scan, "PNG")
+    save(folder / "small.png")
+    contents = [scan.getvalue(), (folder / "small.png").read_bytes()]
+    pq.write_table(pa.table({"image": [{"bytes": content, "path": "a"} for content in contents]}), folder / "a.parquet")
+    with tarfile.open(folder / "a.tar", "w") as archive:
+        for number, content in enumerate(contents):
+            about = tarfile.TarInfo(f"{number}.png")
+            about.size = len(content)
+            archive.addfile(about, io.BytesIO(content))
+    larger = {"max_megapixels": 100}
+    for name, data in (
+        ("parquet-images", folder / "a.parquet"),
+        ("webdataset", folder / "a.tar"),
+        ("images", contents),
+    ):
+        source = aekit.open_data(data)
+        assert source.read(np.arange(2))[1].tolist() == [False, True], name
+        listener.lines += source.losses
+        assert rows_of(aekit.open_data(data, {name: larger})).shape[0] == 2, name
 
 
 @AREA.right("patches of an image of more than 89 megapixels")

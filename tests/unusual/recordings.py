@@ -92,6 +92,71 @@ def _(folder: Path, listener: Listener) -> None:
     assert runs(source) and len(source) == (33 - 9) + (86 - 9)
 
 
+@AREA.changed("dates as text in a column of any name, in four files", "120 rows are out of order and sorted by 'Zeit'")
+def _(folder: Path, listener: Listener) -> None:
+    import pandas as pd
+
+    late = SECONDS.copy()
+    late[65:] += np.timedelta64(20, "D")
+    moments = pd.Series(late[::-1])
+    german = moments.dt.strftime("%d.%m.%Y %H:%M:%S")
+    table = pd.DataFrame({"Zeit": moments, "v": STEPS[::-1] * 1.0})
+    table.to_excel(folder / "a.xlsx", index=False)
+    table.to_parquet(folder / "a.parquet")
+    table.to_csv(folder / "a.csv", index=False)
+    write(folder / "b.csv", "Zeit,v", german, STEPS[::-1] * 1.0)
+    for name in ("a.xlsx", "a.parquet", "a.csv", "b.csv"):
+        source = opened(folder / name, listener)
+        listener.lines += source.losses
+        assert runs(source) and len(source) == 6 + 5, name
+        assert "steps are in order of 'Zeit'" in source.notes, name
+
+
+@AREA.right("a date and a time of day of any name")
+def _(folder: Path, listener: Listener) -> None:
+    days = np.repeat(["01.03.2024", "02.03.2024"], 60)
+    clock = [f"10:{step % 60:02d}" for step in STEPS]
+    for names in ("Datum,Uhrzeit,v", "Datum,time,v"):
+        order = np.random.default_rng(0).permutation(120)
+        rows = [values[order] for values in (days, np.array(clock), STEPS * 1.0)]
+        source = opened(write(folder / "a.csv", names, *rows))
+        assert runs(source) and source.spec.names == ["v"], names
+
+
+@AREA.right("dates that tell no steps apart, such as birthdays, beside a counter; and times as long as a run")
+def _(folder: Path, listener: Listener) -> None:
+    birthday = ["1960-03-04"] * 60 + ["1961-05-06"] * 60
+    source = opened(write(folder / "a.csv", "unit,cycle,birthday,v", STEPS // 60, STEPS % 60, birthday, STEPS * 1.0))
+    assert "steps are in order of 'cycle'" in source.notes and source.spec.names == ["v"]
+    pace = [f"{5 + step % 3}:{step % 60:02d}" for step in STEPS]
+    assert runs(opened(write(folder / "b.csv", "pace,v", pace, STEPS * 1.0)))
+
+
+@AREA.changed("dates of any name that can be read in two ways", "'Datum' holds no times that are understood")
+def _(folder: Path, listener: Listener) -> None:
+    dates = [f"{1 + step % 12:02d}/{1 + step % 11:02d}/2024" for step in STEPS]
+    listener.lines += opened(write(folder / "a.csv", "Datum,v", dates, STEPS * 1.0)).losses
+
+
+@AREA.right("gzipped recordings")
+def _(folder: Path, listener: Listener) -> None:
+    import gzip
+
+    write(folder / "a.csv", "time_s,v", STEPS, STEPS * 1.0)
+    np.save(folder / "a.npy", STEPS * 1.0)
+    for name in ("a.csv", "a.npy"):
+        (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
+        assert runs(opened(folder / f"{name}.gz")), name
+
+
+@AREA.refused(
+    "a recording in a format of records", "recordings are read from .csv, .tsv, .parquet, .xlsx, .npy or sound"
+)
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "a.jsonl").write_text('{"t": 1, "v": 2}\n')
+    opened(folder / "a.jsonl")
+
+
 @AREA.right("prices of working days, whose weekends are no gaps")
 def _(folder: Path, listener: Listener) -> None:
     days = np.arange("2024-01-01", "2024-07-01", dtype="datetime64[D]")

@@ -7,12 +7,14 @@ whose memory is limited, reads such a workbook first.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from aekit.data.readers._hidden_cells import Hidden, describe_hidden, hidden_in_open_document
+from aekit.data.readers._xls_records import hidden_in_xls
 from aekit.data.reading import reading
 from aekit.errors import DataError, importing
 from aekit.io.child_processes import describe_end, run_python
@@ -47,10 +49,11 @@ class CalamineBook:
         sheets: names of the sheets of cells -> whether they are shown.
     """
 
-    def __init__(self, book: Any) -> None:
+    def __init__(self, path: Path, book: Any) -> None:
         from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
-        self._book = book
+        self._path, self._book = path, book
+        self._places = {sheet.name: place for place, sheet in enumerate(book.sheets_metadata)}
         self.sheets = {
             sheet.name: sheet.visible == SheetVisibleEnum.Visible
             for sheet in book.sheets_metadata
@@ -60,6 +63,17 @@ class CalamineBook:
     def rows(self, name: str) -> Iterable[list[Any]]:
         """Return the rows of a sheet from the first that holds something, each from the first column that does."""
         return self._book.get_sheet_by_name(name).to_python(skip_empty_area=True)
+
+    def describe_hidden(self, name: str, rows: Sequence[Sequence[str]]) -> list[str]:
+        """Return a line on the hidden rows and columns of a sheet, whose cells are these; none is found in .xlsb."""
+        top, left = (place + 1 for place in self._book.get_sheet_by_name(name).start or (0, 0))
+        hidden, ending = Hidden(), self._path.suffix.lower()
+        if ending == ".xls":
+            hidden = hidden_in_xls(self._path, self._places[name])
+        elif ending == ".ods":
+            with zipfile.ZipFile(self._path) as archive, archive.open("content.xml") as content:
+                hidden = hidden_in_open_document(content, name, top + len(rows))
+        return describe_hidden(hidden, rows, (top, left))
 
 
 @contextmanager
@@ -87,7 +101,7 @@ def opened_by_calamine(path: Path) -> Iterator[CalamineBook]:
         except python_calamine.PasswordError:
             raise DataError(f"{path}: encrypted; save it without a password") from None
         with book:
-            yield CalamineBook(book)
+            yield CalamineBook(path, book)
 
 
 @lru_cache(maxsize=64)

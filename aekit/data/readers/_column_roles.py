@@ -14,6 +14,7 @@ from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import as_written
 from aekit.data.readers._label_names import is_likely_label
+from aekit.data.readers._record_types import is_text
 from aekit.data.readers._stacked_names import MOST_LINES
 from aekit.data.readers._times import is_time
 from aekit.data.spec import SampleSpec
@@ -203,11 +204,12 @@ def split_column(table: pa.Table, candidates: Iterable[str]) -> str | None:
 
 
 def _holds_splits(column: pa.ChunkedArray) -> bool:
-    if not tables.is_text(column) or column.null_count:
+    values = as_written(column)
+    if not is_text(values.type) or values.null_count or not len(values):
         return False
-    splits = {
-        tables.split_named(name) for name in map(str, pc.unique(as_written(column)).slice(0, FEW + 1).to_pylist())
-    }
+    if tables.split_named(values[0].as_py()) is None:  # as in most columns, which need not be read
+        return False
+    splits = {tables.split_named(name) for name in map(str, pc.unique(values).slice(0, FEW + 1).to_pylist())}
     return None not in splits and "train" in splits and len(splits) > 1
 
 

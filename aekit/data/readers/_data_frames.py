@@ -12,11 +12,15 @@ from aekit.data.readers._cell_types import as_cells
 def with_arrow_types(frame: Any) -> Any:
     """Return a DataFrame without the types that Arrow lacks.
 
-    Names of columns are text, sparse columns hold all their values, periods the time of their start, intervals their text, and
-    numbers of another order of bytes, as FITS has them, are turned.
+    Names of columns are text, and those of rows where they are of several types; sparse columns hold all their values, periods
+    the time of their start, intervals their text, and numbers of another order of bytes, as FITS has them, are turned.
     """
     if type(frame.index).__name__ in ("PeriodIndex", "IntervalIndex"):
         frame = frame.set_axis(frame.index.astype(str))
+    elif frame.index.nlevels == 1 and frame.index.inferred_type.startswith(
+        "mixed"
+    ):  # as frame.loc["Total"] = ... makes it
+        frame = frame.set_axis(frame.index.map(_text))
     if frame.columns.nlevels == 1 and not all(isinstance(name, str) for name in frame.columns):
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)  # Arrow warns of names of several types
     kinds = list(zip(frame.columns, frame.dtypes))

@@ -18,6 +18,11 @@ COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", "|", ",", "::", "||", "~|~", "|;|", "\x01")
 """Delimiters that are looked for: besides the usual ones those of MovieLens and of exports from databases, and Hive's."""
 UNUSUAL = DELIMITERS[4:]
+LOOKED_AT = 50
+"""Lines whose numbers are looked at."""
+_DECIMALS = re.compile(r"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
+_GROUPS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+")
+"""Numbers with blanks that separate thousands."""
 _STAND_IN = "\x1f"
 """What a delimiter of several characters is replaced with, as parsers of CSV take single ones."""
 
@@ -59,8 +64,11 @@ def find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         width = usual_width(rows)
         same = [cells for cells in rows if len(cells) == width] if width > 1 else []
         # Of delimiters that cut all lines alike, the one that leaves numbers whole: 1,5;2,5 or x|y,1.
-        whole = sum(looks_numeric(cell.strip()) for cells in same[:50] for cell in cells[:COMPARED])
-        scores[delimiter] = len(same) / max(len(rows), 1), whole / max(sum(len(c[:COMPARED]) for c in same[:50]), 1)
+        whole = sum(looks_numeric(cell.strip()) for cells in same[:LOOKED_AT] for cell in cells[:COMPARED])
+        scores[delimiter] = (
+            len(same) / max(len(rows), 1),
+            whole / max(sum(len(c[:COMPARED]) for c in same[:LOOKED_AT]), 1),
+        )
     best = max(scores, key=lambda delimiter: (scores[delimiter], len(delimiter)))
     if (scores[best][0] < 0.8 or (best == "\t" and scores[best][0] < 1)) and _has_blanks_between(lines, best):
         return ""
@@ -71,6 +79,8 @@ def find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
             rows = [cells for _, cells in records_of(lines, delimiter) if cells]
             if sum(len(cells) == 1 for cells in rows) >= 0.95 * len(rows):
                 return delimiter
+    if best == "," and _has_decimal_commas_between_blanks(lines):
+        return ""
     if best == "," and "," not in lines[0]:  # or one of numbers with decimal commas
         decimals = sum(bool(re.fullmatch(r'[+-]?\d+,\d+|""', line.strip())) for line in lines[1:])
         return ";" if decimals and decimals >= 0.95 * (len(lines) - 1) else ","
@@ -92,6 +102,18 @@ def _has_blanks_between(lines: Sequence[str], other: str) -> bool:
     # Words with blanks in them are quoted, or else each line would be one text.
     few = 3 if any('"' in line for line in lines) else 2
     return few * numbers > width * len(same)
+
+
+def _has_decimal_commas_between_blanks(lines: Sequence[str]) -> bool:
+    """Return whether commas separate decimals in lines of numbers with blanks between them, and not cells such as 1 234."""
+    rows = [line.strip() for line in lines[1:] if line.strip() and not line.lstrip().startswith(COMMENTS)][:LOOKED_AT]
+    widths = {len(row.split()) for row in rows}
+    if len(widths) != 1 or widths == {1} or ("," in lines[0] and len(lines[0].split()) not in widths):
+        return False
+    parted = [cell.strip() for row in rows for cell in row.split(",") if " " in cell.strip() or "\t" in cell.strip()]
+    return all(_DECIMALS.fullmatch(cell) for row in rows for cell in row.split()) and not all(
+        map(_GROUPS.fullmatch, parted)
+    )
 
 
 def records_of(lines: Sequence[str], delimiter: str) -> Iterator[Record]:

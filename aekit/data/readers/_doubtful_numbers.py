@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aekit.data.readers._totals import last_row_of_numbers
 from aekit.data.spec import Column
 
 _ISOLATED = 2.0
@@ -19,7 +20,6 @@ _SURE_CODES = (-99.0, -999.0, -9999.0, -99999.0)
 _HUGE = 9e33
 """Magnitude of the codes that netCDF and others take from the end of float32."""
 _POWER = re.compile(r"1e\+(?:1[5-9]|[23]\d)")
-_TOLERANCE = 1e-9
 
 
 def doubtful_numbers(
@@ -40,10 +40,7 @@ def doubtful_numbers(
     empty = "leave these cells empty"
     lines = [line for name, values in numeric if (line := _missing_code(repr(name), values, empty))]
     lines += [line for name, values in numeric if rows_are_samples and (line := _rising(name, values))]
-    sums = [name for name, values in numeric if _ends_with_sum(values)]
-    if numeric and len(sums) == len(numeric):
-        lines.append(f"the last row is the sum of the others in {', '.join(map(repr, sums[:5]))}; is it a sample?")
-    return lines
+    return [*lines, *last_row_of_numbers(numeric)]
 
 
 def constant_columns(columns: Sequence[Column], features: Sequence[np.ndarray]) -> list[str]:
@@ -100,10 +97,3 @@ def _missing_code(name: str, values: np.ndarray, advice: str) -> str:
             count = f"{len(known) - len(others):,} of {len(values):,} rows"
             return f"{name} is {code:.7g} in {count}, far from its other numbers; if that means missing, {advice}"
     return ""
-
-
-def _ends_with_sum(values: np.ndarray) -> bool:
-    if not np.isfinite(values).all():
-        return False
-    total, last = values[:-1].sum(), values[-1]
-    return bool(last != 0 and abs(total - last) <= _TOLERANCE * np.abs(values).sum())

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from aekit.data.contents import Contents
-from aekit.data.readers.image_headers import BadImage, all_headers, choose_spec, describe_losses, open_image
+from aekit.data.readers.image_headers import (
+    MAX_MEGAPIXELS,
+    BadImage,
+    all_headers,
+    choose_spec,
+    describe_losses,
+    open_image,
+    quiet_pillow,
+)
 from aekit.data.readers.images import read_images
 from aekit.data.reading import hash_content
 from aekit.data.source import RowIds, Source, first_of_blocks
@@ -30,6 +38,7 @@ class EncodedImages(Source):
         contents: their ids, labels, splits and blocks, and where they come from.
         like: as in `choose_spec`.
         spec_options: further options of `choose_spec`, by name.
+        max_megapixels: size of the largest image that is decoded.
 
     Raises:
         DataError: there are no images, or none of them can be read.
@@ -43,8 +52,10 @@ class EncodedImages(Source):
         contents: Contents,
         like: SampleSpec | None = None,
         spec_options: Mapping[str, Any] | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         self.items, self.skipped, self._pool = items, {}, ThreadPoolExecutor(usable_cores())
+        self._max_megapixels = max_megapixels
         self.labels, self.splits, self.blocks = contents.labels, contents.splits, contents.blocks
         self.ids = RowIds(contents.splits, len(items)) if contents.ids is None else contents.ids
         drawn = np.arange(len(items))
@@ -52,10 +63,10 @@ class EncodedImages(Source):
             drawn = first_of_blocks(self.blocks, MAX_HEADERS)
         elif len(items) > MAX_HEADERS:
             drawn = np.sort(np.random.default_rng(0).choice(len(items), MAX_HEADERS, replace=False))
-        headers = all_headers([items[i] for i in drawn.tolist()], self._pool)
+        headers = all_headers([items[i] for i in drawn.tolist()], self._pool, max_megapixels)
         readable = [header for header in headers if header is not None]
         if not readable:
-            reason = f": {_reason(items[0])}" if len(items) else ""
+            reason = f": {self._reason(items[0])}" if len(items) else ""
             raise DataError(f"{contents.place}: none of {len(items)} images can be read{reason}")
         self.spec, notes = choose_spec(readable, like, **(spec_options or {}))
         self.notes = tuple(notes)
@@ -63,20 +74,20 @@ class EncodedImages(Source):
         if damaged := len(headers) - len(readable):
             first = int(drawn[headers.index(None)])
             what = f"{damaged} of {len(headers)} images cannot be read and will be skipped"
-            self.losses += (f"{what}, e.g. {self.ids[first]}: {_reason(items[first])}",)
+            self.losses += (f"{what}, e.g. {self.ids[first]}: {self._reason(items[first])}",)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows, reasons = read_images([self.items[i] for i in indices.tolist()], self.spec, self._pool)
+        items = [self.items[i] for i in indices.tolist()]
+        rows, reasons = read_images(items, self.spec, self._pool, max_megapixels=self._max_megapixels)
         self.skipped.update({self.ids[int(i)]: reason for i, reason in zip(indices, reasons) if reason})
         return rows, np.array([reason is None for reason in reasons], bool)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
         return [hash_content(self.items[i]) for i in indices.tolist()]
 
-
-def _reason(item: bytes | Path) -> str:
-    try:
-        with open_image(item):
-            return ""
-    except BadImage as error:
-        return str(error)
+    def _reason(self, item: bytes | Path) -> str:
+        try:
+            with quiet_pillow(self._max_megapixels), open_image(item):
+                return ""
+        except BadImage as error:
+            return str(error)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from aekit.data.readers._cell_types import MISSING, NUMBER, PLACEHOLDERS, as_cells
 from aekit.data.readers._label_names import LABEL_COLUMNS
 from aekit.data.readers._number_affixes import APOSTROPHES, BLANKS, SIGNS, begins_as_number, without_affixes
+from aekit.data.readers._other_digits import OTHER_ZEROS, with_ascii_digits
 from aekit.data.readers._record_types import is_text as is_text_type
 from aekit.io.arrow import arrow_numbers, arrow_words
 
@@ -40,7 +41,7 @@ _MOST = 0.8
 """Least share of the values of a column that are numbers in a spelling."""
 _LOOKED_AT = 1 << 20
 """Bytes of a file in which numbers of Fortran, and those with units, are looked for."""
-_AFFIXED = re.compile(rb"[\d.,]\)|\d-[\t;,\"\r\n]|\d ?[A-DF-Za-df-z\xc2-\xf4]|[A-Za-z.$] ?\d")
+_AFFIXED = re.compile(rb"[\d.,]\)|\d-[\t;,\"\r\n]|\d ?[A-DF-Za-df-z\xc2-\xf4]|[A-Za-z$]\.? ?\d")
 """What a file has where its numbers may be in parentheses or have a unit."""
 _DIGIT = rf"[\d.,{APOSTROPHES}{BLANKS}]"
 _NUMBERISH = re.compile(rf"[+-]?[{SIGNS}]?{_DIGIT}*\d{_DIGIT}*(?:[eEdD][+-]?\d+)?[{BLANKS}]?[{SIGNS}]?")
@@ -62,12 +63,15 @@ def respell_numbers(
 
     A decimal comma is assumed where a number can be read in no other way, and then in the other columns of the file too.
     """
+    columns, in_other_digits = with_ascii_digits(columns, names, body)
+    lines = [f"digits of other scripts in {_quoted(in_other_digits)}"] if in_other_digits else []
     inner = APOSTROPHES + BLANKS + ("," if delimiter != "," or b'"' in body else "")
     has_fortran = re.search(rb"[\d.][dD][+-]?\d", body[:_LOOKED_AT]) is not None
-    has_minus_signs = any(sign.encode() in body for sign in MINUSES)
-    is_odd = any(sign.encode() in body for sign in inner + SIGNS) or _AFFIXED.search(body[:_LOOKED_AT])
+    is_ascii = body.isascii()  # so that most signs need not be looked for
+    has_minus_signs = not is_ascii and any(sign.encode() in body for sign in MINUSES)
+    is_odd = any(sign.encode() in body for sign in inner + SIGNS if sign.isascii() or not is_ascii) or _AFFIXED.search(body[:_LOOKED_AT])
     if decimal != "," and not has_fortran and not has_minus_signs and not is_odd:
-        return columns, []
+        return columns, lines
     said: dict[str, list[str]] = {kind: [] for kind in _SAID}
     odd, plain = _find_odd(columns, names, said, has_fortran=has_fortran, has_minus_signs=has_minus_signs)
     # Beside numbers with decimal points, commas in few cells list numbers, as in "20,22".
@@ -92,7 +96,7 @@ def respell_numbers(
             columns[number] = _rewrite(each.column, _GROUPED_POINT, f",|{_BLANK}")
     if has_commas and b"." in body:
         said["thousands"] += [names[number] for number in _without_dots(columns, plain)]
-    return columns, [f"{text} {_quoted(said[kind])}" for kind, text in _SAID.items() if said[kind]]
+    return columns, [*lines, *(f"{text} {_quoted(said[kind])}" for kind, text in _SAID.items() if said[kind])]
 
 
 def _find_odd(
@@ -174,7 +178,7 @@ def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
     names = [field.name for field in table.schema if is_text_type(field.type)]
     names = [name for name in names if _begins_with_numbers(table[name])]
     columns = [table[name].cast(pa.string()) for name in names]
-    columns, lines = respell_numbers(columns, names, (SIGNS + MINUSES + BLANKS + "'\",.").encode(), ",", "auto")
+    columns, lines = respell_numbers(columns, names, (SIGNS + MINUSES + BLANKS + OTHER_ZEROS + "'\",.").encode(), ",", "auto")
     numeric = []
     for name, column in zip(names, columns):
         known = _known(column)

@@ -1,4 +1,4 @@
-"""Quote cells of text tables as CSV does: others write apostrophes around them, or a backslash before a quote inside."""
+"""Quote cells of text tables as CSV does: others write apostrophes or a formula around them, or \\ before a quote inside."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 _CELL = re.compile(rb"(?:^|(?<=[,;|\t\r\n]))([ \t]?)'((?:[^']|'')*)'(?=[ \t]?(?:[,;|\t\r\n]|$))")
 _ESCAPED = re.compile(rb'(?<!\\)((?:\\\\)*)\\"')
+_FORMULA = re.compile(rb'(?:^|(?<=[,;|\t\r\n]))=("[^"\r\n]*")(?=[,;|\t\r\n]|$)|"=""([^"\r\n]*)"""')
+"""A cell that is a formula for a text, which keeps Excel from reading 007 as 7."""
 _MOST = 0.9
 """Least share of the lines with such backslashes whose other quotes are pairs; cells with line breaks have some on each line."""
 _LOOKED_AT = 200_000
@@ -25,6 +27,14 @@ def with_double_quotes(data: bytes) -> tuple[bytes, list[str]]:
     if len(cells) < 2 or head.count(b"'") - inside > (len(head) == _LOOKED_AT):
         return data, []
     return _CELL.sub(_requoted, data), ["cells are quoted by apostrophes"]
+
+
+def without_formulas(data: bytes) -> tuple[bytes, list[str]]:
+    """Return the text of a table in which cells such as ``="007"`` hold their text, and a line on the change."""
+    if b'="' not in data:
+        return data, []
+    changed = _FORMULA.sub(lambda match: match[1] or b'"' + match[2] + b'"', data)
+    return changed, ['cells such as ="007" are read as their text'] if changed != data else []
 
 
 def _requoted(match: re.Match[bytes]) -> bytes:

@@ -1,20 +1,14 @@
-"""Cut the remarks below a table, such as its source, and name a row of totals."""
+"""Cut the remarks below a table, such as its source."""
 
 from __future__ import annotations
 
 import re
-
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from aekit.io.arrow import arrow_texts
 
 _BYTES = 1 << 14
 """Bytes at the end of a file in which remarks are looked for."""
 _NAMED = re.compile(r"[*(\u00a9\u2020]|[^\W\d_]+(?: [^\W\d_]+)?:\s")
 """How a remark begins that needs no empty line above it: ``Source: ``, ``Last update: `` or the sign of a footnote."""
 _SENTENCE = re.compile(r"[^\d+-]\S*\s+\S")
-_TOTAL = re.compile(r"(?i)(grand |sub)?totals?|sums?|totale?|gesamt|summe|suma|somme|average|mean")
 _QUOTED = re.compile(r'"([^"]*)"')
 
 
@@ -52,21 +46,3 @@ def cut_remarks(body: bytes, delimiter: str, width: int) -> tuple[bytes, list[st
     shown, count = " ".join(remarks), "1 line" if len(remarks) == 1 else f"{len(remarks)} lines"
     below = len("".join(lines[first:]).encode())
     return body[:-below], [f"{count} below the table skipped: {shown[:60]}{'...' if len(shown) > 60 else ''}"]
-
-
-def name_total(table: pa.Table) -> list[str]:
-    """Return a line on rows that are called totals, which sum up others."""
-    if table.num_rows < 2 or table.num_columns < 2:
-        return []
-    firsts = pc.utf8_trim_whitespace(table.column(0))
-    distinct = pc.unique(firsts)
-    # The totals of groups are among many names; of a few categories, one may well be called so.
-    names = [name for name in distinct.to_pylist() if name and _TOTAL.fullmatch(name)] if len(distinct) > 2 else []
-    if not names:
-        return []
-    is_total = pc.is_in(firsts, arrow_texts(names))
-    count, cell = pc.sum(is_total).as_py(), str(firsts[-1].as_py() or "")
-    if count == 1 and cell == names[0]:
-        return [f"the last row, {cell!r}, is read as a sample: remove it if it sums up the others"]
-    rows = "1 row" if count == 1 else f"{count:,} rows"
-    return [f"{rows} called {names[0]!r} (row {pc.index(is_total, True).as_py()}): remove what sums up others"]

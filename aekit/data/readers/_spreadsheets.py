@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.readers._calamine_sheets import opened_by_calamine
-from aekit.data.readers._hidden_cells import describe_hidden, describe_hidden_sheets, first_of
+from aekit.data.readers._hidden_cells import describe_hidden, describe_hidden_sheets, first_of, hidden_in_excel
 from aekit.data.readers._number_spelling import looks_numeric
 from aekit.data.readers.endings import CALAMINE_ENDINGS, SHEET_ENDINGS
 from aekit.data.reading import reading
@@ -81,7 +81,8 @@ def _read_rows(path: Path, sheet: str, most_rows: int | None = None) -> tuple[st
     _refuse_text(path)
     if path.name.lower().endswith(CALAMINE_ENDINGS):
         with opened_by_calamine(path) as other:
-            return _rows_of_chosen(path, other.sheets, sheet, other.rows, most_rows)
+            name, notes, rows = _rows_of_chosen(path, other.sheets, sheet, other.rows, most_rows)
+            return name, [*notes, *(other.describe_hidden(name, rows) if most_rows is None else [])], rows
     with _opened(path, results=True) as book:
         sheets = {part.title: part.sheet_state == "visible" for part in book.worksheets}
         for part in book.worksheets:
@@ -91,7 +92,7 @@ def _read_rows(path: Path, sheet: str, most_rows: int | None = None) -> tuple[st
         )
         if most_rows is None:
             with book[name]._get_source() as xml:  # the cells that openpyxl yields do not say that they are hidden
-                notes += describe_hidden(xml, rows)
+                notes += describe_hidden(hidden_in_excel(xml), rows)
         return name, notes, rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,8 @@ _MACHINES = _set(
 """Words in names of columns that tell recordings apart."""
 _MAYBE = _set("id run trial session experiment episode recording track group cell batch series car file name sensor")
 """Words in names of columns that do so where their values come in blocks, or at the same times."""
+_DAY, _LEAST_DISTINCT = 86400, 64
+"""Seconds of a day, and the most steps for each distinct date in a column of dates of any name."""
 
 
 class TimeAxis(NamedTuple):
@@ -196,15 +198,19 @@ def _find_times(
     typed = [name for name in names if pa.types.is_temporal(table.schema.field(name).type)]
     exact = [name for name in names if name in typed or name.strip().lower() in TIME_COLUMNS]
     values_of = {name: _to_numbers(table[name]) for name in exact}
+    clocks = {name: values for name, values in values_of.items() if values is not None and np.nanmax(values) < _DAY}
+    if all(values is None or name in clocks for name, values in values_of.items()):
+        values_of |= _dates_as_text(table, [name for name in names if name not in exact], clocks)
+        exact = [name for name in names if name in values_of]
     unread = [name for name, values in values_of.items() if values is None]
     known = {name: values for name, values in values_of.items() if values is not None and len(set(values.tolist())) > 1}
     if len(known) == 2:  # a date and a time of day
         (first, days), (second, clock) = sorted(known.items(), key=lambda item: -np.nanmax(item[1]))
-        if np.nanmax(clock) < 86400 and (np.nan_to_num(days) % 86400 == 0).all():
+        if np.nanmax(clock) < _DAY and (np.nan_to_num(days) % _DAY == 0).all():
             return Times([first, second], days + clock), []
     if known:
         name = max(known, key=lambda one: len(set(known[one].tolist())))
-        is_clock = not tables.is_numeric(table[name]) and name not in typed and float(np.nanmax(known[name])) < 86400
+        is_clock = not tables.is_numeric(table[name]) and name not in typed and float(np.nanmax(known[name])) < _DAY
         others = [other for other in [*exact, *_counters(table, names, exact, groups)] if other != name]
         return Times([name], known[name], is_clock), others
     if not exact and (dated := times_of_parts(table, names)):
@@ -218,6 +224,36 @@ def _find_times(
         return None, exact
     name = ordered[0]
     return Times([name], tables.to_floats(table[name]).astype(np.float64)), [*exact, *ordered[1:]]
+
+
+def _dates_as_text(
+    table: pa.Table, names: Sequence[str], clocks: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray | None]:
+    """Return the columns of text of any name that say when a step was, as Zeit and measured_at do: seconds, or None if unclear.
+
+    These hold dates that differ enough to be those of steps, unlike birthdays, or dates beside times of day.
+
+    Args:
+        table: the table.
+        names: its columns whose names say nothing.
+        clocks: the times of day in columns whose names say so.
+    """
+    written = [name for name in names if tables.is_text(table[name]) and tables.is_time(table[name])]
+    values_of = {name: _to_numbers(table[name]) for name in written}
+    known = {name: values for name, values in values_of.items() if values is not None}
+    dates = {name: values for name, values in known.items() if np.nanmax(values) >= _DAY}
+    clocks = {**clocks, **{name: values for name, values in known.items() if name not in dates}}
+    days = {name: values for name, values in dates.items() if (np.nan_to_num(values) % _DAY == 0).all()}
+    if len(days) == len(dates) == len(clocks) == 1:
+        (day, start), (clock, passed) = *days.items(), *clocks.items()
+        if _tell_steps(start + passed):
+            return {day: start, clock: passed}
+    unclear = dict.fromkeys(name for name in written if name not in known)
+    return {**{name: values for name, values in dates.items() if _tell_steps(values)}, **unclear}
+
+
+def _tell_steps(values: np.ndarray) -> bool:
+    return _LEAST_DISTINCT * len(set(values.tolist())) >= len(values)
 
 
 def _counters(table: pa.Table, names: Sequence[str], exact: Sequence[str], groups: np.ndarray) -> list[str]:

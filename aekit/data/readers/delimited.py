@@ -5,7 +5,6 @@ All cells stay text (`aekit.data.readers._cell_types`). A `TextFormat` sets what
 
 from __future__ import annotations
 
-import codecs
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -18,11 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
+from aekit.data.readers._decoding import GZIP, HEAD, decoded
 from aekit.data.readers._delimiters import COMMENTS, records_of, with_single_delimiter
 from aekit.data.readers._drawn_tables import without_rules
 from aekit.data.readers._number_spelling import respell_numbers
-from aekit.data.readers._quoting import with_double_quotes
-from aekit.data.readers._remarks_below import cut_remarks, name_total
+from aekit.data.readers._quoting import with_double_quotes, without_formulas
+from aekit.data.readers._remarks_below import cut_remarks
 from aekit.data.readers._repeated_names import without_repeated_names
 from aekit.data.readers._second_table import cut_second_table
 from aekit.data.readers._text_form import AUTO, LINES, TextFormat as TextFormat, find_form
@@ -30,23 +30,12 @@ from aekit.data.readers._word_vectors import parse_word_vectors
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
-HEAD, FIRST_LINES = 1 << 20, 20
-"""Bytes from which the form of a file is guessed, and the fewest lines."""
+FIRST_LINES = 20
+"""The fewest lines from which the form of a file is guessed."""
 LABEL = b"aekit.label"
 """Key of the metadata of a table that names the column of its classes, where its format says which that is."""
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
 _INVISIBLE = tuple(mark.encode() for mark in "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff")
 """Blanks of no width, byte-order marks within a text, and marks of its direction, in UTF-8."""
-_GZIP = b"\x1f\x8b"
-_BINARY = {
-    b"PK\x03\x04": "an archive, such as an Excel workbook, whose name should end in .xlsx",
-    b"\xd0\xcf\x11\xe0": "an old or encrypted Excel workbook; save it as .xlsx or CSV",
-    _GZIP: "a gzipped file; its name should end in .gz",
-    b"PAR1": "a Parquet file; its name should end in .parquet",
-    b"\x89PNG": "an image",
-    b"\xff\xd8\xff": "an image",
-    b"%PDF": "a PDF document",
-}
 _COMPLAINT = "not a readable table"
 BLOCK = 1 << 26
 """Most bytes that are parsed at a time."""
@@ -66,7 +55,7 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
     Raises:
         DataError: it is empty, cannot be decoded, or its rows are of different lengths.
     """
-    data, notes = _decoded(path, _read_bytes(path), form.encoding)
+    data, notes = decoded(path, _read_bytes(path), form.encoding)
     data, repairs = _repaired(data)
     table, has_header, more_notes = parse_delimited(path, data, form)
     return table, has_header, [*notes, *repairs, *more_notes]
@@ -94,7 +83,7 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
         table = _parse(path, body, delimiter, numbers, detected.lines)
         _check_quotes(path, table, body, delimiter)
         table, again = without_repeated_names(table, detected.names) if detected.has_header else (table, [])
-        below += again + name_total(table)
+        below += again
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
         columns = [pc.utf8_trim_whitespace(column) for column in columns]
@@ -159,14 +148,22 @@ def _first_text(path: Path, form: TextFormat) -> str:
     head = _read_bytes(path, HEAD)
     if len(head) == HEAD and head.count(b"\n") < FIRST_LINES:
         head = _read_bytes(path)
-    data, _ = _decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
+    data, _ = decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
     return _repaired(data)[0].decode("utf-8", "ignore")
 
 
 def _repaired(data: bytes) -> tuple[bytes, list[str]]:
     """Return the text of a file as CSV has it, without bytes of 0 and with its quotes and line ends, and lines on the changes."""
     lines = []
-    for repair in (_without_nulls, _without_invisible, with_double_quotes, _without_lone_returns, without_rules):
+    repairs = (
+        _without_nulls,
+        _without_invisible,
+        without_formulas,
+        with_double_quotes,
+        _without_lone_returns,
+        without_rules,
+    )
+    for repair in repairs:
         data, said = repair(data)
         lines += said
     return data, lines
@@ -195,67 +192,10 @@ def _head(data: bytes, is_cut: bool = False) -> bytes:
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:
     if path.suffix.lower() == ".gz":
         with reading(path, _COMPLAINT), path.open("rb") as file:
-            if (head := file.read(2)) and head != _GZIP:
+            if (head := file.read(2)) and head != GZIP:
                 raise DataError(f"{path}: not gzipped; its name should not end in .gz")
     with reading(path, _COMPLAINT), pa.input_stream(str(path)) as stream:  # unpacks .gz
         return read_all(stream, path, limit, copies=3)
-
-
-def _decoded(path: Path, data: bytes, encoding: str, is_head: bool = False) -> tuple[bytes, list[str]]:
-    """Return the text of a file as UTF-8, with a note if its encoding is a guess."""
-    notes = []
-    for magic, what in _BINARY.items():
-        if data.startswith(magic):
-            raise DataError(f"{path}: not a text table, but {what}")
-    if encoding == "auto":
-        encoding = _encoding_of(data, is_head)
-        if encoding in ("cp1252", "latin-1"):
-            notes = [f"not UTF-8, read as {encoding}; encoding = ... reads it in another way"]
-    try:
-        known = codecs.lookup(encoding).name
-        if known in ("utf-8", "utf-8-sig"):
-            data = data.removeprefix(codecs.BOM_UTF8)
-            return (data, notes) if is_head or _is_encoded(data, "utf-8") else (data.decode("utf-8").encode(), notes)
-        text = data.decode(encoding, "ignore" if is_head else "strict")
-    except LookupError:
-        raise DataError(
-            f"{path}: encoding = {encoding!r}: no such encoding; expected one such as utf-8, cp1252"
-        ) from None
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}: line {line} is not {encoding}; encoding = 'auto' finds out which it is") from None
-    if notes and len(_CONTROL.findall(text[:HEAD])) > len(text[:HEAD]) // 100:
-        raise DataError(f"{path}: not a text table; it begins with {data[:8].hex()}")
-    return text.removeprefix("\ufeff").encode("utf-8"), notes
-
-
-def _encoding_of(data: bytes, is_head: bool) -> str:
-    if data.startswith(codecs.BOM_UTF8):
-        return "utf-8"
-    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) and len(data) % 4 == 0:
-        return "utf-32"
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    sample = data[:4096].rstrip(b"\0")
-    if len(sample) >= 4 and sample.count(0) > len(sample) // 4:
-        encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
-        if _is_encoded(data, encoding, is_head):
-            return encoding
-    if _is_encoded(data, "utf-8", is_head):
-        return "utf-8"
-    return "cp1252" if _is_encoded(data, "cp1252", is_head) else "latin-1"
-
-
-def _is_encoded(data: bytes, encoding: str, is_head: bool = False) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    view = memoryview(data)
-    try:
-        for start in range(0, len(data), 1 << 24):
-            decoder.decode(view[start : start + (1 << 24)])
-        decoder.decode(b"", final=not is_head)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _check_quotes(path: Path, table: pa.Table, body: bytes, delimiter: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
-from aekit.data.readers.resizing import ResizingOptions
+from aekit.data.readers.resizing import DecodingOptions
 from aekit.data.readers.table_columns import Categories, Missing
 from aekit.registry.options import Field
 
@@ -33,5 +33,5 @@ class NumberOptions(TypedDict, total=False):
     missing: Annotated[Missing, Field(default=NUMBER_DEFAULTS["missing"], description=_MISSING)]
 
 
-class RecordOptions(ColumnOptions, NumberOptions, ResizingOptions, total=False):
+class RecordOptions(ColumnOptions, NumberOptions, DecodingOptions, total=False):
     """Options of sources of records that may hold images."""

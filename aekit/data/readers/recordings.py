@@ -108,13 +108,19 @@ def read_recordings(
         like: spec whose channels are found by name.
     """
     try:
-        if path.suffix.lower() in TABLES:
+        ending = Path(path.name.lower().removesuffix(".gz")).suffix
+        if ending in TABLES:
             return _read_table(path, x, y, missing, time, group, like)
         recording = Recording(path)
         if path.suffix.lower() in SOUND_ENDINGS:
             recording.rate, values = read_sound(path)
             recording.is_cut_off = is_cut_off(path)
         else:
+            if ending != ".npy":
+                known = f"{', '.join(TABLES[:2])}, .parquet, .xlsx, .npy or sound"
+                raise DataError(
+                    f"{path}: recordings are read from {known}, not from {ending}; save the table as .parquet"
+                )
             array = np.asarray(read_npy(path))
             if array.ndim not in (1, 2) or array.dtype.kind not in "uifb":
                 raise DataError(f"{path}: {array.dtype} of shape {array.shape}: expected (steps, channels)")

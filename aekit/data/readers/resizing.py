@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypedDict
 from PIL import Image
 
 from aekit.data._cropping import crop_geometry
+from aekit.data.readers._image_files import MAX_MEGAPIXELS
 from aekit.data.spec import Kernel, Resize, SampleSpec
 from aekit.registry.options import Field
 
@@ -25,6 +26,17 @@ class ResizingOptions(TypedDict, total=False):
     resize: Annotated[Resize, Field(default="crop", description=_RESIZE)]
     crop_pct: Annotated[float, Field(default=1.0, gt=0, le=1, description=_CROP_PCT)]
     interpolation: Annotated[Kernel, Field(default="bicubic", description="kernel for resizing images")]
+
+
+MaxMegapixels = Annotated[
+    float, Field(default=MAX_MEGAPIXELS, gt=0, description="size of the largest image that is read, a limit on memory")
+]
+
+
+class DecodingOptions(ResizingOptions, total=False):
+    """Options of sources that decode images from files or bytes."""
+
+    max_megapixels: MaxMegapixels
 
 
 def resize_image(image: Image.Image, spec: SampleSpec) -> Image.Image:

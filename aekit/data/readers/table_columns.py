@@ -32,6 +32,7 @@ from aekit.data.readers._known_columns import find_known_columns, unknown_catego
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import to_seconds
+from aekit.data.readers._totals import rows_that_sum_up
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
 from aekit.io.arrow import arrow_texts, arrow_values, filled
@@ -106,7 +107,7 @@ def read_columns(
     roles = find_roles(
         content.written, content.typed, where, chosen=chosen, y=y, default_labels=default_labels, like=like
     )
-    said = Said([*tables.remarks(table), *roles.notes], list(roles.losses))
+    said = Said([*tables.remarks(table), *roles.notes], [*roles.losses, *rows_that_sum_up(table)])
     ids = _read_ids(content, roles, said) if rows_are_samples else None
     excluded = roles.label_like | {name for name in table.column_names if name.lower() in exclude}
     candidates = [name for name in table.column_names if name not in excluded and name not in roles.named]

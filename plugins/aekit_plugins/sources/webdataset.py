@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated, Unpack
 
 from aekit.plugin import (
+    DecodingOptions,
     Field,
-    ResizingOptions,
     SampleSpec,
     Source,
     holds_only,
@@ -27,7 +27,7 @@ def open_dataset(
     member: Annotated[
         str, Field(description="ending of the samples' files, such as jpg; auto: images, else npy")
     ] = "auto",
-    **resizing: Unpack[ResizingOptions],
+    **decoding: Unpack[DecodingOptions],
 ) -> Source:
     """Open a tar file, a folder of them, or a range such as ``train-{000..003}.tar``.
 
@@ -38,7 +38,7 @@ def open_dataset(
         DataError: a file is not a tar file, holds no samples, or several of a sample's files may be the sample.
     """
     contents = read_tar_shards(list_shards(where, (".tar", ".gz", ".tgz")), where, member)
-    return open_contents(contents, like, {**resizing, "source": "webdataset"})
+    return open_contents(contents, like, {**decoding, "source": "webdataset"})
 
 
 def claims(path: Path) -> bool:
