@@ -97,7 +97,8 @@ class _Walk:
 
     def __init__(self, root: Path) -> None:
         self._read: list[list[Found]] = []
-        self._rest, self._error = _folders(root), None
+        self._rest = _folders(root)
+        self._error: OSError | None = None
 
     def files(self) -> Iterator[Found]:
         """Yield as `walk`, with the same error again where a folder cannot be read."""
