@@ -24,6 +24,7 @@ from aekit.data._source_contract import source_problem
 from aekit.data.contents import Contents
 from aekit.data.in_memory import from_array, from_table, open_contents
 from aekit.data.locations import locate
+from aekit.data.readers._folder_walk import walks_kept
 from aekit.data.readers.folders import classes_without_files, readable_text, splits_without_files
 from aekit.data.readers.tables import to_table
 from aekit.data.reading import reason_of, refuse_special, refuse_stand_in
@@ -94,6 +95,7 @@ def open_data(
     return check_source(source, "the array", like, "arrays")
 
 
+@walks_kept()
 def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None, *, near: Path | None = None) -> Source:
     """Open again the data that a source's `origin` describes, by the same source; raises as `open_data`.
 
@@ -113,6 +115,7 @@ def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None, *, near: P
     return _open(plugin, where, prefix + where, options, like)
 
 
+@walks_kept()
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
     if not text.strip():
         raise DataError(

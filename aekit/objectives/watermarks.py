@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.data.readers.folders import list_files
+from aekit.data.readers.folders import files_in
 from aekit.errors import RecipeError
 
 PROPORTION = 3
@@ -46,7 +46,7 @@ def find_fonts(places: Sequence[str] = ()) -> list[Path]:
         path = Path(os.path.expanduser(place))
         files = [path] if path.is_file() else []
         if path.is_dir():
-            files = [file for file, reason in list_files(path, ENDINGS) if not reason]
+            files = list(files_in(path, ENDINGS))
         if places and not files:
             raise RecipeError(
                 [f"fonts: {place}: no font found; expected a file ending in {', '.join(ENDINGS)}, or a folder"]

@@ -14,7 +14,7 @@ from PIL import Image
 
 import aekit
 from aekit.analysis._perceptual_hash import SIDE, SYMMETRIES, gray_thumbnails, lay, window_hashes
-from aekit.data.readers.folders import is_output
+from aekit.data.readers._folder_walk import is_output
 from aekit.errors import AekitError, DataError
 from aekit.visualization.sample_page import NumericThumbnails
 

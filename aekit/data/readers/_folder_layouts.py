@@ -62,7 +62,7 @@ def find_layout(paths: Sequence[Path], what: str, masks: bool = False) -> Folder
     """
     reasons = {} if masks else _masks(paths)
     kept = [row for row in range(len(paths)) if row not in reasons]
-    folders = [paths[row].parent.parts for row in kept]
+    folders = [paths[row].parts[:-1] for row in kept]
     losses = [f"{len(reasons)} masks or annotations are not samples ({_counted(reasons.values())})"] if reasons else []
     level, splits = _find_splits(folders)
     if level is None:
@@ -144,7 +144,7 @@ def folders_below_classes(paths: Sequence[Path], labels: Sequence[str]) -> str:
     """
     below: dict[str, list[str]] = {}
     for path, label in zip(paths, labels):
-        parts = path.parent.parts
+        parts = path.parts[:-1]
         inner = parts[parts.index(label) + 1 :] if label in parts else ()
         if inner and _split_named(inner[0]) is None and inner[0] not in (names := below.setdefault(label, [])):
             names.append(inner[0])
@@ -240,17 +240,19 @@ def _masks(paths: Sequence[Path]) -> dict[int, str]:
     children: dict[tuple[str, ...], set[str]] = {}
     stems: dict[tuple[str, ...], set[str]] = {}
     for path in paths:
-        parts = path.parent.parts
-        stems.setdefault(parts, set()).add(path.stem)
-        for depth, name in enumerate(parts):
-            children.setdefault(parts[:depth], set()).add(name)
+        parts = path.parts[:-1]
+        if parts not in stems:
+            stems[parts] = set()
+            for depth, name in enumerate(parts):
+                children.setdefault(parts[:depth], set()).add(name)
+        stems[parts].add(path.stem)
     places = {(*above, name): name for above, names in children.items() for name in names if _holds_masks(name, names)}
     masks = {}
     for row, path in enumerate(paths):
-        parts = path.parent.parts
-        place = next((f"{places[parts[:n]]}/" for n in range(1, len(parts) + 1) if parts[:n] in places), None)
-        match = _MASK_FILE.fullmatch(path.stem)
-        if place is None and match and match.group(1) in stems[parts]:
+        parts, place = path.parts[:-1], None
+        if places:
+            place = next((f"{places[parts[:n]]}/" for n in range(1, len(parts) + 1) if parts[:n] in places), None)
+        if place is None and (match := _MASK_FILE.fullmatch(path.stem)) and match.group(1) in stems[parts]:
             place = f"files such as {path.name!r}"
         if place is not None:
             masks[row] = place

@@ -4,94 +4,47 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from aekit.errors import DataError
+from aekit.data.readers._folder_walk import walk
 from aekit.io.atomic import check_text
 from aekit.io.remote_urls import is_remote
 from aekit.progress import warn
 
-HIDDEN, WRITTEN = "hidden", "written by aekit"
-"""Reasons for ignoring files, besides their endings."""
-_RECORDS = (
-    "classifier.json",
-    "clusters.json",
-    "decoder.json",
-    "curation.json",
-    "detector.json",
-    "drift.json",
-    "duplicates.json",
-    "encoder.json",
-    "label_errors.json",
-    "manifest.json",
-    "pretext.json",
-    "projector_config.pbtxt",
-    "propagated.json",
-    "results.json",
-)
-"""Files that mark a folder that aekit wrote, together with what they begin with."""
-_MARK = re.compile(rb'"(aekit|digest|encoder)": "[0-9a-f.]+|"unfinished": true|image_path: "sprite\.png"')
-_SYSTEM = ("__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found")
-"""Folders that operating systems add, in lower case."""
+_DIGITS = re.compile(r"(\d+)")
 
 
-def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
-    """Yield the files below a folder, each with "" or the reason for ignoring it: another ending, ``hidden``, or ``written
-    by aekit``.
+def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the paths of files below a folder, each with "" or the reason for ignoring it: another ending, ``hidden``, or
+    ``written by aekit``.
 
-    Each folder is entered once, so that circular links end. Hidden folders, those that operating systems add, and those below
-    the root that aekit wrote are ignored.
+    They come as `aekit.data.readers._folder_walk.walk` finds them; folders that it does not enter come as files.
     """
-    pending, visited = [root], set()
-    while pending:
-        folder = pending.pop()
-        state = folder.stat()
-        if (state.st_dev, state.st_ino) in visited:
-            continue
-        visited.add((state.st_dev, state.st_ino))
-        with os.scandir(folder) as entries:
-            names = sorted(entries, key=lambda entry: entry.name, reverse=True)
-            tables = {entry.name.removesuffix(".parquet") for entry in names if entry.name.endswith(".parquet")}
-            for entry in names:
-                ending = os.path.splitext(entry.name)[1].lower()
-                if entry.name.startswith((".", "~$")) or entry.name.lower() in _SYSTEM:
-                    yield Path(entry.path), HIDDEN
-                elif os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
-                    if is_output(Path(entry.path)):
-                        yield Path(entry.path), WRITTEN
-                    else:
-                        pending.append(Path(entry.path))
-                elif (
-                    ending == ".png"
-                    and entry.name[:-4] in tables
-                    and _has_digest(Path(entry.path).with_suffix(".parquet"))
-                ):
-                    yield Path(entry.path), WRITTEN
-                elif ending in endings and _is_file(entry):
-                    yield Path(entry.path), ""
-                else:
-                    yield Path(entry.path), _shown_ending(entry.name) or "without an ending"
+    for found in walk(root):
+        if not found.reason and found.is_file and found.ending in endings:
+            yield found.path, ""
+        else:
+            yield found.path, found.reason or found.kind()
 
 
-def _shown_ending(name: str) -> str:
-    """Return the ending of a name in lower case, such as .csv, or .nii.gz for what is packed."""
-    packed = re.search(r"(\.[a-z]\w{0,5})?\.(gz|bz2|xz|zst)$", name.lower())
-    return packed[0] if packed else os.path.splitext(name)[1].lower()
+def files_in(root: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files below a folder that have one of these endings and that `list_files` gives no reason to ignore."""
+    return (Path(path) for path, reason in list_files(root, endings) if not reason)
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a file, or a link to one or to nothing, which is reported as missing; no pipe or device."""
-    if not entry.is_symlink():
-        return entry.is_file()
-    return os.path.isfile(entry.path) or not os.path.exists(entry.path)
+def relative_files(root: Path, paths: Iterable[str]) -> list[Path]:
+    """Return paths below a folder, as `list_files` yields them, relative to it and in natural order."""
+    start = len(os.path.join(root, ""))
+    return sorted((Path(path[start:]) for path in paths), key=natural_key)
 
 
 def contains_files(root: Path, endings: tuple[str, ...]) -> bool:
     """Return whether there is a file with one of these endings below a folder."""
-    return any(not reason for _, reason in list_files(root, endings))
+    return any(found.is_file and not found.reason and found.ending in endings for found in walk(root))
 
 
 def holds_no_other(root: Path, endings: tuple[str, ...], is_other: Callable[[str], bool]) -> bool:
@@ -109,37 +62,16 @@ def holds_no_other(root: Path, endings: tuple[str, ...], is_other: Callable[[str
 
 def natural_key(path: Path) -> list[list[str | int]]:
     """Return a sorting key that puts ``2.jpg`` before ``10.jpg``."""
-    pieces = [re.split(r"(\d+)", part) for part in path.parts]
-    return [[int(piece) if number % 2 else piece for number, piece in enumerate(split)] for split in pieces]
+    parts = path.parts
+    return [*map(_folder_key, parts[:-1]), *map(_name_key, parts[-1:])]
 
 
-def is_output(folder: Path) -> bool:
-    """Return whether aekit wrote a folder: a run, embeddings, an index, restored samples and so on."""
-    if folder.name.endswith(".part"):  # one that is being written, or was interrupted
-        return True
-    if os.path.isfile(folder / "recipe.toml") and os.path.isfile(folder / "checkpoint" / "data.json"):
-        return True
-    place = os.fspath(folder)
-    for name in _RECORDS:
-        try:
-            with open(
-                f"{place}/{name}", "rb"
-            ) as file:  # folders may be many: a path object costs more than the attempt
-                if _MARK.search(file.read(600)):
-                    return True
-        except OSError:
-            continue
-    return False
+def _name_key(name: str) -> list[str | int]:
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(_DIGITS.split(name))]
 
 
-def _has_digest(path: Path) -> bool:
-    """Return whether aekit wrote a Parquet file, as it writes the coordinates of a map beside its image."""
-    from aekit.data.readers._parquet_files import parquet_columns
-
-    try:
-        return b"aekit.digest" in (parquet_columns(path).metadata or {})
-    except DataError:
-        return False
+_folder_key = lru_cache(2**12)(_name_key)
+"""The same for the names of folders, which many files share."""
 
 
 def warn_if_inside(out: str | Path | None, data: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from aekit.data.labels import label_texts, to_label_array
 from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._folder_layouts import find_layout, folders_below_classes
+from aekit.data.readers._folder_walk import WRITTEN
 from aekit.data.readers._image_files import OTHER_IMAGES, unreadable_formats
 from aekit.data.readers._label_names import is_likely_label
 from aekit.data.readers._listed_paths import (
@@ -26,7 +28,7 @@ from aekit.data.readers._listed_paths import (
 )
 from aekit.data.readers._one_hot import one_hot_columns, one_hot_labels
 from aekit.data.readers.endings import IMAGE_ENDINGS, TABLE_ENDINGS
-from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
+from aekit.data.readers.folders import list_files, readable_ids, readable_text, relative_files
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
 
@@ -84,7 +86,7 @@ def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> List
         raise DataError(f"{root}: column = {column!r}: expected a list of images such as pairs.csv")
     if root.is_dir():
         listing = list_folder(root, masks=masks)
-        beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
+        beside = [root / name for name in sorted(os.listdir(root)) if name.lower().endswith(TABLE_ENDINGS)]
         # As image folders of Hugging Face have them, in each split too.
         described = sorted(path for pattern in _METADATA for path in root.glob(pattern) if path not in beside)
         lists = [path.relative_to(root).as_posix() for path in (*filter(lists_images, beside), *described)]
@@ -119,7 +121,7 @@ def list_folder(
     """
     files = list(list_files(root, endings))
     ignored = Counter(reason for _, reason in files if reason)
-    paths = sorted((path.relative_to(root) for path, reason in files if not reason), key=natural_key)
+    paths = relative_files(root, (path for path, reason in files if not reason))
     if not paths:
         raise DataError(f"{root}: no {what}; {_found(ignored)}looked for {', '.join(endings)}")
     layout = find_layout(paths, what, masks == "keep")

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from aekit.data.readers._folder_layouts import find_layout
-from aekit.data.readers.folders import WRITTEN, holds_no_other, list_files, natural_key, readable_ids
+from aekit.data.readers._folder_walk import WRITTEN
+from aekit.data.readers.folders import files_in, holds_no_other, natural_key, readable_ids
 from aekit.data.readers.numpy_files import read_npy, read_npz
 from aekit.data.readers.table_columns import Tabular
 from aekit.errors import DataError
@@ -70,8 +71,7 @@ def read_numpy_folder(folder: Path, x: str = "auto", y: str = "auto") -> Tabular
     Raises:
         DataError: there are several data sets, or arrays of different shapes.
     """
-    files = [path.relative_to(folder) for path, reason in list_files(folder, NUMPY_ENDINGS) if not reason]
-    files = sorted(files, key=natural_key)
+    files = sorted((path.relative_to(folder) for path in files_in(folder, NUMPY_ENDINGS)), key=natural_key)
     if len(files) == 1:
         return _read(folder / files[0], x, y)
     names = {path: _parse(path) for path in files}

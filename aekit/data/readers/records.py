@@ -30,7 +30,7 @@ from aekit.data.readers._record_types import (
     is_text,
 )
 from aekit.data.readers.endings import SOUND_ENDINGS, TABLE_ENDINGS, VIDEO_ENDINGS
-from aekit.data.readers.folders import list_files
+from aekit.data.readers.folders import files_in
 from aekit.data.readers.record_rows import Records, TableRecords
 from aekit.data.readers.shards import holds_only
 from aekit.data.reading import reason_of
@@ -64,7 +64,7 @@ def parquet_schema(path: Path) -> pa.Schema | None:
     if path.is_dir():
         if not holds_only(path, (".parquet",)):
             return None
-        path = next(file for file, reason in list_files(path, (".parquet",)) if not reason)
+        path = next(files_in(path, (".parquet",)))
     if not path.is_file() or not path.name.lower().endswith(".parquet"):
         return None
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aekit.data.readers.endings import IMAGE_ENDINGS
-from aekit.data.readers.folders import holds_no_other, list_files, natural_key
+from aekit.data.readers.folders import files_in, holds_no_other, natural_key
 from aekit.data.readers.tables import split_named
 from aekit.errors import DataError
 
@@ -46,8 +46,7 @@ def list_shards(where: str | Path, endings: tuple[str, ...]) -> Shards:
     root = Path(where)
     paths = expand_range(root) or [root]
     if root.is_dir():
-        files = (path for path, reason in list_files(root, endings) if not reason)
-        paths = sorted(files, key=lambda path: natural_key(path.relative_to(root)))
+        paths = sorted(files_in(root, endings), key=lambda path: natural_key(path.relative_to(root)))
         if not paths:
             raise DataError(f"{root}: no files in it that end in {' or '.join(endings)}")
     for path in paths:

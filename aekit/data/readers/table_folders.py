@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -74,15 +75,15 @@ def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
 
 def tables_in(folder: Path) -> list[Path]:
     """Return the files of a folder, not of those below, that are surely tables."""
-    paths = (path for path in folder.iterdir() if path.name.lower().endswith(SURELY_TABLES))
+    names = [name for name in sorted(os.listdir(folder)) if name.lower().endswith(SURELY_TABLES)]
     # Workbooks that are open have locks beside them, and macOS leaves files of its own.
-    return sorted(path for path in paths if not path.name.startswith(("~$", ".")))
+    return [folder / name for name in names if not name.startswith(("~$", "."))]
 
 
 def advise_on_tables(folder: Path) -> str:
     """Return what to do with a folder that holds tables but nothing that can be opened; "" without tables."""
     paths = tables_in(folder)
-    if not paths and not any(path.name.lower().endswith(SURELY_TABLES) for path, _ in list_files(folder, ())):
+    if not paths and not any(path.lower().endswith(SURELY_TABLES) for path, _ in list_files(folder, ())):
         return ""
     one = paths[0] if paths else folder
     choice = f"open one table, such as {one}" if paths else "open one table"

@@ -11,7 +11,7 @@ import numpy as np
 from aekit.data.opening import open_data
 from aekit.data.readers import tables
 from aekit.data.readers.endings import IMAGE_ENDINGS, TABLE_ENDINGS
-from aekit.data.readers.folders import list_files
+from aekit.data.readers.folders import files_in
 from aekit.data.readers.image_headers import BadImage
 from aekit.data.readers.image_lists import list_images
 from aekit.data.readers.images import read_full_size
@@ -110,7 +110,7 @@ def _column(clean: Any, data: Any) -> list[Path] | None:
 
 def _matched(folder: Path, source: Source, what: str) -> dict[int, Path]:
     """Return row -> the file whose path matches the id of the row from the right."""
-    files = sorted(path for path, reason in list_files(folder, IMAGE_ENDINGS) if not reason)
+    files = sorted(files_in(folder, IMAGE_ENDINGS))
     by_path = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
     matches = {}
     for row, name in enumerate(source.ids):
