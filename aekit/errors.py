@@ -306,12 +306,19 @@ def not_utf8(remedy: str) -> str:
 
 LISTED = 50
 """Maximum number of names that a message lists."""
+CLOSE = 0.6
+"""Fraction of the letters of two names that must agree: at half of them, "console" is taken for "anomalies"."""
 
 
 def closest_name(name: str, names: Iterable[str]) -> str:
-    """Return a phrase such as ``"; did you mean 'conv'?"``, or the list of valid names if none is close and it is short."""
+    """Return a phrase such as ``"; did you mean 'conv'?"``, or the list of valid names if none is close and it is short.
+
+    A name is close if its letters, in any case, are nearly the same, or if it alone begins with them.
+    """
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    letters, by_letters = name.casefold(), {other.casefold(): other for other in known}
+    close = difflib.get_close_matches(letters, by_letters, n=1, cutoff=CLOSE)
+    longer = [other for other in by_letters if len(letters) > 1 and other.startswith(letters)]
+    if close or len(longer) == 1:
+        return f"; did you mean {by_letters[(close or longer)[0]]!r}?"
     return f"; available: {', '.join(known)}" if 0 < len(known) <= LISTED else ""

@@ -77,6 +77,7 @@ ENVIRONMENT = """## Environment variables
 | `AEKIT_DISABLE_PLUGINS` | plugins or distributions to disable, separated by commas |
 | `AEKIT_NO_PLUGIN_AUTOLOAD=1` | load built-in plugins only |
 | `AEKIT_PLUGIN_STRICT=1` | raise the error of a broken plugin |"""
+OPTION, MARKED = re.compile(r"(?<!\S)--?\w[\w-]*"), r'<span class="option">\g<0></span>'
 LINK = re.compile(r"\]\((?!https?://|#)([^)\s#]+)((?:#[^)\s]*)?)\)")
 
 
@@ -95,8 +96,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Mark options of commands, which browsers would break after their first dashes."""
-    return re.sub(r"<code>(--?\w[\w-]*)</code>", r'<code class="option">\1</code>', html)
+    """Mark options of commands in code within sentences, which browsers would break after their first dashes."""
+    inline = re.compile(r"(?<!</span>)<code>([^<]*-\w[^<]*)</code>")
+    return inline.sub(lambda code: f"<code>{OPTION.sub(MARKED, code[1])}</code>", html)
 
 
 def pages() -> dict[str, str]:

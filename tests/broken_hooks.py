@@ -29,6 +29,7 @@ BROKEN = [
     ("variant", "randomness-from-generator", "GlobalRandomness"),
     ("backbone", "batch-independence", "CenterdByTheBatch"),
     ("variant", "input-untouched", "CorruptsInPlace"),
+    ("variant", "input-untouched", "AugmentsInPlace"),
     ("pretext", "input-untouched", "TurnsInPlace"),
     ("variant", "same-seed-same-losses", "RemembersOtherRuns"),
     ("pretext", "loss-falls", "PredictsTheDice"),

@@ -73,6 +73,11 @@ class CorruptsInPlace(Variant):
         return x.mul_(0.9)
 
 
+class AugmentsInPlace(Variant):
+    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return x.mul_(0.9)
+
+
 class RemembersOtherRuns(Variant):
     made = 0
 

@@ -98,6 +98,11 @@ def test_links_that_leave_the_site_lead_to_the_repository(generator: dict[str, A
 
 def test_options_of_commands_are_marked_to_stay_in_one_piece(generator: dict[str, Any]) -> None:
     marked = generator["on_page_content"](
-        "<code>--per-class</code> <code>-o</code> <code>a --b</code>", None, None, None
+        "<code>-o</code> <code>aekit tune --minutes 20</code> <code>a re-encoded b</code> <pre><span></span><code>a --b</code>",
+        *(None, None, None),
     )
-    assert marked == '<code class="option">--per-class</code> <code class="option">-o</code> <code>a --b</code>'
+    options = [f'<span class="option">{option}</span>' for option in ("-o", "--minutes")]
+    assert marked == (
+        f"<code>{options[0]}</code> <code>aekit tune {options[1]} 20</code> <code>a re-encoded b</code> "
+        "<pre><span></span><code>a --b</code>"
+    )

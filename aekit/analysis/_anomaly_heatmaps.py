@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ class HeatMaps:
         return {
             name: {
                 **({} if name not in self.scales else self.scales[name]._asdict()),
-                **{m: {"value": v.value, "low": v.low, "high": v.high} for m, v in self.metrics.get(name, {}).items()},
+                **{key: asdict(metric) for key, metric in self.metrics.get(name, {}).items()},
             }
             for name in dict.fromkeys([*self.maps, *self.metrics])
         }

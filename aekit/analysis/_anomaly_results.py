@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Anomalies:
             "samples": len(self.ids),
             "anomalies": None if self.anomalous is None else int(self.anomalous.sum()),
             "metrics": {
-                score: {name: {"value": m.value, "low": m.low, "high": m.high} for name, m in by_name.items()}
+                score: {name: asdict(metric) for name, metric in by_name.items()}
                 for score, by_name in self.metrics.items()
             },
             "notes": self.notes,

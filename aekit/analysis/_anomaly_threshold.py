@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,7 @@ class Alarms:
             "false_alarm_rate": self.rate,
             "held_out": self.held_out,
             "called_anomalies": int(self.flags.sum()),
-        } | {
-            name: None if m is None else {"value": m.value, "low": m.low, "high": m.high}
-            for name, m in measured.items()
-        }
+        } | {name: None if metric is None else asdict(metric) for name, metric in measured.items()}
 
 
 def check_rate(rate: float) -> None:

@@ -19,8 +19,8 @@ class TwoSampleTest:
     """The result of a permutation test.
 
     Attributes:
-        statistic: the energy distance of the samples, divided by the mean distance between them: 0 for equal distributions, 1
-            for those that are far apart.
+        statistic: the energy distance of the samples, divided by twice the mean distance between them: 0 for equal
+            distributions, 1 for those that are far apart.
         p_value: fraction of the permutations with at least as large a statistic, the observed one counted.
         null_high: 95% quantile of the statistic over the permutations.
         low, high: 95% interval of the statistic from halves of the units, drawn without replacement.
@@ -89,7 +89,7 @@ def _distances(rows: np.ndarray) -> np.ndarray:
 
 
 def _statistic(distances: np.ndarray, is_new: np.ndarray) -> float:
-    """Return the energy distance without bias, divided by the mean distance between the two sides."""
+    """Return the energy distance without bias, divided by twice the mean distance between the two sides."""
     new = is_new.astype(np.float32)
     to_new = distances @ new
     n, m = float(new.sum()), float((1 - new).sum())

@@ -197,7 +197,7 @@ def curate(
     free = np.setdiff1d(np.arange(len(vectors)), covered)
     if len(free) <= n or len(vectors) < 5:
         kind = "samples" if len(free) == len(vectors) else "samples without a label"
-        raise DataError(f"n = {n}: expected less than the {len(free)} {kind}, and at least 5 samples in all")
+        raise DataError(f"n = {n}: expected fewer than the {len(free)} {kind}, and at least 5 samples in all")
     margins = None
     with optional_folder(out) as folder:
         with progress.task("select", n) as task:

@@ -154,7 +154,7 @@ def measure_drift(
         groups: a regular expression: samples whose ids share its match are exchanged together, such as those of one patient.
             Samples with equal embeddings, and the windows of a recording, are exchanged together in any case.
         alpha: probability of finding drift where there is none.
-        permutations: number of random exchanges; the smallest p-value is one over their number.
+        permutations: number P of random exchanges; the smallest p-value is 1 / (P + 1).
         max_samples: most samples of each side that are compared, drawn by the seed.
         out: new folder for the table, the summary, the image and the page.
         seed: seed of the drawing and the exchanges.

@@ -18,6 +18,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder, build_encoder
 from aekit.encoder.loading import load
 from aekit.encoder.preprocessing import Preprocess
+from aekit.encoder.stored_scaling import value_range
 from aekit.errors import RecipeError
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import model_of_plugin
@@ -134,20 +135,10 @@ def _from_backbone(plugin: Plugin, model: str, spec: SampleSpec, preprocess: Pre
 
 def _in_unit_range(spec: SampleSpec, preprocess: Preprocess) -> Preprocess:
     """Return the preprocessing to [0, 1] that pretrained networks expect."""
-    low, high = spec.black_and_white(*_raw_extremes(preprocess))
+    low, high = value_range(spec, preprocess)
     ones = torch.ones_like(preprocess.scale)
     scale = 1 / max(high - low, 1e-12)
     return Preprocess("unit", True, scale * ones, -low * scale * ones, 0 * ones, ones)
-
-
-def _raw_extremes(preprocess: Preprocess) -> tuple[float, float]:
-    """Return the raw values that black and white are in float images: 0 and 1 where the encoder does not scale them."""
-    if preprocess.unit:
-        low = preprocess.inverse(torch.zeros_like(preprocess.low))
-        high = preprocess.inverse(torch.ones_like(preprocess.low))
-    else:
-        low, high = preprocess.raw_range()
-    return float(low.min()), float(high.max())
 
 
 def _described_weights() -> Iterator[tuple[str, Path]]:

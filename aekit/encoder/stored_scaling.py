@@ -21,6 +21,10 @@ class Scaling(Protocol):
         """``unit``, ``standard`` or ``none``."""
 
     @property
+    def unit(self) -> bool:
+        """Whether scaled values lie in [0, 1]."""
+
+    @property
     def low(self) -> Any:
         """Least values of the training data after scaling, (C, 1, ...) or (D,)."""
 
@@ -52,10 +56,11 @@ class StoredScaling:
     """The preprocessing of a saved encoder, in NumPy; see `aekit.encoder.preprocessing.Preprocess`.
 
     Attributes:
-        mode, scale, shift, low, high, center, factor: as there, float32 and float64.
+        mode, unit, scale, shift, low, high, center, factor: as there, float32 and float64.
     """
 
     mode: Mode
+    unit: bool
     scale: np.ndarray
     shift: np.ndarray
     low: np.ndarray
@@ -87,6 +92,17 @@ class StoredScale:
     preprocess: StoredScaling
 
 
+def value_range(spec: SampleSpec, scaling: Scaling) -> tuple[float, float]:
+    """Return the raw values that are black and white in images and clips, and the extremes of the training data in others.
+
+    Images in [0, 1] that are not scaled have 0 and 1, whatever their extremes are.
+    """
+    if spec.is_visual and scaling.unit and scaling.mode == "none":
+        return 0.0, 1.0
+    low, high = scaling.raw_range()
+    return spec.black_and_white(float(low.min()), float(high.max()))
+
+
 def read_scale(path: str | Path) -> StoredScale:
     """Read how the samples of a saved encoder are scaled.
 
@@ -113,5 +129,5 @@ def read_scale(path: str | Path) -> StoredScale:
             arrays = {name: file.get_tensor(f"preprocess.{name}") for name in names}
     except Exception as error:  # damaged bytes can raise anything
         raise IdentityError(f"{folder / WEIGHTS}: does not load: {first_line(error)}") from error
-    scaling = StoredScaling(description["preprocess"]["mode"], **arrays)
+    scaling = StoredScaling(description["preprocess"]["mode"], description["preprocess"]["unit"], **arrays)
     return StoredScale(SampleSpec.from_dict(description["spec"]), scaling)

@@ -74,8 +74,8 @@ def evaluate_reconstruction(
         )
         principal = fit_pca(samples, encoder.preprocess, encoder.dim)
         methods[f"pca-{principal.dim}"] = lambda raw: principal.reconstruct(encoder.preprocess(raw))
-    low, high = encoder.preprocess.low, encoder.preprocess.high
-    peak = 1.0 if encoder.preprocess.unit else max(float(high.max()) - float(low.min()), 1e-12)
+    low, high = float(encoder.preprocess.low.min()), float(encoder.preprocess.high.max())
+    black, peak = (0.0, 1.0) if encoder.preprocess.unit else (low, max(high - low, 1e-12))
     values_by_method: dict[str, dict[str, list[Tensor]]] = {name: {} for name in methods}
     total, squares, entries = 0.0, 0.0, 0
     with eval_mode(autoencoder):
@@ -84,7 +84,7 @@ def evaluate_reconstruction(
             total, squares = total + x.double().sum(0), squares + x.double().square().sum()
             entries += x.numel()
             for name, reconstruct in methods.items():
-                for metric, values in _image_metrics(reconstruct(raw), x, encoder.spec, peak).items():
+                for metric, values in _image_metrics(reconstruct(raw), x, encoder.spec, black, peak).items():
                     values_by_method[name].setdefault(metric, []).append(values.cpu())
     count = entries // encoder.spec.size
     if count < len(test):
@@ -93,14 +93,14 @@ def evaluate_reconstruction(
     return {name: _result(values, variance, groups, seed) for name, values in values_by_method.items()}
 
 
-def _image_metrics(reconstruction: Tensor, x: Tensor, spec: SampleSpec, peak: float) -> dict[str, Tensor]:
-    """Return (B,) values of each metric."""
+def _image_metrics(reconstruction: Tensor, x: Tensor, spec: SampleSpec, black: float, peak: float) -> dict[str, Tensor]:
+    """Return (B,) values of each metric; those of images are of values from `black` to `black` + `peak`."""
     errors = squared_errors(reconstruction, x)
     metrics = {"mse": errors}
     if spec.is_visual:
         metrics["psnr"] = psnr_from_mse(errors, peak)
     if spec.is_image:
-        metrics["ssim"] = ssim(reconstruction.double(), x.double(), peak)
+        metrics["ssim"] = ssim(reconstruction.double() - black, x.double() - black, peak)
     return metrics
 
 

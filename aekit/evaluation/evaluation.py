@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -218,8 +218,7 @@ class Evaluation:
                 ]
             )
         rows = [
-            {"subject": subject, "evaluator": evaluator, "metric": name}
-            | {"value": metric.value, "low": metric.low, "high": metric.high}
+            {"subject": subject, "evaluator": evaluator, "metric": name} | asdict(metric)
             for subject, by_evaluator in self.results.items()
             for evaluator, result in by_evaluator.items()
             for name, metric in result.metrics.items()
@@ -331,7 +330,7 @@ def _format(value: Any) -> str:
 
 def _plain_result(result: Result) -> dict[str, Any]:
     return {
-        "metrics": {n: {"value": m.value, "low": m.low, "high": m.high} for n, m in result.metrics.items()},
+        "metrics": {name: asdict(metric) for name, metric in result.metrics.items()},
         "chosen": {
             name: value.item() if isinstance(value, np.generic) else value for name, value in result.chosen.items()
         },

@@ -178,6 +178,24 @@ class DatabaseIndex(Index):
         """Return how many candidates of a graph to visit for `k` neighbors among rows (R,), as if these were drawn at random."""
         return WIDER * max(self.explored, k) * -(-(int(rows[-1]) + 1) // len(rows))
 
+    def compare(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and rows as `search_among`, from the vectors of a few rows (R,), which are read and compared here."""
+        vectors = self.vectors(rows)
+        if self.metric == "l2":  # in float32, differences of large squares would leave nothing of a small distance
+            queries, vectors = queries.astype(np.float64), vectors.astype(np.float64)
+        similarity = queries @ vectors.T
+        if self.metric == "l2":
+            similarity = 2 * similarity - (vectors**2).sum(1)  # less the square of the query, which orders nothing
+        few = min(k, len(rows))
+        places = np.sort(np.argpartition(-similarity, few - 1, axis=1)[:, :few], axis=1)
+        order = np.argsort(-np.take_along_axis(similarity, places, 1), axis=1, kind="stable")
+        places = np.take_along_axis(places, order, 1)
+        best = np.take_along_axis(similarity, places, 1)
+        scores, nearest = self.no_hits(len(queries), k)
+        scores[:, :few] = ((queries**2).sum(1, keepdims=True) - best).clip(0) if self.metric == "l2" else best
+        nearest[:, :few] = rows[places]
+        return scores, nearest
+
     def number_condition(self, rows: np.ndarray, brackets: str) -> str:
         """Return a condition of SQL on ``number`` for rows (R,) in ascending order, or ``""`` where it would be too long.
 

@@ -21,7 +21,7 @@ from typing import Any
 from aekit.errors import DataError, name_copy
 from aekit.io._file_locks import lock
 from aekit.io._remote_files import RemoteFile, RemotePlace
-from aekit.io.atomic import atomic_file, explain_write_errors
+from aekit.io.atomic import atomic_file, explain_write_errors, link_or_copy
 from aekit.io.cache_folder import cache_folder
 from aekit.io.memory import format_bytes, stated_bytes
 from aekit.io.remote_urls import file_name
@@ -208,14 +208,6 @@ def keep(local: Path, key: str) -> None:
     if not path.exists():
         with atomic_file(path) as part:
             link_or_copy(local, part)
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Link a file that never changes, or copy it where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _link(listing: Listing, root: Path) -> None:

@@ -282,17 +282,19 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_encoder(source: Path, target: Path) -> None:
-    """Copy an encoder folder, model card included, unless `target` exists.
+def link_or_copy(source: Path, target: Path) -> None:
+    """Link a file that may be replaced but never changes, or copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
-    It links the files where the file system can: they may be replaced, but never change.
-    """
+
+def copy_encoder(source: Path, target: Path) -> None:
+    """Copy an encoder folder, model card included, unless `target` exists; files are linked where that is possible."""
     if target.exists():
         return
     with atomic_folder(target) as part:
         for path in source.iterdir():
             if path.is_file():
-                try:
-                    os.link(path, part / path.name)
-                except OSError:
-                    shutil.copy2(path, part / path.name)
+                link_or_copy(path, part / path.name)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aekit._arguments import checked_arguments
 from aekit.errors import DataError, OutputError
-from aekit.io._remote_cache import link_or_copy, names_to_copy
+from aekit.io._remote_cache import names_to_copy
 from aekit.io._remote_files import RemotePlace
-from aekit.io.atomic import atomic_folder
+from aekit.io.atomic import atomic_folder, link_or_copy
 from aekit.io.hub import hub_folder, push_folder
 from aekit.io.remote import local_path, output_folder, refuse_web
 from aekit.io.remote_urls import is_remote, shown_url

@@ -18,7 +18,6 @@ from aekit.io._remote_cache import (
     Listing,
     in_parallel,
     keep,
-    link_or_copy,
     listed,
     local_tree,
     object_path,
@@ -26,7 +25,7 @@ from aekit.io._remote_cache import (
     remote_folder,
 )
 from aekit.io._remote_files import RemoteFile, RemotePlace, same_content
-from aekit.io.atomic import atomic_folder, explain_write_errors, file_sha256, folder_lock
+from aekit.io.atomic import atomic_folder, explain_write_errors, file_sha256, folder_lock, link_or_copy
 from aekit.io.remote_urls import file_name, is_remote, join_url, shown_url
 from aekit.progress import Progress
 from aekit.progress_display import current_progress
@@ -203,7 +202,7 @@ def _upload(work: Path, place: RemotePlace, log: _Log, progress: Progress) -> No
         raise OutputError(f"{place.shown}: another program has written there meanwhile; run again")
     names = relative_names(work)
     todo = [name for name in names if name not in there or not _is_same(work / name, *there[name])]
-    gone = [name for name in there if name not in names]
+    gone = list(there.keys() - set(names))
     root_manifests = [name for name in MANIFESTS if name in there]
     if root_manifests and (gone or any(name in there and name not in MANIFESTS for name in todo)):
         # What the old manifest describes is about to change: without it there is no artifact, rather than a mixed one.

@@ -207,8 +207,8 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
     K2 = 0.03; averaged over channels and over all windows inside the image.
 
     Args:
-        a, b: (B, C, H, W) float.
-        data_range: difference between the highest and the lowest possible value.
+        a, b: (B, C, H, W) float, from 0, the lowest possible value: their means are compared as brightness.
+        data_range: the highest possible value.
 
     Returns:
         (B,) in [-1, 1].

@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -127,7 +128,7 @@ class Catalog:
             "small": spec is not None and spec.is_visual and max(spec.shape[-2:]) <= 64,
             "images": self.source is not None,
             "files": self.index.encoder() is not None,
-            "labels": dict(sorted(counts.items())) if filterable else {},
+            "labels": {label: count for label, count in sorted(counts.items()) if label} if filterable else {},
             "splits": sorted(set(self.splits.tolist())) if self.splits is not None else [],
             "metadata": self._further,
             "layout": self.layout,
@@ -150,10 +151,10 @@ class Catalog:
         return records
 
     def find(self, text: str, max_samples: int = 20) -> list[dict[str, Any]]:
-        """Find samples whose id contains a text, ignoring case."""
-        pattern = text.casefold()
-        rows = (row for row, name in enumerate(self.index.ids) if pattern in str(name).casefold())
-        return self.describe([row for row, _ in zip(rows, range(max_samples))])
+        """Find samples whose id contains a text, ignoring case; one that has it as its id is the first."""
+        pattern, exact = text.casefold(), [self.index.ids.index(text)] if text in self.index.ids else []
+        rows = (row for row, name in enumerate(self.index.ids) if pattern in name.casefold() and row not in exact)
+        return self.describe([*exact, *islice(rows, max_samples - len(exact))])
 
     def neighbors_of_row(self, row: int, k: int, label: str | None = None, where: str = "") -> list[dict[str, Any]]:
         """Return the neighbors of a sample in the index, the nearest first.

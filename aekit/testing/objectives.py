@@ -121,8 +121,9 @@ def input_untouched(trial: Trial) -> None:
     kept = x.clone()
     plugin = trial.plugin_module(objective)
     if isinstance(plugin, Variant):
-        plugin.corrupt(x, new_generator())
-        assert torch.equal(x, kept), "corrupt() changes its input; return a new tensor"
+        for name in ("augment", "corrupt"):
+            getattr(plugin, name)(x, new_generator())
+            assert torch.equal(x, kept), f"{name}() changes its input; return a new tensor"
     elif isinstance(plugin, Pretext):
         plugin.loss(x, new_generator())
         assert torch.equal(x, kept), "loss() changes its input; work on a copy"
@@ -251,7 +252,7 @@ def shows(trial: Trial) -> None:
         raise NotApplicableError("it has no visualize()")
     x = objective.encoder.preprocess(trial.raw(7))
     kept = x.clone()
-    with torch.no_grad(), leaves_global_state_alone("show()"):
+    with torch.no_grad(), leaves_global_state_alone("visualize()"):
         rows, again = pretext.visualize(x, new_generator()), pretext.visualize(x, new_generator())
     assert torch.equal(x, kept), "visualize() changes its input; work on a copy"
     assert rows, "visualize() returns no rows; do not define it if there is nothing to show"

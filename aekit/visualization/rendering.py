@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aekit.data.spec import SampleSpec
-from aekit.encoder.stored_scaling import Scaling
+from aekit.encoder.stored_scaling import Scaling, value_range
 
 
 class DisplayScale:
@@ -17,9 +17,8 @@ class DisplayScale:
 
     def __init__(self, spec: SampleSpec, preprocess: Scaling) -> None:
         self.spec, self.preprocess = spec, preprocess
-        low, high = (preprocess.low, preprocess.high) if spec.is_vector else preprocess.raw_range()
-        extremes = float(low.min()), float(high.max())
-        self.value_range = extremes if spec.is_vector else spec.black_and_white(*extremes)
+        columns = float(preprocess.low.min()), float(preprocess.high.max())
+        self.value_range = columns if spec.is_vector else value_range(spec, preprocess)
 
     def to_display(self, raw: np.ndarray) -> np.ndarray:
         """Return a (*shape) sample in the data's units as it is drawn: the columns of a vector as the network sees them."""

@@ -85,12 +85,12 @@ def test_k_center_is_greedy() -> None:
     [
         ({"n": 0}, RecipeError, "n = 0: expected at least 1"),
         ({"strategy": "typicl"}, RecipeError, "did you mean 'typical'"),
-        ({"n": 420}, DataError, "expected less than the 420 samples"),
+        ({"n": 420}, DataError, "expected fewer than the 420 samples"),
         ({"strategy": "uncertain"}, DataError, "needs labels for some samples"),
         ({"strategy": "uncertain", "labels": ["a"] * 420}, DataError, "nothing to label next|at least two classes"),
         ({"strategy": "uncertain", "labels": np.linspace(0, 1, 420)}, DataError, "the labels are numbers"),
         ({"strategy": "uncertain", "labels": ["a"] * 9 + [""] * 411}, DataError, "expected two classes"),
-        ({"n": 50, "labels": ["a"] * 400 + [""] * 20}, DataError, "less than the 20 samples without a label"),
+        ({"n": 50, "labels": ["a"] * 400 + [""] * 20}, DataError, "fewer than the 20 samples without a label"),
     ],
 )
 def test_refusals(settings: dict[str, object], error: type[Exception], message: str) -> None:

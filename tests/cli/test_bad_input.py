@@ -18,6 +18,8 @@ import pytest
 from commands import Command
 from PIL import Image
 
+from aekit.errors import closest_name
+
 FAST = ("--dim", "4", "--epochs", "1", "--set", "train.precision=fp32", "-q")
 
 
@@ -137,6 +139,21 @@ def test_a_variant_that_does_not_exist(command: Command, table: Path, tmp_path: 
     error = command("fit", table, "-o", tmp_path / "run", "--variant", "denoisng", *FAST).error
     assert "no variant 'denoisng'; did you mean 'denoising'?" in error
     assert "no command 'serach'; did you mean 'search'?" in command("serach").error
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("evaluat", "; did you mean 'evaluate'?"),
+        ("EVALUATE", "; did you mean 'evaluate'?"),
+        ("eval", "; did you mean 'evaluate'?"),
+        ("console", "; available: anomalies, embed, evaluate, explore"),
+        ("e", "; available: anomalies, embed, evaluate, explore"),
+    ],
+)
+def test_a_name_is_suggested_only_if_it_is_near(name: str, hint: str) -> None:
+    assert closest_name(name, ["evaluate", "embed", "explore", "anomalies"]) == hint
+    assert closest_name("xyz", map(str, range(100))) == "", "too many to list"
 
 
 def test_a_second_fit_into_a_finished_run(command: Command, table: Path, tmp_path: Path) -> None:

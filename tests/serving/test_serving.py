@@ -180,6 +180,20 @@ def test_samples_are_found_by_part_of_their_id(port: int, index: VectorIndex) ->
     assert len(fetch_json(port, "/api/find?text=png")) == 20
 
 
+def test_an_id_is_found_before_those_that_contain_it() -> None:
+    vectors = np.eye(4, dtype=np.float32)[[*range(4)] * 8]
+    ids = [f"1{row}" for row in range(31)] + ["1"]
+    found = Catalog(aekit.build_index(aekit.Embeddings.from_array(vectors, ids=ids)), method="pca").find("1", 5)
+    assert [sample["id"] for sample in found] == ["1", "10", "11", "12", "13"]
+
+
+def test_only_labels_that_can_be_asked_for_are_offered() -> None:
+    vectors = np.eye(4, dtype=np.float32)[[*range(4)] * 8]
+    labels = np.asarray(["cat", None] * 16, object)
+    embeddings = aekit.Embeddings.from_array(vectors, labels=labels)
+    assert Catalog(aekit.build_index(embeddings), method="pca").about()["labels"] == {"cat": 16}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "message"),
     [

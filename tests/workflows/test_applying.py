@@ -416,6 +416,22 @@ def test_networks_that_support_only_one_size(digits_run: Path, page_run: Path, p
     assert made.rows[1]["rmse"] == 0 and made.rows[1]["psnr"] == MAX_PSNR and made.rows[1]["ssim"] == pytest.approx(1)
 
 
+def test_metrics_and_filters_do_not_depend_on_where_black_is(tmp_path: Path) -> None:
+    clean = np.stack([text_image(seed, 16, 16) for seed in range(24)])[:, None]
+    dirty = (clean * np.linspace(0.4, 1, 16)).astype(np.uint8)  # a shadow
+    tables = []
+    for name, shift in {"bytes": None, "signed": -128}.items():
+        pair = [values if shift is None else (values.astype(np.float32) + shift) / 100 for values in (dirty, clean)]
+        pair[0][0, 0, 0, :2] = [0, 255] if shift is None else [-1.28, 1.27]  # the whole range
+        aekit.fit(pair[0], epochs=1, out=tmp_path / name, overrides=FAST | {"encoder.dim": 0}, variants=["denoising"])
+        made = aekit.apply(tmp_path / name, pair[0], task="denoise", clean=pair[1])
+        tables.append({row["method"]: row for row in made.rows if row["method"] != "network"})
+    for method, row in tables[0].items():
+        for metric in ("rmse", "ssim"):
+            assert tables[1][method][metric] == pytest.approx(row[metric], abs=5e-3), (method, metric)
+    assert tables[1]["background division"]["rmse"] < tables[1]["input"]["rmse"] / 2
+
+
 def test_without_scikit_image_a_baseline_is_skipped(
     page_run: Path, pages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

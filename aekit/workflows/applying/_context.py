@@ -18,6 +18,7 @@ from aekit.data.stream import stream
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.engines.engine import Engine
 from aekit.encoder.loading import load
+from aekit.encoder.stored_scaling import value_range
 from aekit.errors import DataError
 from aekit.io.remote import local_path
 from aekit.objectives.autoencoder import NO_DECODER, Autoencoder, load_autoencoder
@@ -76,6 +77,7 @@ class Context:
         folder: folder for outputs, or None to keep them in memory.
         outputs_written: writer of the outputs, once the task has asked for it.
         are_images: whether samples are images or clips, whose values share one range.
+        black: the lowest value of that range, in the units of the data.
         peak: size of that range, the peak value of PSNR.
     """
 
@@ -97,9 +99,10 @@ class Context:
         self.outputs_written: SampleWriter
         self.spec = self.encoder.spec
         self.are_images = self.spec.is_visual
-        lows, highs = self.encoder.preprocess.raw_range()
-        low, high = self.spec.black_and_white(float(lows.min()), float(highs.max()))
-        self.peak = 65535.0 if self.spec.dtype == "uint16" else max(high - low, 1e-12)
+        black, white = (
+            (0.0, 65535.0) if self.spec.dtype == "uint16" else value_range(self.spec, self.encoder.preprocess)
+        )
+        self.black, self.peak = black, max(white - black, 1e-12)
 
     @cached_property
     def encoder(self) -> Encoder:

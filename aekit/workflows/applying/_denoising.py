@@ -88,18 +88,23 @@ class Denoising(RestorationStep):
         for position, damaged, output in zip(positions, raw, restored):
             reference = self.references.reference_for(position, damaged.shape) if self.references is not None else None
             filtered = {
-                title: _as_raw(known[title][0](damaged / context.peak, setting), context)
+                title: _as_raw(known[title][0](_in_unit(damaged, context), setting), context)
                 for title, setting in self.filters.items()
             }
             yield RestoredSample(position, damaged, output, {"input": damaged, **filtered}, reference)
 
 
+def _in_unit(raw: np.ndarray, context: Context) -> np.ndarray:
+    """Map (C, H, W) in the units of the data to 0..1, from black to white."""
+    return (raw - context.black) / context.peak
+
+
 def _as_raw(values: np.ndarray, context: Context) -> np.ndarray:
     """Convert (C, H, W) in 0..1 to the units and dtype of the data."""
-    scaled = values * context.peak
-    return (scaled.round().clip(0, context.peak) if np.dtype(context.spec.dtype).kind in "ui" else scaled).astype(
-        context.spec.dtype
-    )
+    raw = values * context.peak + context.black
+    if np.dtype(context.spec.dtype).kind in "ui":
+        raw = raw.round().clip(context.black, context.black + context.peak)
+    return raw.astype(context.spec.dtype)
 
 
 def _known_filters(notes: list[str]) -> dict[str, tuple[Filter, tuple[float, ...]]]:
@@ -141,7 +146,8 @@ def _tuned(step: Denoising, notes: list[str]) -> dict[str, float]:
     for row in evenly_spaced(step.rows, TUNING_IMAGES).tolist():
         raw = read_image(source, row, context) if step.one_by_one else source.read(np.asarray([row]))[0][0]
         if raw is not None:
-            pairs.append((raw / context.peak, step.references.reference_for(row, raw.shape) / context.peak))
+            reference = step.references.reference_for(row, raw.shape)
+            pairs.append((_in_unit(raw, context), _in_unit(reference, context)))
     tuned: dict[str, float] = {}
     for title, (apply, settings) in _known_filters(notes).items():
         errors = {s: np.mean([np.square(apply(x, s) - clean).mean() for x, clean in pairs]) for s in settings}

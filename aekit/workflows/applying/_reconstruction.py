@@ -196,7 +196,7 @@ def _metrics(
     if context.are_images:
         metrics["psnr"] = psnr_from_mse(squared_errors(output, clean), context.peak)
     if context.spec.is_image:
-        metrics["ssim"] = ssim(output.double(), clean.double(), context.peak)
+        metrics["ssim"] = ssim(output.double() - context.black, clean.double() - context.black, context.peak)
     return metrics
 
 

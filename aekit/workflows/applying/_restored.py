@@ -213,7 +213,8 @@ def _metrics(context: Context, sample: RestoredSample, values: np.ndarray, clean
     error = squared_errors(left, right)
     metrics = {"rmse": float(error.sqrt()) / context.peak, "psnr": float(psnr_from_mse(error, context.peak))}
     if context.spec.is_image:
-        metrics["ssim"] = float(ssim(left.double(), right.double(), context.peak))
+        brightness, reference = (values.double() - context.black for values in (left, right))
+        metrics["ssim"] = float(ssim(brightness, reference, context.peak))
     if sample.mask is not None:
         metrics["psnr in mask"] = float(psnr_from_mse(_error_in_mask(sample, left, right), context.peak))
     return metrics

@@ -6,15 +6,8 @@ from typing import Any
 
 from pydantic import Json
 
+from aekit.evaluation.run_results import MetricRecord
 from aekit.io.manifest_models import Manifest
-
-
-class MetricRecord(Manifest):
-    """A value and its interval."""
-
-    value: float
-    low: float | None
-    high: float | None
 
 
 class CandidateRecord(Manifest):

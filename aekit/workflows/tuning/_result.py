@@ -144,7 +144,7 @@ class Tuning:
         return f"The default recipe with {listed}" if changed else "The default recipe, trained longer,"
 
     def _by_how_much(self) -> str:
-        test = f"On the test part, which no candidate saw, it has {_shown(self.test)} ({self.metric})"
+        test = f"On the test part, which no candidate saw, it has {self.test} ({self.metric})"
         default = "the default training" if self.is_untrained_default else "the default recipe"
         if self.is_default:
             ahead = max((row["score"] for row in self.candidates if row["score"] is not None), default=0.0)
@@ -176,10 +176,6 @@ class Tuning:
             return "What more time would bring is unknown: too few candidates and rungs."
         text = "; ".join(parts)
         return f"{text[0].upper()}{text[1:]}."
-
-
-def _shown(metric: Metric) -> str:
-    return str(metric)
 
 
 def _signed(metric: Metric) -> str:

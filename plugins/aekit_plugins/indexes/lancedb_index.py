@@ -77,28 +77,11 @@ class LanceDb(DatabaseIndex):
         return self._nearest_where(queries, k, "")
 
     def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # LanceDB takes far longer to find rows by a list of their numbers.
         if len(rows) <= MOST_LISTED and len(rows) * self.dim <= MOST_TAKEN:
-            return self._nearest_of(queries, k, rows)
+            return self.compare(queries, k, rows)
         condition = self.number_condition(rows, "()")
         return self._nearest_where(queries, k, condition) if condition else super().search_among(queries, k, rows)
-
-    def _nearest_of(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compare queries with the vectors of few rows (R,): LanceDB takes far longer to find rows by a list of their numbers."""
-        vectors = self.vectors(rows)
-        if self.metric == "l2":  # differences of large squares
-            queries, vectors = queries.astype(np.float64), vectors.astype(np.float64)
-        similarity = queries @ vectors.T
-        if self.metric == "l2":
-            similarity = 2 * similarity - (vectors**2).sum(1)  # less the square of the query, which orders nothing
-        few = min(k, len(rows))
-        scores, nearest = self.no_hits(len(queries), k)
-        places = np.argpartition(-similarity, few - 1, axis=1)[:, :few]
-        order = np.argsort(-np.take_along_axis(similarity, places, 1), axis=1, kind="stable")
-        places = np.take_along_axis(places, order, 1)
-        best = np.take_along_axis(similarity, places, 1)
-        scores[:, :few] = (queries**2).sum(1, keepdims=True) - best if self.metric == "l2" else best
-        nearest[:, :few] = rows[places]
-        return scores, nearest
 
     def _nearest_where(self, queries: np.ndarray, k: int, condition: str) -> tuple[np.ndarray, np.ndarray]:
         scores, nearest = self.no_hits(len(queries), k)

@@ -122,28 +122,16 @@ class Milvus(DatabaseIndex):
 
     def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.explored and len(rows) <= FEW:
-            return self._compare(queries, k, rows)
+            return self.compare(queries, k, rows)
         condition = self.number_condition(rows, "[]")
         if not condition:
             return super().search_among(queries, k, rows)
         scores, nearest = self._nearest_where(queries, k, condition, self.explored_among(k, rows))
         short = (nearest >= 0).sum(1) < min(k, len(rows))  # the graph of Milvus Lite loses its way among few rows
         if short.any():
-            search = self._compare if len(rows) <= MOST_COMPARED else super().search_among
+            search = self.compare if len(rows) <= MOST_COMPARED else super().search_among
             scores[short], nearest[short] = search(queries[short], k, rows)
         return scores, nearest
-
-    def _compare(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compare the queries with the vectors of a few rows, which are fetched."""
-        vectors = self.vectors(rows)
-        products = queries @ vectors.T
-        lengths = (queries**2).sum(1)[:, None] + (vectors**2).sum(1)
-        distances = np.maximum(lengths - 2 * products, 0) if self.metric == "l2" else -products
-        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        best = np.take_along_axis(distances if self.metric == "l2" else products, order, 1)
-        missing = ((0, 0), (0, k - order.shape[1]))
-        worst = np.inf if self.metric == "l2" else -np.inf
-        return np.pad(best, missing, constant_values=worst), np.pad(rows[order], missing, constant_values=-1)
 
     def _nearest_where(
         self, queries: np.ndarray, k: int, condition: str, explored: int = 0

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -326,6 +327,36 @@ def test_a_graph_of_pgvector_is_searched_on_where_many_rows_remain(
         index.engine._iterative = True
         before = index.search(queries, 10).rows
         assert (before >= 0).all() and not mask[before].all(), "the condition is over"
+
+
+class InMemory(LanceDb):
+    """An engine whose vectors are at hand, to compare them without a database."""
+
+    def __init__(self, stored: np.ndarray, metric: Literal["ip", "l2"]) -> None:
+        self.stored, self.metric = stored, metric
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        return self.stored[rows]
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+def test_few_rows_are_compared_exactly(metric: Literal["ip", "l2"]) -> None:
+    stored, queries, rows = vectors(50), vectors(7, seed=1), np.asarray([3, 8, 9, 40])
+    differences = queries[:, None] - stored[rows]
+    expected = (differences**2).sum(2) if metric == "l2" else queries @ stored[rows].T
+    order = np.argsort(expected if metric == "l2" else -expected, axis=1)
+    for k in (2, 4, 6):
+        scores, nearest = InMemory(stored, metric).compare(queries, k, rows)
+        assert nearest[:, :4].tolist() == rows[order[:, :k]].tolist()
+        assert np.allclose(scores[:, :4], np.take_along_axis(expected, order[:, :k], 1), rtol=1e-5)
+        assert (nearest[:, 4:] == -1).all() and np.isinf(scores[:, 4:]).all()
+
+
+def test_small_distances_between_long_vectors_are_told_apart() -> None:
+    stored = np.full((3, 4), 1000, np.float32)
+    stored[1:, 0] += [0.25, 0.125]
+    scores, nearest = InMemory(stored, "l2").compare(stored[:1], 3, np.arange(3))
+    assert nearest.tolist() == [[0, 2, 1]] and scores.tolist() == [[0, 0.125**2, 0.25**2]]
 
 
 def test_rows_are_named_by_ranges_lists_or_not_at_all() -> None:
