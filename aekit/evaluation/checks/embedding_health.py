@@ -15,9 +15,9 @@ from aekit.nn.low_rank import project_to_span
 
 MAX_SAMPLES = 10_000
 """Embeddings that are checked."""
-PAIRS, PAIR_BATCH, RELATIVE_RANK = 1e-6
+PAIRS, PAIR_BATCH, MAX_SUBSPACE_SAMPLES = 20_000, 1000, 5000
+RELATIVE_RANK = 1e-6
 """Singular value from which a direction counts, in units of the largest one."""
-MAX_SUBSPACE_SAMPLES = 20_000, 1000, 5000
 NEIGHBORS = 10
 LOW_RANK, DEAD, HUBS, ORPHANS = 0.1, 0.05, 0.5, 0.5
 """Thresholds of warnings: effective rank and dead units as fractions of the width, and the fractions ``hubs`` and ``orphans``."""
