@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ class EvaluationContext:
         rows: (M,) rows of the embeddings that are in a part of the split.
         split: the split, in positions within `rows`.
         targets: targets of all embeddings, or None.
-        provenance: the source and the encoder of the embeddings, or None if they are unknown or not needed.
+        open_provenance: returns `provenance`, which it opens once.
         seed: seed of everything that is drawn.
         queue: runs the evaluators.
         notes: receives notes for the reader of the evaluation.
@@ -31,11 +32,16 @@ class EvaluationContext:
     rows: np.ndarray
     split: Split
     targets: Targets | None
-    provenance: Provenance | None
+    open_provenance: Callable[[], Provenance | None]
     seed: int
     queue: EvaluatorQueue
     notes: list[str]
     progress: Progress
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """The source and the encoder of the embeddings, or None if they are unknown or not needed."""
+        return self.open_provenance()
 
 
 def compact(split: Split) -> tuple[np.ndarray, Split]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +19,7 @@ from aekit.errors import RecipeError, closest_name
 from aekit.evaluation._context import EvaluationContext, compact
 from aekit.evaluation._evaluators import select_evaluators
 from aekit.evaluation._processes import evaluator_processes
-from aekit.evaluation._provenance import align_embeddings, find_provenance, training_overlap_notes
+from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._queue import EvaluatorQueue
 from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_run
 from aekit.evaluation._subjects import Measured, Subject, baseline_subjects, evaluate_subjects
@@ -39,6 +40,8 @@ __all__ = ["Evaluation", "evaluate"]
 
 RAW_BYTES = 2**31
 """Bytes that the features of a baseline may take in memory."""
+WIDEST = 2**15
+"""Dimensions that no baseline exceeds."""
 QUICK_SAMPLES = 10_000
 """Samples of a quick evaluation: those on which every evaluator but the slow ones takes a few seconds."""
 
@@ -135,28 +138,31 @@ def evaluate(
     subject_count = 1 + len(other_encoders) + (len(kinds) if stored else 0)
     wide = max(vectors.shape[1], MAX_RAW_DIM if stored and kinds else 0)
     samples = len(split.train) + len(split.validation) + len(split.test)
-    # The processes import what they need while the encoder is opened.
-    with evaluator_processes(samples, wide, len(selected), subject_count, progress.say) as processes:
+
+    @cache
+    def open_provenance() -> Provenance | None:
         provenance = find_provenance(stored, notes) if baselines or checks or run is not None else None
         if provenance and device is not None:
             provenance.encoder.to(choose_device(device, "device"))
-        if provenance and kinds:
-            widest = max(
-                raw_dim(provenance.encoder.spec), untrained_dim(provenance.encoder) if "untrained" in kinds else 0
-            )
-            split = cap_split(split, RAW_BYTES // (4 * widest), seed)
-        notes += training_overlap_notes(stored, provenance)
+        notes.extend(training_overlap_notes(stored, provenance))
         if not (provenance and kinds) and str(pretrained) not in (AUTO, NONE):
             notes.append(f"not compared with {pretrained}, as there are no baselines")
+        return provenance
+
+    with evaluator_processes(samples, wide, len(selected), subject_count, progress.say) as processes:
+        # Processes evaluate the embeddings while the encoder is opened. Without them, what prevents that is told first.
+        if not processes.children or samples > RAW_BYTES // (4 * WIDEST):
+            split = _capped(split, open_provenance(), kinds, seed)
         rows, inner = compact(split)
         evaluated = vectors[rows]
         queue = EvaluatorQueue(selected, None if targets is None else targets.values[rows], inner, processes)
-        context = EvaluationContext(rows, inner, targets, provenance, seed, queue, notes, progress)
+        context = EvaluationContext(rows, inner, targets, open_provenance, seed, queue, notes, progress)
         measured = Measured()
 
         def subjects() -> Iterator[Baseline | Subject]:
             """Yield the encoder first, whose evaluators then run beside the checks."""
             yield Subject(ENCODER, evaluated)
+            provenance = context.provenance
             if checks:
                 measured.checks |= run_checks(context, evaluated, stored, other_encoders)
             for name, other in other_encoders.items():
@@ -168,8 +174,8 @@ def evaluate(
                 )
 
         evaluate_subjects(context, subjects(), evaluated, measured)
-    if run is not None and provenance:
-        reconstructions = evaluate_run(context, provenance, run, baselines=bool(kinds))
+    if run is not None and context.provenance:
+        reconstructions = evaluate_run(context, context.provenance, run, baselines=bool(kinds))
         for subject, result in reconstructions.items():
             measured.results.setdefault(subject, {})[RECONSTRUCTION] = result
     return Evaluation(
@@ -204,6 +210,14 @@ def _find_targets(
         missing = int((~targets.has_target).sum())
         warn(f"evaluate: {missing} of {count} samples have no label and are left out of the evaluation")
     return targets, [remark] if remark else []
+
+
+def _capped(split: Split, provenance: Provenance | None, kinds: Collection[str], seed: int) -> Split:
+    """Reduce a split so that the features of each baseline take at most `RAW_BYTES`."""
+    if provenance is None or not kinds:
+        return split
+    untrained = untrained_dim(provenance.encoder) if "untrained" in kinds else 0
+    return cap_split(split, RAW_BYTES // (4 * max(raw_dim(provenance.encoder.spec), untrained)), seed)
 
 
 def _counts(vectors: np.ndarray, targets: Targets | None, rows: np.ndarray, split: Split) -> dict[str, int]:

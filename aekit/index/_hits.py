@@ -27,28 +27,50 @@ class Hits(tuple[Any, ...]):
         splits: (Q, k) splits of the neighbors, or None if the index has none.
     """
 
-    queries: list[str]
-    scores: np.ndarray
-    rows: np.ndarray
-    _metadata: pa.Table
+    _found: tuple[Sequence[str] | None, np.ndarray, np.ndarray, pa.Table]
 
     @classmethod
     def of(
-        cls, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray, metadata: pa.Table, *, named: bool = False
+        cls,
+        queries: Sequence[str] | None,
+        scores: np.ndarray,
+        rows: np.ndarray,
+        metadata: pa.Table,
+        *,
+        named: bool = False,
     ) -> Hits:
         """Make hits.
 
         Args:
-            queries: Q ids.
+            queries: Q ids; None: their numbers.
             scores: (Q, k).
             rows: (Q, k) rows of `metadata`.
             metadata: a row for each vector of the index: id, and label, split and further columns where present.
-            named: whether the ids of the queries are unpacked too.
+            named: whether the ids of the queries, which are given, are unpacked too.
         """
-        names = list(queries)
-        hits = cls((names, scores, rows) if named else (scores, rows))
-        hits.queries, hits.scores, hits.rows, hits._metadata = names, scores, rows, metadata
+        hits = cls((list(queries or ()), scores, rows) if named else (scores, rows))
+        hits._found = queries, scores, rows, metadata  # what else they have is made when it is asked for
         return hits
+
+    @cached_property
+    def queries(self) -> list[str]:
+        """Q ids of the queries, or their numbers as text."""
+        names = self._found[0]
+        return [str(number) for number in range(len(self._found[1]))] if names is None else list(names)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(Q, k) scores."""
+        return self._found[1]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(Q, k) rows of the index; -1 where fewer were found."""
+        return self._found[2]
+
+    @property
+    def _metadata(self) -> pa.Table:
+        return self._found[3]
 
     def __eq__(self, other: object) -> bool:  # as a tuple it would compare arrays, and raise
         return self is other

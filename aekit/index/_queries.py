@@ -29,7 +29,7 @@ def scale_for_metric(vectors: np.ndarray, metric: Similarity) -> np.ndarray:
     if metric != "cosine":
         return vectors
     if len(vectors) == 1 and math.isfinite(squares):
-        return vectors / np.float32(max(math.sqrt(squares), 1e-12))
+        return vectors / max(math.sqrt(squares), 1e-12)
     wide = vectors if math.isfinite(squares) else vectors.astype(np.float64)  # where squares overflow float32
     return (wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)).astype(np.float32, copy=False)
 

@@ -32,6 +32,9 @@ class Index(ABC):
     most_neighbors: ClassVar[int] = 2**31 - 1
     """Most neighbors of a query that a search can return."""
 
+    has_checked_rows: bool = False
+    """Whether all rows that its searches can find are known to be below the number of its vectors, or -1."""
+
     @abstractmethod
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         """Build the index from `count` vectors of length `dim`, in bounded memory; `batches` may be called several times.

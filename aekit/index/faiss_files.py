@@ -109,3 +109,8 @@ def _list_problems(faiss: Any, index: Any, path: Path, mapped: bool) -> Iterator
         yield f"names another file, {Path(lists.filename).name[:100]!r}, which aekit does not open"
     elif name not in LISTS:
         yield f"holds inverted lists of type {name}, which aekit does not open"
+    else:
+        for number in range(lists.nlist):
+            rows = faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number))
+            if len(rows) and not 0 <= rows.min() <= rows.max() < index.ntotal:
+                yield f"is damaged: list {number} holds rows {rows.min()} to {rows.max()} of {index.ntotal}"

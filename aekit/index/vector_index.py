@@ -133,11 +133,10 @@ class VectorIndex:
         except (TypeError, ValueError):
             raise self._unusable(f"of type {type(queries).__name__}") from None
         vectors = vectors[None] if vectors.ndim == 1 else vectors
-        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+        if vectors.ndim != 2 or vectors.shape[1] != self.manifest["dim"]:
             raise self._unusable(f"of shape {vectors.shape}")
         scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k, among)
-        names = [str(number) for number in range(len(vectors))] if embeddings is None else embeddings.ids
-        return Hits.of(names, scores, rows, self.metadata)
+        return Hits.of(None if embeddings is None else embeddings.ids, scores, rows, self.metadata)
 
     def search_ids(self, names: str | Sequence[str], k: int = 10, *, where: Where = None) -> Hits:
         """Find the rows nearest to samples of the index, excluding the samples themselves.
@@ -212,10 +211,10 @@ class VectorIndex:
 
     def _nearest(self, vectors: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index, and of those in `among` (R,)."""
-        count = len(self)
+        count = len(self.ids)
         try:  # a context manager takes longer than all other lines here
             if among is None:
-                few = min(k, count)
+                few = k if k < count else count
                 scores, rows = check_found(self.engine.search(vectors, few), len(vectors), few, self.manifest)
             elif len(among):
                 few = min(k, len(among))
@@ -223,15 +222,14 @@ class VectorIndex:
                 scores, rows = check_found(answer, len(vectors), few, self.manifest)
             else:
                 scores, rows = np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
-            if rows.size and not -1 <= rows.item(rows.argmin()) <= rows.item(rows.argmax()) < count:
+            if not self.engine.has_checked_rows and rows.size and not -1 <= rows.min() <= rows.max() < count:
                 raise ValueError(f"it finds rows {rows.min()} to {rows.max()} of {count}")
             if among is not None and not np.isin(rows[rows >= 0], among).all():
                 raise ValueError("it finds rows that the condition leaves out")
         except Exception:
             with self._explained():
                 raise
-        missing = 0 if among is None else int((rows < 0).any(1).sum())
-        if missing:
+        if among is not None and (missing := int((rows < 0).any(1).sum())):
             warn(f"where: fewer than {rows.shape[1]} neighbors are found for {missing} queries")
         return scores, rows
 

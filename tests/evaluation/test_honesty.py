@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 import aekit
 from aekit.data.source import ArraySource
+from aekit.evaluation.checks import _stability
 from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import embedding_health, neighbor_overlap, subspace_angles
 from aekit.evaluation.checks.leakage import find_leakage
@@ -191,6 +192,21 @@ def test_an_encoder_whose_neighbors_change_under_a_perturbation_is_called_out(im
     assert result.values["neighbors_kept"] < 0.1 and "unstable" in result.warnings[0]
 
 
+def test_copies_of_some_samples_measure_what_copies_of_all_do(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = aekit.fit(images[:200], dim=4, overrides={"train.epochs": 1, "train.precision": "fp32"})
+    source, rows = ArraySource(images), np.arange(600)
+    of_all = stability(encoder, source, rows)
+    assert of_all.notes == ["stability: 600 perturbed test samples"]
+    monkeypatch.setattr(_stability, "PERTURBED_VALUES", 300 * encoder.spec.size)
+    of_some = stability(encoder, source, rows)
+    assert of_some.notes == ["stability: 300 perturbed test samples among 600"]
+    assert of_some.values == pytest.approx(of_all.values, abs=0.06) and of_some.values != of_all.values
+    monkeypatch.setattr(_stability, "PERTURBED_VALUES", 1)
+    assert stability(encoder, source, rows).notes == ["stability: 100 perturbed test samples among 600"]
+
+
 def test_hubs_are_called_out() -> None:
     generator = np.random.default_rng(0)
     shell = generator.standard_normal((1000, 200))
@@ -336,6 +352,10 @@ def test_shared_neighbors_and_angles_of_what_is_known() -> None:
     plane = np.stack([x[:, 0], np.cos(0.3) * x[:, 1] + np.sin(0.3) * x[:, 2]], 1)
     np.testing.assert_allclose(subspace_angles(plane, x[:, :2]), [0, np.degrees(0.3)], atol=1e-4)
     assert len(subspace_angles(np.ones((50, 3)), x[:50])) == 0
+    wide = x[:60, :4] @ generator.standard_normal((4, 200))  # more dimensions than samples
+    assert len(subspace_angles(wide, x[:60, :3])) == 3 and subspace_angles(wide, x[:60, :3]).max() < 1e-4
+    assert subspace_angles(wide, x[:60, 4:]).min() > 45
+    assert subspace_angles(generator.standard_normal((20, 40)), x[:20, :4]).tolist() == [0, 0, 0, 0]
 
 
 def test_a_linear_autoencoder_lies_in_pcas_subspace(digits: tuple[np.ndarray, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
+from aekit_plugins.indexes import faiss_index
 from resealing import reseal, reseal_files
 
 import aekit
@@ -142,3 +143,36 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> No
     (folder / "index.faiss").symlink_to(tmp_path / "elsewhere.faiss")
     with pytest.raises(IdentityError, match=r"index.faiss: is a link"):
         aekit.open_index(folder)
+
+
+@pytest.mark.parametrize("kind", ["IVF8,Flat", "IVF8,PQ4x4fs"])
+@pytest.mark.parametrize("row", [-7, COUNT])
+def test_rows_that_the_index_does_not_have_are_refused(
+    kind: str, row: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = faiss.index_factory(DIM, kind, faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid = 1
+    index.train(VECTORS)
+    rows = np.arange(COUNT)
+    rows[17] = row
+    index.add_with_ids(VECTORS, rows)
+    replace(folder, index)
+    with pytest.raises(IdentityError, match=rf"list \d holds rows -?\d+ to \d+ of {COUNT}; build the index again"):
+        aekit.open_index(folder)
+    if kind.endswith("Flat"):  # a mapped file is not read, so what a search finds in it is looked at
+        monkeypatch.setattr(faiss_index, "MEMORY_MAP_BYTES", 0)
+        mapped = aekit.open_index(folder)
+        with pytest.raises(IdentityError, match=rf"it finds rows -?\d+ to \d+ of {COUNT}"):
+            mapped.search(VECTORS[17], COUNT)
+
+
+def test_what_a_search_finds_is_looked_at_only_where_rows_may_be_wrong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = aekit.open_index(folder)
+    assert index.engine.has_checked_rows
+    monkeypatch.setattr(index.engine, "search", lambda queries, k: (np.zeros((1, k)), np.full((1, k), COUNT)))
+    assert index.search(VECTORS[0], 2).rows.tolist() == [[COUNT, COUNT]]
+    monkeypatch.setattr(index.engine, "has_checked_rows", False)
+    with pytest.raises(IdentityError, match=f"it finds rows {COUNT} to {COUNT} of {COUNT}"):
+        index.search(VECTORS[0], 2)

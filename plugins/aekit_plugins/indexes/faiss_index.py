@@ -225,6 +225,7 @@ class Faiss(Index):
     def _note_size(self) -> None:
         """Note what each search needs; FAISS takes a third of a microsecond to answer, a search of one query ten."""
         self.count, self.dim = self.shape()
+        self.has_checked_rows = self.mapped is None  # by FAISS, or when they were read; a mapped file is not read
         self._search_pointers = getattr(self.index, "search_c", None)
 
     def _efforts(self) -> Iterator[dict[str, int]]:
@@ -332,8 +333,7 @@ def choose_kind(count: int, dim: int, *, is_approximate: bool = False) -> tuple[
         (3e8, 65536, "SQ8", "8 bits"),
     ):
         if scaled_count <= limit:
-            # Fewer, wider vectors: keep enough of them to train each list.
-            while lists * 39 > count:
+            while lists * 39 > count:  # keep enough vectors to train each list
                 lists //= 2
             return f"IVF{lists},{storage}", f"{lists} lists at {precision} for {count:,} vectors of {dim} dimensions"
     problem = f"{count:,} vectors of {dim} dimensions are too many for one FAISS index"

@@ -12,6 +12,7 @@ import torch
 from aekit_plugins.evaluators import anomaly, few_labels, gaussian_mixture, hdbscan, kmeans, knn, probe, retrieval, svm
 from commands import Command
 from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score, r2_score, roc_auc_score
 from sklearn.mixture import GaussianMixture
@@ -31,7 +32,7 @@ from aekit.evaluation.linear.ridge import fit_ridge
 from aekit.evaluation.metrics.clustering import hungarian_matches
 from aekit.evaluation.metrics.detection import detection_metrics, mean_detection_metrics
 from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.metrics.outlier_scores import outlier_scores
+from aekit.evaluation.metrics.outlier_scores import _isolation, outlier_scores
 from aekit.evaluation.model_selection import assign_folds, select_setting
 from aekit.evaluation.neighbors import rank_neighbors
 from aekit.evaluation.results import Split
@@ -469,6 +470,24 @@ def test_outlier_scores_agree_with_direct_implementations(count: int, width: int
     away = rows - normal.mean(0)
     expected = np.sqrt(np.einsum("nd,de,ne->n", away, np.linalg.inv(covariance), away))
     np.testing.assert_allclose(scores["mahalanobis"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40, 256, 257])
+def test_a_forest_scores_as_the_isolation_forest_of_scikit_learn(count: int) -> None:
+    generator = np.random.default_rng(0)
+    normal, rows = generator.standard_normal((count, 6)).astype(np.float32), generator.standard_normal((300, 6))
+    forest = IsolationForest(random_state=0).fit(normal)
+    of_its_trees = _isolation(forest.estimators_, rows, count)
+    if count > 1:  # a single sample cannot be split: every score is the same
+        np.testing.assert_allclose(of_its_trees, -forest.score_samples(rows), rtol=1e-12)
+    scores = np.stack([outlier_scores(normal, rows.astype(np.float32), seed)["forest"] for seed in range(5)])
+    expected = np.stack([-IsolationForest(random_state=seed).fit(normal).score_samples(rows) for seed in range(5)])
+    if count <= 2:
+        assert scores.std() == 0
+        return
+    # Other trees: the scores differ by the chance of a forest, and have no bias.
+    assert scores.mean() == pytest.approx(expected.mean(), abs=0.004)
+    assert np.corrcoef(scores.mean(0), expected.mean(0))[0, 1] > 0.97
 
 
 def test_each_class_or_the_named_one_is_normal(digits: Data) -> None:
