@@ -62,8 +62,10 @@ def _(folder: Path, listener: Listener) -> None:
         pa.table(FRAME).append_column("year", pa.array(["2023", "2024"] * 20)), folder / "parquet", ["year"]
     )
     for name in ("csv", "parquet"):
-        advice = refusal(folder / name).rpartition("pass ")[2].partition(" in Python")[0]
-        opened = aekit.open_data(eval(advice, {"pyarrow": pyarrow}))
+        call = f"dataset('{folder / name}', format='{name}', partitioning='hive').to_table()"
+        assert f"pass pyarrow.dataset.{call} in Python" in refusal(folder / name)
+        parts = pyarrow.dataset.dataset(str(folder / name), format=name, partitioning="hive")
+        opened = aekit.open_data(parts.to_table())
         assert sorted(values(opened)[:, 0].tolist()) == sorted(NOISE[:, 0].tolist()), name
     aekit.open_data(folder / "csv")
 
