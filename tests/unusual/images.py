@@ -293,6 +293,41 @@ def _(folder: Path, listener: Listener) -> None:
     assert counts(source.labels) == {"sea": 2, "ice": 1} and counts(source.splits) == {"train": 2, "test": 1}
 
 
+@AREA.changed(
+    "splits inside of a folder that also holds a copy of them", "images outside of the folders of splits are left out"
+)
+def _(folder: Path, listener: Listener) -> None:
+    for place in ("xray/train", "xray/test", "xray/xray/train", "xray/xray/test", "xray/results"):
+        for kind in ("ill", "well"):
+            save(folder / place / kind / "a.png")
+    source = aekit.open_data(folder)
+    assert list(source.ids) == [f"xray/{place}/{kind}/a.png" for place in ("test", "train") for kind in ("ill", "well")]
+    assert source.labels is not None and source.labels.tolist() == ["ill", "well"] * 2
+    assert source.splits is not None and set(source.splits) == {"train", "test"}
+
+
+@AREA.right("train beside extra or unlabeled images alone, which are no classes")
+def _(folder: Path, listener: Listener) -> None:
+    for name in ("extra", "unlabeled"):
+        for number in range(3):
+            save(folder / name / "train" / f"{number}.png")
+            save(folder / name / name / f"{number}.png")
+        source = aekit.open_data(folder / name)
+        assert (
+            len(source) == 6 and source.labels is None and source.splits is not None and set(source.splits) == {"train"}
+        )
+
+
+@AREA.right("links that lead in circles, and to nothing")
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "a" / "0.png")
+    (folder / "a" / "again").symlink_to("..")
+    (folder / "a" / "gone.png").symlink_to("nowhere.png")
+    source = aekit.open_data(folder)
+    assert source.read(np.arange(2))[1].tolist() == [True, False] and list(source.ids) == ["a/0.png", "a/gone.png"]
+    assert source.skipped == {"a/gone.png": "the file is missing"}
+
+
 @AREA.right("train, test and extra images with classes")
 def _(folder: Path, listener: Listener) -> None:
     source = opened(folder, "train/1/a.png", "train/2/b.png", "test/1/c.png", "extra/2/d.png")

@@ -9,7 +9,15 @@ import pyarrow.compute as pc
 
 
 def with_usual_types(table: pa.Table) -> pa.Table:
-    """Return a table whose text, bytes that are text, categories and runs of equal values have types of every function."""
+    """Return a table whose text, bytes that are text, categories and runs of equal values have types of every function.
+
+    Fields of structs become columns ``struct.field``, as the keys of nested JSON do.
+    """
+    while any(pa.types.is_struct(field.type) and field.type.num_fields for field in table.schema):
+        flat = table.flatten()
+        if len(set(flat.column_names)) < len(flat.column_names):
+            break
+        table = flat.replace_schema_metadata(table.schema.metadata)
     for place, field in enumerate(table.schema):
         column = _usual(table.column(place))
         if column.type != field.type:

@@ -186,6 +186,7 @@ def _splits_named(names: Iterable[str]) -> dict[str, str]:
 
 def _find_splits(folders: Sequence[tuple[str, ...]]) -> tuple[int | None, list[str]]:
     """Return the level of the splits, and the split of each file, "" for those outside; None where there are no splits."""
+    around = next((n for n in range(LEVELS) if len({parts[: n + 1] for parts in folders}) > 1), LEVELS)
     for level in range(LEVELS):
         names = [parts[level] if len(parts) > level else "" for parts in folders]
         split_of = _splits_named(set(names))
@@ -194,15 +195,15 @@ def _find_splits(folders: Sequence[tuple[str, ...]]) -> tuple[int | None, list[s
         below = {parts[level : level + 2] for parts in folders if len(parts) > level + 1}
         trained = {pair[1] for pair in below if split_of[pair[0]] == "train"}
         # A class may be named train, but not one with folders of classes.
-        partial = "train" in known and (len(known) > 1 or len(trained) > 1) and (level == 0 or 2 * inside >= len(names))
+        unlabeled = {name for name in split_of if not split_of[name] and _UNLABELED.fullmatch(_letters(name))}
+        several = len(known) > 1 or len(trained) > 1 or len(unlabeled) == len(split_of) - 1
+        partial = "train" in known and several and (level <= around or 2 * inside >= len(names))
         if known and (inside == len(names) or partial):
             if "eval" in known:
                 split_of = {
                     n: ("validation" if "test" in known else "test") if s == "eval" else s for n, s in split_of.items()
                 }
-            for name in split_of:
-                if not split_of[name] and _UNLABELED.fullmatch(_letters(name)):
-                    split_of[name] = "train"
+            split_of |= dict.fromkeys(unlabeled, "train")
             return level, [split_of[name] for name in names]
     return None, []
 

@@ -33,8 +33,8 @@ def hidden_in_excel(xml: IO[bytes]) -> Hidden:
     """Return what is hidden in a sheet of Office Open XML, as it is in the workbook."""
     hidden = Hidden()
     for tag, attributes in _tags(xml, _HIDDEN, b"hidden="):
-        numbers = dict(_PLACES.findall(attributes))
-        first = int(numbers.get(b"r", numbers.get(b"min", 0)))
+        numbers: dict[bytes, bytes] = dict(_PLACES.findall(attributes))
+        first = int(numbers.get(b"r", numbers.get(b"min", b"0")))
         last = min(int(numbers.get(b"max", first)), first + _WIDEST)
         (hidden.rows if tag == b"row" else hidden.columns).update(range(first, last + 1))
     return hidden

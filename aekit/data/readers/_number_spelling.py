@@ -69,7 +69,8 @@ def respell_numbers(
     has_fortran = re.search(rb"[\d.][dD][+-]?\d", body[:_LOOKED_AT]) is not None
     is_ascii = body.isascii()  # so that most signs need not be looked for
     has_minus_signs = not is_ascii and any(sign.encode() in body for sign in MINUSES)
-    is_odd = any(sign.encode() in body for sign in inner + SIGNS if sign.isascii() or not is_ascii) or _AFFIXED.search(body[:_LOOKED_AT])
+    signs = [sign for sign in inner + SIGNS if sign.isascii() or not is_ascii]
+    is_odd = any(sign.encode() in body for sign in signs) or _AFFIXED.search(body[:_LOOKED_AT])
     if decimal != "," and not has_fortran and not has_minus_signs and not is_odd:
         return columns, lines
     said: dict[str, list[str]] = {kind: [] for kind in _SAID}
@@ -178,7 +179,9 @@ def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
     names = [field.name for field in table.schema if is_text_type(field.type)]
     names = [name for name in names if _begins_with_numbers(table[name])]
     columns = [table[name].cast(pa.string()) for name in names]
-    columns, lines = respell_numbers(columns, names, (SIGNS + MINUSES + BLANKS + OTHER_ZEROS + "'\",.").encode(), ",", "auto")
+    columns, lines = respell_numbers(
+        columns, names, (SIGNS + MINUSES + BLANKS + OTHER_ZEROS + "'\",.").encode(), ",", "auto"
+    )
     numeric = []
     for name, column in zip(names, columns):
         known = _known(column)

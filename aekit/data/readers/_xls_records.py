@@ -91,7 +91,7 @@ def _numbers(data: bytes) -> Sequence[int]:
 
 def _chain(data: bytes, table: Sequence[int], start: int, size: int) -> bytes:
     """Return the sectors that follow each other from `start` on, as the table says, up to the first that it lacks."""
-    parts = []
+    parts: list[bytes] = []
     while start < len(table) and len(parts) <= len(data) // size:
         parts.append(data[start * size : (start + 1) * size])
         start = table[start]

@@ -101,8 +101,8 @@ def read_columns(
     Raises:
         DataError: a chosen column is missing or cannot be used, or there are no features.
     """
-    chosen = _check_names(table.column_names, where, x, y)
     table = with_usual_types(table)
+    chosen = _check_names(table.column_names, where, x, y)
     content = _content_of(table, where)
     roles = find_roles(
         content.written, content.typed, where, chosen=chosen, y=y, default_labels=default_labels, like=like

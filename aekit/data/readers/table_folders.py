@@ -85,6 +85,10 @@ def advise_on_tables(folder: Path) -> str:
     paths = tables_in(folder)
     if not paths and not any(path.lower().endswith(SURELY_TABLES) for path, _ in list_files(folder, ())):
         return ""
-    one = paths[0] if paths else folder
-    choice = f"open one table, such as {one}" if paths else "open one table"
-    return f"{choice}; or recordings:{folder} if each is a recording; or name those of splits train.csv and test.csv"
+    choice = f"open one table, such as {paths[0]}" if paths else "open one table"
+    kind = "parquet" if not paths or paths[0].suffix.lower() == ".parquet" else "csv"
+    parts = f"pass pyarrow.dataset.dataset('{folder}', format='{kind}', partitioning='hive').to_table() in Python"
+    return (
+        f"{choice}; or recordings:{folder} if each is a recording; or name those of splits train.csv and test.csv; or {parts} "
+        "if they are parts of one"
+    )

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from aekit.data.contents import Contents
 from aekit.data.readers._json_members import JsonFields
 from aekit.data.readers._tar_index import DAMAGED, LABEL_ENDINGS, NUMBER, TarIndex, index_tar
-from aekit.data.readers.endings import IMAGE_ENDINGS
+from aekit.data.readers.endings import IMAGE_ENDINGS, SURELY_TABLES
 from aekit.data.readers.numpy_files import array_of
 from aekit.data.readers.shards import Shards
 from aekit.data.reading import reading
@@ -195,6 +195,8 @@ def _choose(counts: Counter[str], place: str, member: str) -> set[str]:
     if not images and len(arrays) == 1:
         return set(arrays)
     listed = ", ".join(f".{ending}" for ending in counts)
+    if not images and not arrays and any(f".{ending}" in SURELY_TABLES for ending in counts):
+        raise DataError(f"{place}: no images or arrays, but {listed}; unpack it first, and open the tables")
     what = "each sample has several of them" if images or arrays else "no images or arrays"
     raise DataError(f"{place}: {what}; choose one by member: {listed}")
 
