@@ -6,7 +6,7 @@ import html
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from aekit.errors import RecipeError, terminal_text
 from aekit.progress import SILENT, Progress, Task, WorkingTime
@@ -80,10 +80,37 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _print(line: str, file: TextIO) -> None:
-    """Print a line at once, so that the lines of two threads do not run together; a stream that is closed, or cannot be
-    flushed, stops no training."""
-    with suppress(ValueError, AttributeError):
+    """Print a line at once, so that the lines of two threads do not run together; a stream that is closed, cannot be flushed,
+    or is full, such as a log on a full disk, stops no training."""
+    with suppress(*_STREAM_ERRORS):
         print(f"{line}\n", end="", file=file, flush=True)
+
+
+_STREAM_ERRORS = (ValueError, AttributeError, OSError)
+"""What a stream raises that is closed, is a program's own, or whose reader, disk or terminal is gone."""
+
+
+class _SteadyStream:
+    """A stream that takes everything and raises nothing: a program may outlive its terminal.
+
+    Args:
+        stream: where it writes, as long as that works.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(*_STREAM_ERRORS):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(*_STREAM_ERRORS):
+            self._stream.flush()
 
 
 class Lines(Progress):
@@ -158,7 +185,7 @@ class Bars(Progress):
         from rich.console import Console
         from rich.progress import Progress as RichProgress
 
-        console = Console(stderr=True)
+        console = Console(file=cast(TextIO, _SteadyStream(sys.stderr)))
         with RichProgress(*bar_columns(console.width), console=console, refresh_per_second=5) as drawn:
             number = drawn.add_task(title, total=total, completed=done, rate="", note="")
             outer, self._console = self._console, drawn.console

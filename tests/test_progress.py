@@ -160,3 +160,45 @@ print(signal.getsignal(signal.SIGCONT) == signal.SIG_DFL)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("-inf True True\nTrue\n", "")
+
+
+class _Broken(io.StringIO):
+    """A stream whose reader, disk or terminal is gone, after the first `left` writes."""
+
+    def __init__(self, error: Exception, left: int, is_terminal: bool) -> None:
+        super().__init__()
+        self.error, self.left, self.is_terminal = error, left, is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+    def write(self, text: str) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.left < 0:
+            raise self.error
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+@pytest.mark.parametrize("left", [0, 2])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), OSError(5, "Input/output error"), BrokenPipeError()]
+)
+def test_messages_that_cannot_be_written_stop_no_work(
+    error: Exception, left: int, is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    broken = _Broken(error, left, is_terminal)
+    monkeypatch.setattr(sys, "stderr", broken)
+    shown = open_progress(True)
+    assert isinstance(shown, Bars if is_terminal else Lines)
+    shown.say("chosen")
+    with shown.task("read", 10) as task:
+        task.advance(5)
+        shown.say("left out")
+        task.advance(5)
+    assert broken.left < 0, "it was written to after it broke"

@@ -157,6 +157,8 @@ class Encoder(nn.Module):
     def forward(self, raw: Tensor) -> Tensor:
         """Embed raw samples (B, *spec.shape) of spec.dtype as (B, D) float32.
 
+        Gradients reach the weights, for networks that it is a part of. Without `torch.no_grad`, results keep their graph.
+
         Raises:
             DataError: no tensor, a single sample, samples of another shape or dtype, or images and clips on another scale than
                 those of the training.

@@ -189,11 +189,13 @@ def joined(settings: Mapping[str, Any] | None = None) -> Iterator[Ranks | None]:
 
     with _alive():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        size = int(os.environ["WORLD_SIZE"])
         if file := os.environ.get(MEETING):
-            rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            rank = int(os.environ["RANK"])
             dist.init_process_group(backend, init_method=f"file://{file}", rank=rank, world_size=size)
         else:
-            store, rank, size = next(dist.rendezvous("env://", timeout=timedelta(seconds=WAIT_SECONDS)))
+            # A store for all processes would wait for as many as the first one expects, and not say that others expect more.
+            store, rank, _ = next(dist.rendezvous("env://?world_size=1", timeout=timedelta(seconds=WAIT_SECONDS)))
             store_of_start = dist.PrefixStore(meet(store, rank, size, WAIT_SECONDS), store)
             dist.init_process_group(backend, store=store_of_start, rank=rank, world_size=size)
     try:

@@ -87,6 +87,15 @@ def test_saved_and_loaded_it_is_the_same_to_the_bit(encoder: aekit.Encoder, save
     assert encoder.digest in (saved / "README.md").read_text()
 
 
+def test_a_loaded_encoder_is_trained_as_a_part_of_another_network(saved: Path, images: np.ndarray) -> None:
+    loaded = aekit.load(saved)
+    network = torch.nn.Sequential(loaded, torch.nn.Linear(5, 2))
+    network(torch.from_numpy(images[:4])).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in loaded.parameters())
+    with torch.no_grad():
+        assert not loaded(torch.from_numpy(images[:4])).requires_grad
+
+
 def test_digest_changes_with_any_weight_and_any_setting(encoder: aekit.Encoder, images: np.ndarray) -> None:
     before = encoder.digest
     other = encoder.with_random_weights(1)
