@@ -8,14 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aekit.data.opening import reopen
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.makers import is_encoder
 from aekit.encoder.opening import open_embeddings
-from aekit.errors import DataError
+from aekit.errors import DataError, RecipeError
 from aekit.io.remote import local_copy, remote_exists
 from aekit.io.remote_urls import is_remote, join_url
 from aekit.progress import SILENT, Progress
@@ -56,9 +54,10 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     )
 
 
-def thinned_rows(count: int, max_samples: int) -> np.ndarray:
-    """Return at most `max_samples` of the rows 0 to `count` - 1, from the first on at equal steps."""
-    return np.arange(0, count, max(1, -(-count // max_samples)))
+def check_least(name: str, value: int, least: int) -> None:
+    """Raise a `RecipeError` if a number is less than the least that it may be."""
+    if value < least:
+        raise RecipeError([f"{name} = {value}: expected at least {least}"])
 
 
 def check_comparable(ours: Embeddings, theirs: Embeddings) -> None:

@@ -15,10 +15,10 @@ from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
-from aekit.analysis.inputs import open_or_embed
+from aekit.analysis.inputs import check_least, open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
-from aekit.errors import DataError, RecipeError
+from aekit.errors import DataError
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, labels_of, make_targets
 from aekit.evaluation.model_selection import assign_folds
 from aekit.io.remote import optional_folder
@@ -44,7 +44,8 @@ class LabelErrors(AnalysisResult):
         digest: digest of the encoder.
         ids: (N,) names of the samples whose labels were assessed.
         labels: (N,) their labels.
-        suggested: (N,) the most probable label of each; the given one where it is probably right.
+        suggested: (N,) the most probable label of each. It is the given one where that is probably right, and sometimes where
+            it is probably wrong, if every other one is still less probable.
         scores: (N,) probability that the label is wrong, in 0..1.
         accuracy: fraction of the labels that the cross-validated classifiers predict.
         notes: remarks on what was left out.
@@ -77,8 +78,9 @@ class LabelErrors(AnalysisResult):
         ]
 
     def confusions(self) -> list[dict[str, Any]]:
-        """Return a row per pair of label and suggested label among the probably wrong ones, the most frequent first."""
-        pairs = Counter((row["label"], row["suggested"]) for row in self.rows()[: self.count])
+        """Return a row per pair of label and another suggested one among the probably wrong ones, the most frequent first."""
+        wrong = ((row["label"], row["suggested"]) for row in self.rows()[: self.count])
+        pairs = Counter(pair for pair in wrong if pair[0] != pair[1])
         return [{"label": a, "suggested": b, "samples": number} for (a, b), number in pairs.most_common()]
 
     def conclusion(self) -> str:
@@ -162,8 +164,7 @@ def find_label_errors(
         (2, ['3', '70'])
     """
     progress = open_progress(progress)
-    if folds < 2:
-        raise RecipeError([f"folds = {folds}: expected at least 2"])
+    check_least("folds", folds, 2)
     embeddings = open_or_embed(embeddings, progress, device)
     codes, names, rows, notes = _classes(embeddings, labels)
     units = np.unique(sample_groups(embeddings, groups, progress)[rows], return_inverse=True)[1]
