@@ -10,13 +10,15 @@ import inspect
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, SupportsIndex, TypeVar
 
 from aekit._torch_state import usual_torch_state
-from aekit.errors import AekitError, FileError, ShortTraceback, Stopped, closest_name, explained, printable
+from aekit.errors import AekitError, FileError, RecipeError, ShortTraceback, Stopped, closest_name, explained, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+SEEDS = range(2**32)
+"""Seeds that all libraries take."""
 _ANY_PLACE, _ANY_NAME = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
@@ -27,10 +29,10 @@ class ArgumentError(AekitError, TypeError):
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
     """Make a public function check its arguments, and report failures of files, of memory and of plugins in one line.
 
-    It refuses unknown keyword arguments, with the nearest valid name; missing arguments, and arguments that must be named; and
-    paths, texts, numbers and truth values of another type. In paths it replaces ``~`` and ``$VARIABLES``. Functions that take any
-    keyword arguments check them themselves. The caller's default dtype and device, autocast and gradient mode of torch do not
-    reach it.
+    It refuses unknown keyword arguments, with the nearest valid name; missing arguments, and arguments that must be named;
+    paths, texts, numbers and truth values of another type; and seeds that a library would refuse. In paths it replaces ``~`` and
+    ``$VARIABLES``. Functions that take any keyword arguments check them themselves. The caller's default dtype and device,
+    autocast and gradient mode of torch do not reach it.
 
     Args:
         function: the function.
@@ -61,6 +63,8 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
                 raise ArgumentError(
                     f"aekit.{name or function.__name__}: {argument} {_shown(value)}: expected {described}"
                 )
+            if argument == "seed" and isinstance(value, SupportsIndex) and operator.index(value) not in SEEDS:
+                raise RecipeError([f"seed = {value}: expected a whole number from 0 to {SEEDS[-1]:,}"])
         by_place = [expanded(argument, value) for argument, value in zip(parameters, args)]
         by_name = {argument: expanded(argument, value) for argument, value in kwargs.items()}
         try:

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from aekit._arguments import checked_arguments
 from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
-from aekit.analysis.inputs import open_or_embed
+from aekit.analysis.inputs import check_least, open_or_embed
 from aekit.data.labels import label_texts
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
@@ -163,7 +163,7 @@ def find_clusters(
 
     Raises:
         DataError: no embeddings, or too few for the number of clusters.
-        RecipeError: another method, or a number of clusters for ``hdbscan``.
+        RecipeError: another method, a negative number of clusters, or a number of clusters for ``hdbscan``.
 
     Examples:
         >>> import numpy as np
@@ -177,6 +177,7 @@ def find_clusters(
     progress = open_progress(progress)
     if method not in get_args(Method):
         raise RecipeError([f"method = {method!r}: expected kmeans or hdbscan"])
+    check_least("clusters", clusters, 0)
     if method == "hdbscan" and clusters:
         raise RecipeError([f"clusters = {clusters}: hdbscan finds the number of clusters itself"])
     embeddings = open_or_embed(embeddings, progress, device)

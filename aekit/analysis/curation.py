@@ -21,7 +21,7 @@ from aekit.analysis._sample_selection import (
     select_uncertain,
 )
 from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
-from aekit.analysis.inputs import open_or_embed
+from aekit.analysis.inputs import check_least, open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size
@@ -189,8 +189,7 @@ def curate(
     if strategy not in get_args(Strategy):
         near = closest_name(strategy, get_args(Strategy))
         raise RecipeError([f"strategy = {strategy!r}: expected {', '.join(get_args(Strategy))}{near}"])
-    if n < 1:
-        raise RecipeError([f"n = {n}: expected at least 1"])
+    check_least("n", n, 1)
     embeddings = open_or_embed(embeddings, progress, device)
     vectors = np.asarray(embeddings.vectors, np.float32)
     codes, covered, notes = _labeled(embeddings, labels, strategy)

@@ -14,7 +14,7 @@ from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis._two_sample import TwoSampleTest, dimension_shifts, energy_test, separate
-from aekit.analysis.inputs import check_comparable, open_or_embed
+from aekit.analysis.inputs import check_comparable, check_least, open_or_embed
 from aekit.data.readers.folders import warn_if_inside
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
@@ -167,7 +167,7 @@ def measure_drift(
     Raises:
         DataError: fewer than 10 samples, or vectors of different lengths.
         IdentityError: embeddings of two encoders.
-        RecipeError: alpha outside of 0 to 1, or too few permutations for it.
+        RecipeError: alpha outside of 0 to 1, too few permutations for it, or `max_samples` below 10.
 
     Examples:
         >>> import numpy as np
@@ -184,6 +184,7 @@ def measure_drift(
         raise RecipeError([f"alpha = {alpha}: expected a probability between 0 and 1"])
     if permutations < 1 / alpha:
         raise RecipeError([f"permutations = {permutations}: alpha = {alpha} needs at least {int(np.ceil(1 / alpha))}"])
+    check_least("max_samples", max_samples, LEAST)
     warn_if_inside(out, new)
     with optional_folder(out) as folder:
         known = open_or_embed(reference, progress, device)

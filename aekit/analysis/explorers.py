@@ -15,13 +15,14 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
-from aekit.analysis.inputs import open_or_embed, thinned_rows
-from aekit.analysis.layouts import project
+from aekit.analysis.inputs import check_least, open_or_embed
+from aekit.analysis.layouts import MIN_VECTORS, project
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.makers import available_samples
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
+from aekit.evaluation.splits import evenly_spaced
 from aekit.io.atomic import atomic_folder, write_text
 from aekit.io.remote import refuse_remote
 from aekit.io.shell import argument
@@ -89,7 +90,7 @@ def explore(
 
     Raises:
         DataError: no embeddings.
-        RecipeError: another format or method.
+        RecipeError: another format or method, or `max_samples` below 3.
         OutputError: `out` exists already.
 
     Examples:
@@ -104,9 +105,10 @@ def explore(
     progress = open_progress(progress)
     if format not in get_args(ExplorerFormat):
         raise RecipeError([f"format = {format!r}: expected {' or '.join(get_args(ExplorerFormat))}"])
+    check_least("max_samples", max_samples, MIN_VECTORS)
     refuse_remote(out, "an explorer")
     embeddings = open_or_embed(embeddings, progress, device)
-    shown = thinned_rows(len(embeddings), max_samples)
+    shown = evenly_spaced(np.arange(len(embeddings)), max_samples)
     if len(shown) < len(embeddings):
         progress.say(f"{len(shown):,} of {len(embeddings):,} samples, evenly spaced; set max_samples for more")
     vectors = np.asarray(embeddings.vectors, np.float32)[shown]

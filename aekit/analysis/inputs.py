@@ -8,14 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aekit.data.opening import reopen
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.makers import is_encoder
 from aekit.encoder.opening import open_embeddings
-from aekit.errors import DataError
+from aekit.errors import DataError, RecipeError
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, labels_of, make_targets
 from aekit.io.remote import local_copy, remote_exists
 from aekit.io.remote_urls import is_remote, join_url
@@ -57,31 +55,8 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     )
 
 
-def labeled_classes(embeddings: Embeddings, labels: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the (M,) rows of the samples that have a label, their (M,) class numbers, and the (C,) names of the classes.
-
-    Args:
-        embeddings: of N samples.
-        labels: (N,) classes, or as `aekit.evaluate` takes them; default: those stored with the embeddings.
-
-    Raises:
-        DataError: no labels, labels that are not classes, or a single class.
-    """
-    targets, _ = make_targets(labels_of(embeddings, labels), len(embeddings), what="embeddings")
-    if targets is None:
-        raise DataError("the embeddings have no labels: pass labels (--labels)")
-    if targets.kind != "classes":
-        raise DataError(f"the labels are {TARGET_DESCRIPTIONS[targets.kind]}: expected one class per sample")
-    rows = np.flatnonzero(targets.has_target)
-    names, codes = np.unique(targets.values[rows], return_inverse=True)
-    if len(names) < 2:
-        raise DataError(f"all {len(rows)} labels are {str(names[0])!r}: expected at least two classes")
-    return rows, codes, names
-
-
-def thinned_rows(count: int, max_samples: int) -> np.ndarray:
-    """Return at most `max_samples` of the rows 0 to `count` - 1, from the first on at equal steps."""
-    return np.arange(0, count, max(1, -(-count // max_samples)))
+from aekit.errors import DataError, RecipeError
+from aekit.evaluation.labels import TARGET_DESCRIPTIONS, labels_of, make_targets
 
 
 def check_comparable(ours: Embeddings, theirs: Embeddings) -> None:

@@ -15,10 +15,10 @@ from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
-from aekit.analysis.inputs import labeled_classes, open_or_embed
+from aekit.analysis.inputs import check_least, labeled_classes, open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
-from aekit.errors import DataError, RecipeError
+from aekit.errors import DataError
 from aekit.evaluation.model_selection import assign_folds
 from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
@@ -43,7 +43,8 @@ class LabelErrors(AnalysisResult):
         digest: digest of the encoder.
         ids: (N,) names of the samples whose labels were assessed.
         labels: (N,) their labels.
-        suggested: (N,) the most probable label of each; the given one where it is probably right.
+        suggested: (N,) the most probable label of each. It is the given one where that is probably right, and sometimes where
+            it is probably wrong, if every other one is still less probable.
         scores: (N,) probability that the label is wrong, in 0..1.
         accuracy: fraction of the labels that the cross-validated classifiers predict.
         notes: remarks on what was left out.
@@ -76,8 +77,9 @@ class LabelErrors(AnalysisResult):
         ]
 
     def confusions(self) -> list[dict[str, Any]]:
-        """Return a row per pair of label and suggested label among the probably wrong ones, the most frequent first."""
-        pairs = Counter((row["label"], row["suggested"]) for row in self.rows()[: self.count])
+        """Return a row per pair of label and another suggested one among the probably wrong ones, the most frequent first."""
+        wrong = ((row["label"], row["suggested"]) for row in self.rows()[: self.count])
+        pairs = Counter(pair for pair in wrong if pair[0] != pair[1])
         return [{"label": a, "suggested": b, "samples": number} for (a, b), number in pairs.most_common()]
 
     def conclusion(self) -> str:
@@ -161,8 +163,7 @@ def find_label_errors(
         (2, ['3', '70'])
     """
     progress = open_progress(progress)
-    if folds < 2:
-        raise RecipeError([f"folds = {folds}: expected at least 2"])
+    check_least("folds", folds, 2)
     embeddings = open_or_embed(embeddings, progress, device)
     rows, codes, names = labeled_classes(embeddings, labels)
     missing = len(embeddings) - len(rows)

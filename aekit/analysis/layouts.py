@@ -13,6 +13,8 @@ Method = Literal["auto", "pca", "tsne", "umap"]
 
 UNPROJECTED = "embeddings"
 """Name of the layout of two-dimensional vectors that are not projected."""
+MIN_VECTORS = 3
+"""Vectors that a layout needs."""
 PERPLEXITY = 30.0
 """Effective number of neighbors that t-SNE preserves."""
 NEIGHBORS = 15
@@ -44,8 +46,10 @@ def project(
         AekitError: UMAP is not installed.
     """
     vectors = np.asarray(vectors, np.float64)
-    if vectors.ndim != 2 or len(vectors) < 3 or vectors.shape[1] < 2:
-        raise DataError(f"embeddings of shape {vectors.shape}: a map needs at least 3 samples and 2 dimensions")
+    if vectors.ndim != 2 or len(vectors) < MIN_VECTORS or vectors.shape[1] < 2:
+        raise DataError(
+            f"embeddings of shape {vectors.shape}: a map needs at least {MIN_VECTORS} samples and 2 dimensions"
+        )
     if method not in get_args(Method):
         raise RecipeError([f"method = {method!r}: expected {', '.join(get_args(Method))}"])
     if method == "auto" and vectors.shape[1] == 2:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
-from aekit.analysis.inputs import open_or_embed, thinned_rows
-from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
+from aekit.analysis.inputs import check_least, open_or_embed
+from aekit.analysis.layouts import MIN_VECTORS, NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
 from aekit.data.labels import check_label_count, to_label_array
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import Embeddings
@@ -23,7 +23,7 @@ from aekit.encoder.makers import available_samples, encoder_of
 from aekit.errors import DataError, OutputError
 from aekit.evaluation.labels import labels_of
 from aekit.evaluation.neighbors import nearest_other_neighbors
-from aekit.evaluation.splits import select_labels
+from aekit.evaluation.splits import evenly_spaced, select_labels
 from aekit.io.arrow import arrow_numbers, arrow_texts
 from aekit.io.atomic import atomic_file, refuse_inputs, write_text
 from aekit.io.remote import output_file
@@ -117,7 +117,7 @@ def draw_map(
 
     Raises:
         DataError: no embeddings, fewer than 3, or of one dimension; not one label for each sample.
-        RecipeError: another method.
+        RecipeError: another method, or `max_samples` below 3.
         AekitError: UMAP is not installed.
         OutputError: `out` does not end in ``.png``, a file cannot be written, or would overwrite another one or the data.
 
@@ -129,6 +129,7 @@ def draw_map(
         (40, 2)
     """
     progress = open_progress(progress)
+    check_least("max_samples", max_samples, MIN_VECTORS)
     if out is not None and Path(out).suffix.lower() != ".png":
         raise OutputError(f"{out}: expected a name that ends in .png")
     images = [] if out is None else [out, with_suffix(out, ".parquet")]
@@ -138,7 +139,7 @@ def draw_map(
         raise OutputError(f"{html}: is the name of two outputs; choose another one for the page")
     embeddings = open_or_embed(data, progress, device)
     colors = _labels(embeddings, labels)
-    shown = thinned_rows(len(embeddings), max_samples)
+    shown = evenly_spaced(np.arange(len(embeddings)), max_samples)
     vectors = np.asarray(embeddings.vectors, np.float64)[shown]
     total = f"{len(embeddings):,} samples"
     count = total if len(shown) == len(embeddings) else f"{len(shown):,} of {total}"

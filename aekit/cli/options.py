@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
+from aekit._arguments import SEEDS
 from aekit.cli.console import console_progress
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import open_progress
 from aekit.registry.overrides import nest, parse_override
 
-SEED = click.IntRange(0, 2**32 - 1)
-"""Seeds that all libraries take."""
+SEED = click.IntRange(SEEDS[0], SEEDS[-1])
 
 
 def examples(*commands: str) -> str:

@@ -11,7 +11,7 @@ from aekit.errors import DataError
 from aekit.io.tensors import without_tensor
 from aekit.progress import warn
 
-_EXACT = 2**53
+EXACT = 2**53
 """Whole numbers up to which float64 holds each."""
 
 
@@ -65,7 +65,7 @@ def label_texts(labels: Any) -> np.ndarray:
     if array.dtype.kind != "f":
         return array.astype(str)
     known = ~np.isnan(array)
-    is_whole = bool((np.isfinite(array[known]) & (array[known] == np.round(array[known]))).all())
+    is_whole = bool(((abs(array[known]) <= EXACT) & (array[known] == np.round(array[known]))).all())
     return np.where(known, (np.where(known, array, 0).astype(np.int64) if is_whole else array).astype(str), "")
 
 
@@ -170,7 +170,7 @@ def is_missing(label: Any) -> bool:
 
 def _is_exact_number(label: Any) -> bool:
     is_number = isinstance(label, (int, float, np.number)) and not isinstance(label, bool)
-    return is_number and (isinstance(label, (float, np.floating)) or abs(int(label)) <= _EXACT)
+    return is_number and (isinstance(label, (float, np.floating)) or abs(int(label)) <= EXACT)
 
 
 def check_label_count(labels: np.ndarray, count: int, what: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aekit.data.labels import label_texts, to_label_array
+from aekit.data.labels import EXACT, label_texts, to_label_array
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.results import Split
 
@@ -234,7 +234,8 @@ def to_class_labels(labels: Any, count: int, *, what: str) -> tuple[np.ndarray |
     if labels.dtype.kind != "f":
         return labels, ""
     # Whole numbers are floats where some are missing.
-    return (labels.astype(np.int64) if known.all() else label_texts(labels)), ""
+    are_exact = known.all() and abs(labels).max() <= EXACT
+    return (labels.astype(np.int64) if are_exact else label_texts(labels)), ""
 
 
 def has_label(labels: Sequence[Any] | np.ndarray) -> np.ndarray:

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from aekit.analysis.inputs import thinned_rows
 from aekit.analysis.layouts import project
 from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source, read_valid
 from aekit.errors import DataError, printable
+from aekit.evaluation.splits import evenly_spaced
 from aekit.index.vector_index import VectorIndex, open_index
 from aekit.io.atomic import write_text
 from aekit.io.csv_files import csv_text
@@ -94,7 +94,7 @@ class Catalog:
             saved = json.loads(drawn.read_text("utf-8"))
             self.map, self.layout, self.on_map = saved["map"], saved["layout"], np.asarray(saved["on_map"], np.int64)
             return
-        self.on_map = thinned_rows(len(index), max_samples)
+        self.on_map = evenly_spaced(np.arange(len(index)), max_samples)
         self.map, self.layout = self._map(method, progress)
 
     def save_map(self, path: Path) -> None:

@@ -80,8 +80,9 @@ def test_tsne_keeps_neighbors_together(digits: Path) -> None:
     messages = Said()
     drawn = draw_map(embeddings, max_samples=300, progress=messages)
     assert len(drawn.ids) == 300 and "300 of 1,797 samples" in messages
-    rows = embeddings.vectors[::6].astype(float)
-    assert drawn.ids == list(embeddings.ids)[::6]
+    shown = np.array(drawn.ids, int)
+    assert set(np.diff(shown)) == {6, 7}
+    rows = embeddings.vectors[shown].astype(float)
     assert same_up_to_sign(drawn.pca, PCA(2, svd_solver="full").fit_transform(rows))
     assert trustworthiness(rows, drawn.points) > max(0.93, trustworthiness(rows, drawn.pca))
     again = draw_map(embeddings, max_samples=300)
@@ -292,3 +293,25 @@ def test_few_wide_embeddings_are_clustered_and_checked_in_their_span() -> None:
     ours, theirs = embedding_health(narrow).values, embedding_health(wide).values
     for name in ("effective_rank", "mean_cosine", "uniformity", "hubness"):
         assert ours[name] == pytest.approx(theirs[name], abs=1e-3), name
+
+
+@pytest.mark.parametrize(
+    ("work", "message"),
+    [
+        (lambda rows: draw_map(rows, max_samples=2), "max_samples = 2: expected at least 3"),
+        (lambda rows: aekit.measure_drift(rows, rows, max_samples=0), "max_samples = 0: expected at least 10"),
+        (lambda rows: find_clusters(rows, clusters=-1), "clusters = -1: expected at least 0"),
+        (lambda rows: find_clusters(rows, seed=-1), "seed = -1: expected a whole number from 0 to 4,294,967,295"),
+        (lambda rows: aekit.measure_drift(rows, rows, seed=2**32), "seed = 4294967296: expected a whole number from 0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(work: Callable[[np.ndarray], object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        work(blobs()[0])
+
+
+def test_a_map_has_as_many_samples_as_it_may() -> None:
+    rows = blobs()[0][:101]
+    drawn = draw_map(rows, method="pca", max_samples=100)
+    assert len(drawn.ids) == len(set(drawn.ids)) == 100 and (drawn.ids[0], drawn.ids[-1]) == ("0", "100")
+    assert len(draw_map(rows[:4], method="pca", max_samples=3).ids) == 3

@@ -67,6 +67,8 @@ def test_other_labels_stay_as_they_are() -> None:
     assert to_label_array(np.array(["2020", "nat"], "M8[D]")).tolist() == ["2020-01-01", ""]
     assert label_texts([0.5, np.nan, 1.0]).tolist() == ["0.5", "", "1.0"]
     assert label_texts(np.array([1.0, 2.0])).tolist() == ["1", "2"]
+    assert label_texts([1e19, 2e19]).tolist() == ["1e+19", "2e+19"], "which int64 does not hold"
+    assert to_class_labels([1e19, 2e19], 2, what="samples")[0].tolist() == ["1e+19", "2e+19"]
 
 
 def test_unlabeled_samples_are_no_class() -> None:

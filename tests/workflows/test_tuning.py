@@ -25,13 +25,14 @@ from aekit.errors import AekitError, DataError, OutputError, RecipeError, Traini
 from aekit.plugin import Backbone, Field, Pretext, Variant
 from aekit.progress import SILENT
 from aekit.registry.search_space import Choices, Range, search_space
-from aekit.workflows.tuning import _budget, _scoring
+from aekit.workflows.tuning import _budget, _scoring, run
 from aekit.workflows.tuning._budget import Budget
 from aekit.workflows.tuning._candidate import Candidate
 from aekit.workflows.tuning._outlook import LearningCurve, gain_of_more_candidates, selection_optimism
 from aekit.workflows.tuning._problem import make_problem
 from aekit.workflows.tuning._search import choose_winner, measure_default
 from aekit.workflows.tuning._space import Space
+from aekit.workflows.tuning._state import SearchState
 from aekit.workflows.tuning._study import STEPS, Study, best_trial
 
 pytest.importorskip("optuna")
@@ -223,11 +224,19 @@ def test_too_few_minutes_are_refused_with_the_number_needed(pets: Any, tmp_path:
     [
         ({"purpose": "sorting"}, RecipeError, "purpose = 'sorting': expected retrieval"),
         ({"minutes": -1}, RecipeError, "expected a positive number"),
+        ({"minutes": 50_000}, RecipeError, r"at most 43,200 \(30 days\)"),
+        ({"recipes": ["a/wide.toml", "b/wide.toml"]}, RecipeError, "wide.toml: another recipe is named 'wide' too"),
         ({"overrides": {"layerwise.epochs": 2}}, RecipeError, "not supported by aekit tune"),
         ({"labels": np.arange(3)}, DataError, "for 150 samples"),
     ],
 )
-def test_refusals_are_one_line(pets: Any, tmp_path: Path, options: Any, error: Any, words: str) -> None:
+def test_refusals_are_one_line(
+    pets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Any, error: Any, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in map(Path, options.get("recipes", ())):
+        path.parent.mkdir()
+        path.write_text("[encoder]\ndim = 128\n")
     with pytest.raises(error, match=words):
         tuned(pets, tmp_path / "runs", **options)
 
@@ -322,6 +331,20 @@ def test_the_default_that_a_search_times_is_trained_where_fit_trains_nothing() -
     assert default.trains and default.recipe.encoder.backbone == "conv" and default.seconds_per_step > 0
     chosen, _ = measure_default(problem, criterion, {"train.lr": 0.01})
     assert chosen.recipe.train.lr == 0.01
+
+
+@pytest.mark.parametrize(("fixed", "epochs"), [({}, 6), ({"train.epochs": 400}, 400)])
+def test_only_epochs_that_were_not_named_are_cut_to_the_time(
+    pets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fixed: dict[str, Any], epochs: int
+) -> None:
+    problem = make_problem("pets", *_opened(pets), _cpu(), 0, SILENT)
+    default = Candidate(problem, fixed)
+    default.seconds_per_step = 0.25 / default.steps_per_epoch
+    monkeypatch.setattr(run, "measure_default", lambda *_: (default, 0.1))
+    monkeypatch.setattr(_budget, "now", lambda: 0.0)
+    state = SearchState(tmp_path, {})
+    run._Tuner(tmp_path, problem, None, fixed, {}, Budget(18), state, SILENT)._measure()
+    assert state.measured["epochs"] == epochs  # of the default run, and of best.toml if it wins
 
 
 def test_a_study_suggests_the_same_after_a_restart(tmp_path: Path) -> None:

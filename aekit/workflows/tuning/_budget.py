@@ -39,6 +39,7 @@ class Budget:
         refit: seconds of the training of the winner, relative to as many samples.
         evaluation: seconds of evaluating the default recipe on the test part, with all baselines.
         evaluated: samples that are evaluated, relative to those that a candidate is scored with.
+        start: time at which this call began.
     """
 
     seconds: float

@@ -37,6 +37,7 @@ class Problem:
             test part.
         device: device of the training.
         seed: seed of the split, of all trainings and of the search.
+        progress: receives lines about the data and the progress of reading it.
     """
 
     name: str

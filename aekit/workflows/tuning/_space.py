@@ -73,8 +73,8 @@ class Space:
                     self.as_they_are |= untrained or _pretrained(plugin, title, spec)
         self.objectives = [DEFAULT, *self.as_they_are, *self._plugins]
         self.backbones = [DEFAULT, *self._backbones]
-        self._first = self._first_candidates(seed)
         self._options: dict[str, dict[str, Choices | Range]] = {}
+        self._first = self._first_candidates(seed)
 
     def first(self, number: int) -> dict[str, Any] | None:
         """Return the parameters of one of the first candidates: the default, what is ready, what is often good on this kind of
@@ -148,7 +148,6 @@ class Space:
         return {OBJECTIVE: objective, BACKBONE: varied[BACKBONE]} | chosen
 
     def _first_candidates(self, seed: int) -> list[dict[str, Any]]:
-        self._options = {}
         default = next((n for n, p in self._plugins.items() if f"default-{self.spec.kind}" in p.entry.tags), None)
         plain = next((n for n, p in self._plugins.items() if "default" in p.entry.tags), None)
         firsts = [self.defaults(DEFAULT), *(self.defaults(name) for name in self.as_they_are)]

@@ -37,6 +37,8 @@ from aekit.workflows.tuning._study import STEPS, Study, last_rung, load_optuna, 
 
 __all__ = ["Tuning", "tune"]
 
+MOST_MINUTES = 60 * 24 * 30
+
 
 @checked_arguments
 def tune(
@@ -94,8 +96,8 @@ def tune(
     progress = open_progress(progress)
     if purpose is not None and purpose not in PURPOSES:
         raise RecipeError([f"purpose = {purpose!r}: expected {', '.join(PURPOSES)}{closest_name(purpose, PURPOSES)}"])
-    if not 0 < minutes <= 60 * 24 * 30:
-        raise RecipeError([f"minutes = {minutes!r}: expected a positive number"])
+    if not 0 < minutes <= MOST_MINUTES:
+        raise RecipeError([f"minutes = {minutes!r}: expected a positive number, at most {MOST_MINUTES:,} (30 days)"])
     budget, folder = Budget(60 * minutes), Path(out)
     budget.start = budget.start if started is None else started
     fixed = recipe_settings({}, None, {"device": device}, dict(overrides or {}))
@@ -186,7 +188,9 @@ class _Tuner:
             epoch = default.seconds_per_step * default.steps_per_epoch
             self.budget.check_enough(default.seconds_per_step, epoch, scoring, self.growth)
             self.budget.plan(epoch * default.recipe.train.epochs, epoch)
-            epochs = min(default.recipe.train.epochs, default.epochs_in(self.budget.training))
+            epochs = default.recipe.train.epochs
+            if "train.epochs" not in self.fixed:
+                epochs = min(epochs, default.epochs_in(self.budget.training))
             measured |= {"training": self.budget.training, "refit": self.budget.refit, "scoring": scoring}
             measured |= {"epochs": epochs, "default_epochs": default.recipe.train.epochs, "dim": default.encoder.dim}
             measured |= {"longest": LONGER * epoch * default.recipe.train.epochs}
@@ -203,9 +207,8 @@ class _Tuner:
     def _default(self) -> None:
         """Train the default recipe on all but the test part, and evaluate it, which measures what evaluating takes."""
         folder = self.folder / DEFAULT_RUN
-        epochs = {} if "train.epochs" in self.fixed else {"train.epochs": int(self.state.measured["epochs"])}
         self.state.save(self.budget)
-        fit_run(folder, self.problem, self.fixed | epochs, self.quiet)
+        fit_run(folder, self.problem, self.fixed | {"train.epochs": int(self.state.measured["epochs"])}, self.quiet)
         self.state.save(self.budget)
         seconds = evaluate_run(folder, self.problem, self.criterion, self.quiet)
         least = SUBJECTS * self.state.measured["scoring"]  # it may have been evaluated by a call that was killed
@@ -318,9 +321,11 @@ def _row(trial: Any) -> dict[str, Any]:
 def _user_recipes(recipes: str | Path | Iterable[str | Path]) -> dict[str, dict[str, Any]]:
     """Return name -> settings of recipe files, without those of the data."""
     paths = [recipes] if isinstance(recipes, (str, Path)) else list(recipes)
-    made = {}
+    made: dict[str, dict[str, Any]] = {}
     for path in map(Path, paths):
         flat = flatten_settings(read_toml(path))
+        if path.stem in made:
+            raise RecipeError([f"{path}: another recipe is named {path.stem!r} too; rename one of the files"])
         made[path.stem] = {name: v for name, v in flat.items() if not name.startswith(("data.", "evaluate."))}
     return made
 
