@@ -486,7 +486,7 @@ def test_a_forest_scores_as_the_isolation_forest_of_scikit_learn(count: int) -> 
         assert scores.std() == 0
         return
     # Other trees: the scores differ by the chance of a forest, and have no bias.
-    assert scores.mean() == pytest.approx(expected.mean(), abs=0.004)
+    assert scores.mean() == pytest.approx(expected.mean(), abs=0.01)  # whose standard deviation is 0.004 for one forest
     assert np.corrcoef(scores.mean(0), expected.mean(0))[0, 1] > 0.97
 
 
