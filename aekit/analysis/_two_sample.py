@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aekit.evaluation.linear.probe import fit_logistic
 from aekit.evaluation.model_selection import assign_folds
 from aekit.progress import Progress
 
 FOLDS = 5
-STRENGTH = 0.01
+STRENGTH, TOLERANCE, MAX_ITERATIONS = 0.01, 1e-8, 1000
+"""``C`` of the logistic regression, and when scikit-learn ends its fit."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,10 @@ def separate(reference: np.ndarray, new: np.ndarray, units: np.ndarray, seed: in
     Returns:
         AUROC, 0.5 where they cannot be separated; and (M + N,) log odds of being new, of samples that were held out.
     """
+    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     rows = np.concatenate([reference, new])
     is_new = np.arange(len(rows)) >= len(reference)
@@ -121,11 +124,12 @@ def separate(reference: np.ndarray, new: np.ndarray, units: np.ndarray, seed: in
         inside = folds == fold
         if len(np.unique(is_new[~inside])) < 2:
             continue
-        path = fit_logistic(rows[~inside], is_new[~inside].astype(int), [STRENGTH])
+        # scikit-learn, which has been imported to cluster the reference, rather than the probe, which imports torch.
+        regression = LogisticRegression(C=STRENGTH, tol=TOLERANCE, max_iter=MAX_ITERATIONS)
+        model = make_pipeline(StandardScaler(), regression).fit(rows[~inside].astype(np.float64), is_new[~inside])
         # Balanced: the odds do not depend on how many samples there are of each kind.
         prior = np.log(is_new[~inside].mean() / (1 - is_new[~inside].mean()))
-        logits = path.logits(rows[inside])
-        scores[inside] = logits[:, 1] - logits[:, 0] - prior
+        scores[inside] = model.decision_function(rows[inside].astype(np.float64)) - prior
     return float(roc_auc_score(is_new, scores)), scores
 
 

@@ -16,7 +16,6 @@ from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, sh
 from aekit.analysis._two_sample import TwoSampleTest, dimension_shifts, energy_test, separate
 from aekit.analysis.inputs import check_comparable, check_least, open_or_embed
 from aekit.data.readers.folders import warn_if_inside
-from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.makers import encoder_of
 from aekit.errors import DataError, RecipeError
@@ -229,6 +228,8 @@ def _open_new(new: Any, known: Embeddings, progress: Progress, device: str | Non
     encoder = None if is_folder or isinstance(new, Embeddings) else encoder_of(known)
     if encoder is None:
         return open_or_embed(new, progress, device)
+    from aekit.encoder.embedding import embed_samples
+
     return embed_samples(encoder, new, metadata="none", progress=progress)
 
 

@@ -60,7 +60,7 @@ SECTIONS = {
 COMMANDS = {name: summary for commands in SECTIONS.values() for name, summary in commands.items()}
 
 WITHOUT_TORCH = {
-    "cluster", "compare", "copy", "curate", "data", "duplicates", "explore", "index", "map", "plugins", "search"
+    "cluster", "compare", "copy", "curate", "data", "drift", "duplicates", "explore", "index", "map", "plugins", "search"
 }  # fmt: skip
 """Commands that do not import torch, or not for all of their arguments."""
 

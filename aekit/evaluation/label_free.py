@@ -136,10 +136,9 @@ def view_stability(vectors: np.ndarray, views: np.ndarray) -> dict[str, float]:
         ``neighbors_kept``, the fraction of its 10 nearest neighbors that a sample shares with its view, and ``retrieved``, the
         fraction of views whose nearest sample is their own. 0 for fewer than 12 samples.
     """
-    few = len(vectors) < 12
-    return (
-        {"neighbors_kept": 0.0, "retrieved": 0.0} if few else neighbor_fractions(unit_rows(vectors), unit_rows(views))
-    )
+    if len(vectors) < 12:
+        return {"neighbors_kept": 0.0, "retrieved": 0.0}
+    return neighbor_fractions(unit_rows(vectors), unit_rows(views), np.arange(len(vectors)))
 
 
 def _exp_entropy(values: np.ndarray) -> float:

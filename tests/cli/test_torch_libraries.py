@@ -89,6 +89,7 @@ WITHOUT_TORCH = (
         for name in ("coverage", "typical", "representative")
     ),
     ("explore", "vectors.npy", "-o", "atlas"),
+    ("drift", "vectors.npy", "vectors.npy", "-o", "drift"),
     ("duplicates", "images", "-o", "duplicates"),
 )
 """Commands that import neither torch nor its libraries: they describe, copy and compare what is stored, or compute with FAISS,
@@ -119,6 +120,7 @@ DRAWING = (
     ("map", "z", "--method", "pca", "-o", "map.png", "--html", "map.html"),
     ("curate", "z", "-n", "9", "-o", "curation"),
     ("explore", "z", "--method", "pca", "-o", "atlas"),
+    ("drift", "z", "z", "-o", "drift"),
 )
 """Commands that draw the samples behind embeddings, and need of their encoder only how it scales them."""
 

@@ -7,6 +7,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 
 import aekit
 from aekit.errors import DataError, PluginError
-from aekit.evaluation import _processes
+from aekit.evaluation import _processes, run
 from aekit.evaluation._processes import EvaluatorProcesses
+from aekit.evaluation._queue import EvaluatorQueue
 from aekit.evaluation.results import Metric, Result, Split
 from aekit.evaluation.splits import make_split
 from aekit.io.child_processes import start_child
@@ -132,6 +134,39 @@ def test_an_evaluation_is_the_same_with_processes(monkeypatch: pytest.MonkeyPatc
     for name, result in alone.results["encoder"].items():
         other = beside.results["encoder"][name]
         assert (result.metrics, result.chosen, result.table) == (other.metrics, other.chosen, other.table)
+
+
+class Beside(EvaluatorProcesses):
+    """A process that is a thread of this one."""
+
+    def run(self, here: Any, *arguments: Any) -> Result:
+        return here(*arguments)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("children", [0, 1])
+def test_processes_evaluate_while_the_encoder_is_opened(children: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels, _ = data()
+    steps, add = list[str](), EvaluatorQueue._add
+
+    @contextmanager
+    def processes(*work: Any) -> Iterator[EvaluatorProcesses]:
+        beside = Beside([], print)
+        beside.children = [object()] * children  # type: ignore[list-item]
+        yield beside
+
+    def find(stored: Any, notes: list[str]) -> None:
+        steps.append("open")
+
+    def note_added(queue: EvaluatorQueue, number: int, features: np.ndarray) -> None:
+        steps.append("evaluate")
+        add(queue, number, features)
+
+    monkeypatch.setattr(run, "evaluator_processes", processes)
+    monkeypatch.setattr(run, "find_provenance", find)
+    monkeypatch.setattr(EvaluatorQueue, "_add", note_added)
+    evaluation = aekit.evaluate(rows, labels, evaluators=["knn", "retrieval"], progress=False)
+    assert steps == (["evaluate", "open"] if children else ["open", "evaluate"])
+    assert list(evaluation.results["encoder"]) == ["knn", "retrieval"]
 
 
 @pytest.mark.parametrize("most", [0, 1])
