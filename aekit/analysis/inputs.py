@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aekit.data.opening import reopen
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import check_same_encoder
@@ -55,8 +57,32 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     )
 
 
-from aekit.errors import DataError, RecipeError
-from aekit.evaluation.labels import TARGET_DESCRIPTIONS, labels_of, make_targets
+def labeled_classes(embeddings: Embeddings, labels: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the (M,) rows of the samples that have a label, their (M,) class numbers, and the (C,) names of the classes.
+
+    Args:
+        embeddings: of N samples.
+        labels: (N,) classes, or as `aekit.evaluate` takes them; default: those stored with the embeddings.
+
+    Raises:
+        DataError: no labels, labels that are not classes, or a single class.
+    """
+    targets, _ = make_targets(labels_of(embeddings, labels), len(embeddings), what="embeddings")
+    if targets is None:
+        raise DataError("the embeddings have no labels: pass labels (--labels)")
+    if targets.kind != "classes":
+        raise DataError(f"the labels are {TARGET_DESCRIPTIONS[targets.kind]}: expected one class per sample")
+    rows = np.flatnonzero(targets.has_target)
+    names, codes = np.unique(targets.values[rows], return_inverse=True)
+    if len(names) < 2:
+        raise DataError(f"all {len(rows)} labels are {str(names[0])!r}: expected at least two classes")
+    return rows, codes, names
+
+
+def check_least(name: str, value: int, least: int) -> None:
+    """Raise a `RecipeError` if a number is less than the least that it may be."""
+    if value < least:
+        raise RecipeError([f"{name} = {value}: expected at least {least}"])
 
 
 def check_comparable(ours: Embeddings, theirs: Embeddings) -> None:
