@@ -119,6 +119,23 @@ def _(folder: Path, listener: Listener) -> None:
     assert chosen.spec.names == ["at.in.y"]
 
 
+@AREA.right("a DataFrame that was shuffled, in the shapes in which pandas writes JSON, whose index has the ids")
+def _(folder: Path, listener: Listener) -> None:
+    shuffled = FRAME.sample(frac=0.7, random_state=0)
+    dated = FRAME.set_index(pd.date_range("2024-01-01", periods=40).astype(str))
+    for frame in (shuffled, dated):
+        for orient in ("columns", "index", "split"):
+            frame.to_json(folder / "a.json", orient=orient)
+            source = aekit.open_data(folder / "a.json")
+            assert list(source.ids) == [str(name) for name in frame.index] and source.spec.names == NAMES, orient
+            assert np.allclose(values(source), frame.to_numpy())
+    for orient in ("columns", "index", "split"):
+        FRAME.to_json(folder / "a.json", orient=orient)
+        assert aekit.open_data(folder / "a.json").ids[:2] == ["0", "1"], orient
+        FRAME.assign(id=[f"r{row}" for row in range(40)])[::-1].to_json(folder / "a.json", orient=orient)
+        assert aekit.open_data(folder / "a.json").ids[0] == "r39", orient
+
+
 @AREA.changed("a struct whose field has the name of another column", "columns without numbers ignored: 'at'")
 def _(folder: Path, listener: Listener) -> None:
     table = pa.table({"at": [{"x": 1.0}] * 40, "at.x": NOISE[:, 0]})

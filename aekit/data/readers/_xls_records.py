@@ -14,7 +14,7 @@ _HEADER, _ENTRY, _IN_HEADER = 512, 128, 109
 _LARGEST = 12
 """The largest power of 2 of bytes that a sector has."""
 _LAST_SECTOR = 0xFFFFFFFA
-"""Numbers of sectors from here on mean an end, or that there is none."""
+"""Numbers from here on are no sectors, but mean an end."""
 _STREAMS = ("Workbook", "Book")
 _BOUND_SHEET, _ROW, _COLUMNS, _END = 0x85, 0x208, 0x7D, 0x0A
 """Types of records: a sheet of the workbook, a row, columns, and the end of a sheet."""

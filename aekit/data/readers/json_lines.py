@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from aekit.errors import DataError
 _SCALARS = (str, int, float, bool, type(None))
 _DEPTH = 8
 """Levels of nested records whose keys become columns."""
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _LONG_INTEGER = re.compile(rb"(?<![\d.eE+])\d{19,}(?![\d.eE])")
 """Whole numbers that may be beyond 64 bits, which Arrow would round."""
 
@@ -104,18 +107,21 @@ def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
     if set(single) >= {"columns", "data"} and _holds(single["data"], list) and _holds(single["columns"], str):
         names, rows = single["columns"], single["data"]
         if all(len(row) == len(names) for row in rows):
-            table = _from_records(path, [dict(zip(names, row)) for row in rows])
+            row_ids = _ids(single.get("index", []), names)
+            records = [{**one, **dict(zip(names, row))} for one, row in zip(row_ids or repeat({}), rows)]
+            table = _from_records(path, records)
             return tables.with_remarks(table, ["its rows are the lists in 'data'"])
     if columns and all(isinstance(column, dict) and column for column in columns):
         rows = list(dict.fromkeys(row for column in columns for row in column))
         if _are_rows(single):
-            named = "id" not in columns[0] and any(not name.isdigit() for name in single)
-            records = [{**({"id": name} if named else {}), **record} for name, record in single.items()]
+            row_ids = _ids(list(single), list(columns[0]))
+            records = [{**one, **record} for one, record in zip(row_ids or repeat({}), columns)]
             return tables.with_remarks(_from_records(path, records), ["its objects are rows, by name"])
         if len(rows) > 1 and all(isinstance(value, _SCALARS) for column in columns for value in column.values()):
-            table = pa.table(
-                {name: _column(name, [column.get(row) for row in rows]) for name, column in single.items()}
-            )
+            ids = [one["id"] for one in _ids(rows, list(single))]
+            values = {name: [column.get(row) for row in rows] for name, column in single.items()}
+            named = {**({"id": ids} if ids else {}), **values}
+            table = pa.table({name: _column(name, column) for name, column in named.items()})
             return tables.with_remarks(table, ["its objects are columns, by row"])
     if len(columns) > 1 and all(isinstance(column, list) and len(column) == len(columns[0]) > 1 for column in columns):
         if not all(isinstance(value, _SCALARS) for column in columns for value in column):
@@ -125,12 +131,19 @@ def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
     return None
 
 
+def _ids(index: Sequence[Any], names: Sequence[str]) -> list[dict[str, str]]:
+    """Return the ids of rows in an index of pandas; [] if it only counts them, has several levels, or there are other ids."""
+    texts = [str(name) for name in index if isinstance(name, _SCALARS)]
+    is_needed = "id" not in names and len(texts) == len(index) and texts != [str(row) for row in range(len(texts))]
+    return [{"id": text} for text in texts] if is_needed else []
+
+
 def _are_rows(single: dict[str, dict[str, Any]]) -> bool:
     """Return whether an object of objects has a row in each, by its number or name, rather than a column."""
     inner = {name for row in single.values() for name in row}
-    if len(single) < 2 or any(name.isdigit() for name in inner):
+    if len(single) < 2 or any(name.isdigit() or _DATE.match(name) for name in inner):
         return False
-    if all(name.isdigit() for name in single):
+    if all(name.isdigit() or _DATE.match(name) for name in single):
         return True
     # A column is of one type, a row may be of several.
     is_text = [{isinstance(value, str) for value in row.values() if value is not None} for row in single.values()]
