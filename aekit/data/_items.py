@@ -105,9 +105,11 @@ def read_dataset(dataset: Any) -> Contents:
         labels is not None
         and labels.dtype.kind in "iu"
         and isinstance(classes, (list, tuple))
+        and labels.min() >= -1
         and labels.max() < len(classes)
     ):
-        labels = np.array([str(name) for name in classes])[labels]
+        # -1 stands for no label, as in STL10 of torchvision, and finds the last name.
+        labels = np.array([*map(str, classes), ""])[labels]
     losses = contents.losses
     if _differ(_sample_of(item(0), 0, name)[0], _sample_of(item(0), 0, name)[0]):
         line = "items of the Dataset differ each time they are read (random transforms?): one reading is used"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -96,6 +97,6 @@ def _paths(paths: list[str]) -> Contents:
             f"none of the {len(files)} files exists, e.g. {str(missing[0])!r}; paths start from {os.getcwd()}"
         )
     if repeated := len(paths) - len(set(paths)):
-        twice = next(path for number, path in enumerate(paths) if path in paths[:number])
+        twice = Counter(paths).most_common(1)[0][0]
         raise DataError(f"{repeated} paths occur more than once in the list, e.g. {twice!r}; ids must be unique")
     return Contents(files, ids=[Path(path).as_posix() for path in paths], place="the list of paths")

@@ -30,7 +30,7 @@ from aekit.encoder.engines.units import MessageError, Result
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision, check_batch_memory
 from aekit.encoder.input_range import warn_of_other_scale
 from aekit.encoder.parquet_store import Store, store_folder
-from aekit.errors import DataError
+from aekit.errors import DataError, RecipeError
 from aekit.io.arrow import arrow_numbers
 from aekit.io.atomic import explain_write_errors
 from aekit.io.remote import beside, output_folder
@@ -230,6 +230,9 @@ class BatchEmbedder:
         samples: number of samples that it will embed, of which other processes may embed some; by default those of the first
             call.
 
+    Raises:
+        RecipeError: `batch_size` is less than 1.
+
     Attributes:
         metadata: further columns of all samples of the source, for `rows`; or None.
         precision: precision of the vectors, once the first ones are computed.
@@ -246,6 +249,8 @@ class BatchEmbedder:
         progress: Progress = SILENT,
         samples: int | None = None,
     ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise RecipeError([f"batch_size = {batch_size}: expected at least 1"])
         self.encoder, self.source, self.batch_size, self.strict = encoder, source, batch_size, strict
         self.precision, self.progress, self.samples = precision, progress, samples
         self.metadata: pa.Table | None = None

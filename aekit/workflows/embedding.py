@@ -63,7 +63,7 @@ def embed(
     Raises:
         DataError: the data cannot be read, its shape or dtype does not fit the encoder, or it has no such column.
         IdentityError: `out` holds embeddings of another encoder, or of another precision than the one asked for.
-        RecipeError: there is no such engine, or it does not take these options.
+        RecipeError: there is no such engine, it does not take these options, or `batch_size` is less than 1.
 
     Examples:
         >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")

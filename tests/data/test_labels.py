@@ -83,3 +83,24 @@ def test_unlabeled_samples_are_no_class() -> None:
     with pytest.warns(DataWarning, match="2 of 40 samples have no label"):
         named = aekit.evaluate(aekit.Embeddings.from_array(samples), labels=y, **settings)
     assert str(named) == str(result)
+
+
+class Named(torch.utils.data.TensorDataset):
+    """Samples with the numbers of their classes, whose names it has."""
+
+    classes = ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "labels"),
+    [
+        ([0, 1, 0], ["cat", "dog", "cat"]),
+        ([0, -1, 1], ["cat", "", "dog"]),
+        ([0, -2, 1], [0, -2, 1]),
+        ([0, 1, 2], [0, 1, 2]),
+    ],
+)
+def test_numbers_of_classes_get_their_names(numbers: list[int], labels: list[Any]) -> None:
+    """-1 is no label, as in STL10 of torchvision, rather than the last class."""
+    source = aekit.open_data(Named(torch.eye(3), torch.tensor(numbers)))
+    assert source.labels is not None and source.labels.tolist() == labels

@@ -27,7 +27,7 @@ from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embedding import BatchEmbedder
 from aekit.encoder.makers import encoder_of
 from aekit.encoder.opening import open_embeddings
-from aekit.errors import DataError, DataWarning, IdentityError, OutputError
+from aekit.errors import DataError, DataWarning, IdentityError, OutputError, RecipeError
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,9 @@ def test_labels_splits_and_the_encoder_travel_along(encoder: aekit.Encoder, imag
     assert len(only) == 100
     with pytest.raises(DataError, match="no samples in split 'tset'; available: test, train"):
         encoder.embed(source, split="tset")
+    for size in (0, -1):  # the first was as many as suit, the second "none of 300 samples can be used"
+        with pytest.raises(RecipeError, match=f"batch_size = {size}: expected at least 1"):
+            encoder.embed(source, batch_size=size)
 
 
 def test_many_small_parts_are_one_whole(

@@ -392,7 +392,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.refused("a recipe with a seed of 2^64", "train.seed = 0x10000000000000000: expected a number below 2^63")
 def _(folder: Path, listener: Listener) -> None:
-    aekit.fit(ROWS, dim=2, seed=2**64)
+    aekit.fit(ROWS, dim=2, overrides={"train.seed": 2**64})
 
 
 @AREA.refused("a plugin's option of 2^64", "conv.channels = 0x10000000000000000: expected a number below 2^63")
