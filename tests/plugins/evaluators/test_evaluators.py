@@ -472,6 +472,26 @@ def test_outlier_scores_agree_with_direct_implementations(count: int, width: int
     np.testing.assert_allclose(scores["mahalanobis"], expected, rtol=1e-4)
 
 
+def test_kmeans_of_few_wide_samples_finds_the_clusters_of_all_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    y = np.repeat(["a", "b", "c"], 40)
+    x = (generator.normal(size=(120, 300)) + 2 * generator.normal(size=(3, 300)).repeat(40, 0) + 9).astype(np.float32)
+    split, fit, widths = make_split(y), kmeans.fit_kmeans, list[int]()
+
+    def fit_and_note(rows: np.ndarray, *arguments: Any) -> Any:
+        widths.append(rows.shape[1])
+        return fit(rows, *arguments)
+
+    monkeypatch.setattr(kmeans, "fit_kmeans", fit_and_note)
+    result = kmeans.evaluate(x, y, split)
+    assert set(widths) == {120}
+    monkeypatch.setattr(kmeans, "project_to_span", lambda points: points)
+    expected = kmeans.evaluate(x, y, split)
+    assert widths[-1] == 300 and result.chosen == expected.chosen
+    for name, metric in expected.metrics.items():
+        assert result.metrics[name].value == pytest.approx(metric.value, abs=1e-5)
+
+
 @pytest.mark.parametrize("count", [1, 2, 40, 257])
 def test_a_forest_scores_as_the_isolation_forest_of_scikit_learn(count: int) -> None:
     generator = np.random.default_rng(0)
