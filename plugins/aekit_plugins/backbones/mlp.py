@@ -20,9 +20,9 @@ MIN_UNITS, MAX_UNITS = 64, 256
 class MLP(Backbone):
     """Flatten the sample and apply hidden layers, each a linear map and an activation.
 
-    For vectors, tables and anything small. Without hidden layers the encoder is linear. Initial weights suit the activation:
-    Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010; for rectifiers He,
-    Zhang, Ren and Sun, Delving deep into rectifiers, 2015.
+    For vectors, tables and anything small. Without hidden layers the encoder is linear. Scaled initial weights suit the
+    activation: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010; for
+    rectifiers He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015.
     """
 
     def __init__(
@@ -43,17 +43,22 @@ class MLP(Backbone):
             ),
         ] = "relu",
         tied: Annotated[bool, Field(description="use the encoder's weights, transposed, in the decoder")] = False,
+        initial_weights: Annotated[
+            Literal["scaled", "small"],
+            Field(description="scaled: keep the variance of signals; small: those of PyTorch, which shrink them"),
+        ] = "scaled",
     ) -> None:
         super().__init__()
         # Between the sizes of the sample and of a typical code, but with few enough weights for small data.
         widths = [min(1024, max(64, spec.size)), min(256, max(32, spec.size // 2))] if hidden is None else list(hidden)
         self.spec, self.activation, self.tied = spec, ACTIVATIONS[activation], tied
+        self.dense = _scaled_layer if initial_weights == "scaled" else _small_layer
         self.widths = [spec.size, *widths]
         self.stages = nn.ModuleList()
         for number, (in_features, out_features) in enumerate(zip(self.widths, self.widths[1:])):
             flatten = [nn.Flatten()] if number == 0 else []
             self.stages.append(
-                nn.Sequential(*flatten, _dense(in_features, out_features, self.activation), self.activation())
+                nn.Sequential(*flatten, self.dense(in_features, out_features, self.activation), self.activation())
             )
         self.features_dim = self.widths[-1]
         self.features_shape = (self.features_dim,) if widths else spec.shape
@@ -66,7 +71,7 @@ class MLP(Backbone):
     def mirror(self, stage: int) -> nn.Module:
         # Nothing follows the last layer of the decoder.
         activation = self.activation if stage else nn.Identity
-        linear: nn.Module = _dense(self.widths[stage + 1], self.widths[stage], activation)
+        linear: nn.Module = self.dense(self.widths[stage + 1], self.widths[stage], activation)
         if self.tied:
             layer = next(layer for layer in self.stages[stage].modules() if isinstance(layer, nn.Linear))
             linear = TiedLayer(layer, self.widths[stage])
@@ -76,7 +81,12 @@ class MLP(Backbone):
         return self.activation()
 
 
-def _dense(in_features: int, out_features: int, activation: type[nn.Module]) -> nn.Linear:
+def _small_layer(in_features: int, out_features: int, activation: type[nn.Module]) -> nn.Linear:
+    """Build a linear map with PyTorch's initial weights, whatever the activation."""
+    return nn.Linear(in_features, out_features)
+
+
+def _scaled_layer(in_features: int, out_features: int, activation: type[nn.Module]) -> nn.Linear:
     """Build a linear map whose initial weights keep the variance of signals through it and the activation that follows.
 
     PyTorch's own weights shrink signals with each layer, so that deep autoencoders begin nearly constant and learn slowly.

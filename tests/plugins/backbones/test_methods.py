@@ -214,6 +214,21 @@ def test_resizing_about_the_center_keeps_it_there() -> None:
     assert mass.min() >= 0.7**2 - 0.05 and mass.max() <= 1.3**2 + 0.05 and mass.std() > 0.2
 
 
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+def test_small_weights_of_an_mlp_are_those_of_pytorch(activation: str) -> None:
+    spec, options = SampleSpec("vector", (50,), "float32"), {"hidden": [40, 30], "activation": activation}
+    torch.manual_seed(0)
+    stages = MLP(spec, initial_weights="small", **options).stages
+    torch.manual_seed(0)
+    expected = [nn.Linear(50, 40), nn.Linear(40, 30)]
+    layers = [layer for layer in stages.modules() if isinstance(layer, nn.Linear)]
+    assert all(
+        torch.equal(a.weight, b.weight) and torch.equal(a.bias, b.bias) for a, b in zip(layers, expected, strict=True)
+    )
+    scaled = [layer for layer in MLP(spec, **options).stages.modules() if isinstance(layer, nn.Linear)]
+    assert all(a.weight.std() > 1.3 * b.weight.std() for a, b in zip(scaled, layers))
+
+
 @pytest.mark.parametrize(
     "activation, least", [("relu", 0.2), ("gelu", 0.2), ("tanh", 0.05), ("sigmoid", 1e-5), ("none", 0.9)]
 )
