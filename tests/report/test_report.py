@@ -31,6 +31,7 @@ from aekit.encoder.model_card import describe_objective
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
+from aekit.evaluation.splits import evenly_spaced
 from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective
 from aekit.objectives.weighted_sum import WeightedSum
 from aekit.registry.discovery import registry
@@ -698,10 +699,9 @@ def test_a_map_to_look_through(command: Command, labeled: Path, tmp_path: Path) 
         "300 of 600 samples" in text and drawn["sheet"] == 0 and list(drawn["colors"]) == ["label", "cluster", "split"]
     )
     opened = aekit.Embeddings.open(labeled / "embeddings")
-    assert (
-        drawn["ids"] == list(opened.ids)[::2]
-        and drawn["neighbors"] == nearest_other_neighbors(opened.vectors[::2], 8)[1].tolist()
-    )
+    shown = evenly_spaced(np.arange(600), 300)
+    assert drawn["ids"] == [opened.ids[row] for row in shown]
+    assert drawn["neighbors"] == nearest_other_neighbors(opened.vectors[shown], 8)[1].tolist()
     assert "expected -o IMAGE.png" in command("map", labeled / "embeddings").error
     aekit.draw_map(opened.vectors, html=tmp_path / "bare.html", method="pca")
     bare = held_in((tmp_path / "bare.html").read_text("utf-8"))["maps"][0]
@@ -735,10 +735,11 @@ def test_embeddings_for_tensorboard(command: Command, labeled: Path, tmp_path: P
     made_for = aekit.explore(labeled / "embeddings", out, format="projector", max_samples=200, progress=said)
     assert made_for.count == 200 and "200 of 600 samples" in said and f"tensorboard --logdir {out}" == made_for.command
     opened = aekit.Embeddings.open(labeled / "embeddings")
-    assert_allclose(np.loadtxt(out / "tensors.tsv", delimiter="\t"), opened.vectors[::3], rtol=1e-4, atol=1e-5)
+    shown = evenly_spaced(np.arange(600), 200)
+    assert_allclose(np.loadtxt(out / "tensors.tsv", delimiter="\t"), opened.vectors[shown], rtol=1e-4, atol=1e-5)
     lines = (out / "metadata.tsv").read_text("utf-8").splitlines()
     assert lines[0] == "id\tlabel\tsplit\tcluster" and len(lines) == 201
-    assert lines[4].split("\t")[:2] == [opened.ids[9], str(opened.labels[9])]
+    assert lines[4].split("\t")[:2] == [opened.ids[shown[3]], str(opened.labels[shown[3]])]
     told = (out / "projector_config.pbtxt").read_text("utf-8")
     assert "tensor_shape: 200\n  tensor_shape: 8" in told and "single_image_dim: 64 single_image_dim: 64" in told
     with Image.open(out / "sprite.png") as sprite:

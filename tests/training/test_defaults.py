@@ -19,6 +19,8 @@ from aekit.training.defaults import AUTOENCODER_WEIGHT, MIN_SAMPLES, resolve_def
 from aekit.training.recipe import Recipe, make_recipe
 
 CPU = torch.device("cpu")
+REMAINING = {"tied": False, "initial_weights": "scaled"}
+"""Further options of `mlp`, as they are by default."""
 SHAPES: dict[Kind, tuple[int, ...]] = {"image": (1, 8, 8), "series": (2, 30), "vector": (9,), "clip": (1, 4, 8, 8)}
 
 
@@ -152,7 +154,7 @@ def test_vectors_get_a_denoising_autoencoder_on_a_wide_layer_that_is_the_embeddi
     recipe, messages = resolve("vector")
     options = recipe.options_of("encoder", "mlp")
     assert (recipe.objective.variants, recipe.objective.pretexts, recipe.encoder.dim) == (["denoising"], [], 0)
-    assert options == {"hidden": [64], "activation": "tanh", "tied": False}
+    assert options == {"hidden": [64], "activation": "tanh", **REMAINING}
     summary = registry().get("variant", "denoising").entry.summary
     assert f"objective: denoising ({summary}); variants=['plain'] (--variant plain) adds no noise" in messages
     assert "network: hidden = [64], activation = tanh; to denoise vectors" in messages
@@ -186,7 +188,7 @@ def test_the_recipe_of_a_run_from_before_denoising_was_the_default_keeps_its_mea
     }
     recipe, _ = resolve("vector", **former)
     assert recipe.objective.variants == [] and recipe.encoder.dim == 4
-    assert recipe.options_of("encoder", "mlp") == {"hidden": None, "activation": "relu", "tied": False}
+    assert recipe.options_of("encoder", "mlp") == {"hidden": None, "activation": "relu", **REMAINING}
 
 
 def test_a_named_denoising_autoencoder_of_vectors_gets_the_same_network() -> None:
@@ -211,7 +213,7 @@ def test_a_dimension_that_is_set_is_kept() -> None:
 def test_a_network_that_a_recipe_describes_is_kept(encoder: dict[str, Any]) -> None:
     recipe, messages = resolve("vector", encoder=encoder)
     options = recipe.options_of("encoder", "mlp")
-    assert options == {"hidden": None, "activation": "relu", "tied": False} | encoder.get("mlp", {})
+    assert options == {"hidden": None, "activation": "relu", **REMAINING} | encoder.get("mlp", {})
     assert (recipe.objective.variants, recipe.encoder.dim) == (["denoising"], 4)
     assert not any(line.startswith("network:") for line in messages)
 

@@ -70,8 +70,8 @@ def walk(root: Path) -> Iterator[Found]:
     """
     kept = _KEPT.get()
     if kept is None:
-        for found in _folders(root):
-            yield from found
+        for files in _folders(root):
+            yield from files
     else:
         place = os.fspath(root)
         if place not in kept:

@@ -24,11 +24,11 @@ def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, str]
 
     They come as `aekit.data.readers._folder_walk.walk` finds them; folders that it does not enter come as files.
     """
-    for found in walk(root):
-        if not found.reason and found.is_file and found.ending in endings:
-            yield found.path, ""
+    for entry in walk(root):
+        if not entry.reason and entry.is_file and entry.ending in endings:
+            yield entry.path, ""
         else:
-            yield found.path, found.reason or found.kind()
+            yield entry.path, entry.reason or entry.kind()
 
 
 def files_in(root: Path, endings: tuple[str, ...]) -> Iterator[Path]:
@@ -44,7 +44,7 @@ def relative_files(root: Path, paths: Iterable[str]) -> list[Path]:
 
 def contains_files(root: Path, endings: tuple[str, ...]) -> bool:
     """Return whether there is a file with one of these endings below a folder."""
-    return any(found.is_file and not found.reason and found.ending in endings for found in walk(root))
+    return any(entry.is_file and not entry.reason and entry.ending in endings for entry in walk(root))
 
 
 def holds_no_other(root: Path, endings: tuple[str, ...], is_other: Callable[[str], bool]) -> bool:
