@@ -55,7 +55,8 @@ class FewLabels:
         return np.asarray(StandardScaler().fit_transform(self.vectors), np.float32)
 
     def propagated(self, used: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Return (N, C) shares of the classes in the weights that lead to each sample from the rows that are used; or zeros."""
+        """Return (N, C) shares of the classes in the weights that lead to each sample from the rows that are used; zeros where
+        none does."""
         sources = np.zeros((len(self.vectors), self.classes))
         sources[self.rows[used], self.codes[used]] = 1
         weights = propagate(self.graph, sources, self.alpha)
@@ -119,14 +120,18 @@ class Accuracy:
     sure: Metric | None
 
 
-def predict(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (M,) class numbers of the largest of (M, C) shares, -1 where all are 0, and these shares."""
-    return np.where(shares.any(axis=1), shares.argmax(axis=1), -1), shares.max(axis=1)
+def predict(shares: np.ndarray, classified: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (M,) class numbers of the largest of (M, C) shares, and these shares.
+
+    Where all are 0, as no label leads to the sample, the class is that of the (M, C) probabilities of the linear classifier.
+    """
+    values = shares.max(axis=1)
+    return np.where(values > 0, shares.argmax(axis=1), classified.argmax(axis=1)), values
 
 
 def predict_unused(shares: dict[Method, np.ndarray], rows: np.ndarray, codes: np.ndarray) -> Predicted:
     """Compare the shares of all samples, by method, with the class numbers (M,) of the rows (M,)."""
-    predicted = {method: predict(all_shares[rows]) for method, all_shares in shares.items()}
+    predicted = {method: predict(of_all[rows], shares["linear"][rows]) for method, of_all in shares.items()}
     right = {method: codes_of == codes for method, (codes_of, _) in predicted.items()}
     return Predicted(rows, codes, right, {method: share for method, (_, share) in predicted.items()})
 

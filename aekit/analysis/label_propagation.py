@@ -55,9 +55,9 @@ class PropagatedLabels(AnalysisResult):
         digest: digest of the encoder.
         ids: (N,) names of all samples.
         classes: (C,) names of the classes.
-        codes: (N,) class number of each sample: the given one, or the propagated one; -1 where no label leads to the sample.
-        shares: (N,) how sure the label is, in 0..1: its part of the weight of all labels that lead to the sample, or its
-            probability by the linear classifier.
+        codes: (N,) class number of each sample: the given one, or the propagated one.
+        shares: (N,) how sure the label is, in 0..1: its part of the weight of all labels that lead to the sample, 0 if none
+            does; or its probability by the linear classifier.
         is_given: (N,) bool, whether the label was given.
         method: ``propagation`` or ``linear``.
         accuracy: how many labels each method predicted right; None if there were too few labels to tell.
@@ -82,14 +82,12 @@ class PropagatedLabels(AnalysisResult):
 
     @property
     def labels(self) -> np.ndarray:
-        """The (N,) labels, None where no label leads to the sample."""
-        labels = np.full(len(self.codes), None, object)
-        labels[self.codes >= 0] = self.classes[self.codes[self.codes >= 0]].tolist()
-        return labels
+        """The (N,) labels."""
+        return self.classes[self.codes]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row per class: given labels, propagated ones, and how many of these are sure: their share is at least 0.5."""
-        new = (self.codes >= 0) & ~self.is_given
+        new = ~self.is_given
         return [
             {
                 "label": str(name),
@@ -102,7 +100,7 @@ class PropagatedLabels(AnalysisResult):
 
     def conclusion(self) -> str:
         """Return how many samples got a label and how reliable the labels are, as sentences without the last full stop."""
-        old, new = int(self.is_given.sum()), int(((self.codes >= 0) & ~self.is_given).sum())
+        old, new = int(self.is_given.sum()), int((~self.is_given).sum())
         if self.method == "propagation":
             done = f"{old:,} given labels were propagated to {new:,} samples"
         else:
@@ -137,9 +135,7 @@ class PropagatedLabels(AnalysisResult):
     def save(self, folder: Path) -> None:
         """Write ``labels.csv``, ``propagated.csv``, ``propagated.json``, ``image.png`` and the page into an existing folder."""
         super().save(folder)
-        labeled = np.flatnonzero(self.codes >= 0)
-        ids = [self.ids[int(row)] for row in labeled]
-        write_columns(folder / "labels.csv", {"id": ids, "label": self.labels[labeled]})
+        write_columns(folder / "labels.csv", {"id": list(self.ids), "label": self.labels})
 
     def __repr__(self) -> str:
         return f"<PropagatedLabels: {int(self.is_given.sum()):,} given, {int((~self.is_given).sum()):,} other samples>"
@@ -149,7 +145,6 @@ class PropagatedLabels(AnalysisResult):
             "samples": len(self.ids),
             "given": int(self.is_given.sum()),
             "method": self.method,
-            "without_label": int((self.codes < 0).sum()),
             "accuracy": None if self.accuracy is None else asdict(self.accuracy),
             "classes": self.rows(),
         }
@@ -176,7 +171,7 @@ def propagate_labels(
     Each sample passes its label on to its nearest neighbors, these to theirs, and so on: samples between which others lie densely
     get the same label. Unlike a classifier that is fitted to the labels alone, this uses all the other samples too. Where classes
     are no dense regions of the embeddings, logistic regression on the labels predicts more of them in cross-validation, and
-    labels the samples instead.
+    labels the samples instead; so it does samples that no label leads to.
 
     Args:
         embeddings: `aekit.Embeddings`, their folder or vectors (N, D); or a run or its encoder, whose training data is embedded.
@@ -236,14 +231,13 @@ def propagate_labels(
         task.advance(1)
         best: Method = "propagation" if held_out is None else held_out.best
         chosen = best if method == "auto" else method
-        shares: dict[Method, np.ndarray] = {"propagation": few.propagated()}
-        if chosen == "linear" or len(unused):
-            shares["linear"] = few.classified(FEW_STRENGTH if held_out is None else held_out.strength)
+        strength = FEW_STRENGTH if held_out is None else held_out.strength
+        shares: dict[Method, np.ndarray] = {"propagation": few.propagated(), "linear": few.classified(strength)}
         task.advance(1)
         known = predict_unused(shares, rows[unused], codes[unused]) if len(unused) else held_out
         of = UNUSED if len(unused) else GIVEN
         accuracy = None if known is None else accuracy_of(known, of, chosen, units, seed)
-        result = _result(embeddings, few, shares[chosen], classes, chosen, accuracy)
+        result = _result(embeddings, few, shares, classes, chosen, accuracy)
         if folder is not None:
             result.save(folder)
     return result
@@ -265,18 +259,18 @@ def _check(method: str, neighbors: int, alpha: float, folds: int, per_class: int
 def _result(
     embeddings: Embeddings,
     few: FewLabels,
-    all_shares: np.ndarray,
+    shares: dict[Method, np.ndarray],
     classes: np.ndarray,
     method: Method,
     accuracy: Accuracy | None,
 ) -> PropagatedLabels:
-    codes, shares = predict(all_shares)
-    codes[few.rows], shares[few.rows] = few.codes, all_shares[few.rows, few.codes]
+    codes, largest = predict(shares[method], shares["linear"])
+    codes[few.rows], largest[few.rows] = few.codes, shares[method][few.rows, few.codes]
     is_given = np.zeros(len(codes), bool)
     is_given[few.rows] = True
-    result = PropagatedLabels(embeddings.digest, embeddings.ids, classes, codes, shares, is_given, method, accuracy)
-    order = np.flatnonzero(~is_given & (codes >= 0))
-    order = order[np.argsort(shares[order], kind="stable")]
+    result = PropagatedLabels(embeddings.digest, embeddings.ids, classes, codes, largest, is_given, method, accuracy)
+    order = np.flatnonzero(~is_given)
+    order = order[np.argsort(largest[order], kind="stable")]
     result = replace(result, notes=_notes(result, few.graph), image=_image(embeddings, order, result))
     return replace(result, page=_page(embeddings, order, result))
 
@@ -284,14 +278,15 @@ def _result(
 def _notes(result: PropagatedLabels, graph: csr_array) -> list[str]:
     from scipy.sparse.csgraph import connected_components
 
-    notes = []
-    if (without := np.flatnonzero(result.codes < 0)).size:
-        group = connected_components(graph, directed=False)[1][without]
-        first = without[np.sort(np.unique(group, return_index=True)[1])]
+    notes, apart = [], np.flatnonzero(~result.is_given & (result.shares == 0))
+    if len(apart):
+        group = connected_components(graph, directed=False)[1][apart]
+        first = apart[np.sort(np.unique(group, return_index=True)[1])]
         some = format_names([str(result.ids[int(row)]) for row in first[:SHOWN]])
-        where, one = (f"{len(first)} groups", "one of each") if len(first) > 1 else ("one group", "one of them")
+        where, one = (f"{len(first):,} groups", "one of each") if len(first) > 1 else ("one group", "one of them")
         notes.append(
-            f"no label leads to {without.size:,} samples in {where}, which stay without one; label {one}, e.g. {some}"
+            f"no label leads to {len(apart):,} samples in {where}: a linear classifier labels them; better label {one}, "
+            f"e.g. {some}"
         )
     if (checked := result.accuracy) is not None:
         accuracy = checked.methods[result.method]

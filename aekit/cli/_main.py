@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from aekit.cli._group import group
+from aekit.cli._option_hints import missing_option
 from aekit.cli._signals import Stop, stopping
 from aekit.cli._streams import guarded
 from aekit.errors import (
@@ -93,7 +94,8 @@ def _report(error: BaseException, stop: Stop) -> int:
     elif isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
-        message = printable(error.format_message(), LONGEST, keep="\n")
+        said = missing_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+        message = printable(said, LONGEST, keep="\n")
         click.echo(f"error: {message}{hint}", err=True)
     elif failure := error if isinstance(error, AekitError) else explained(error):
         for line in [] if tell_starter(str(failure)) else str(failure).splitlines():

@@ -151,21 +151,25 @@ def test_samples_of_a_group_are_not_predicted_from_each_other() -> None:
     assert alone.methods["propagation"].value == 1 > grouped.methods["propagation"].value + 0.2
 
 
-def test_given_labels_are_kept_and_samples_without_a_path_have_none(tmp_path: Path) -> None:
+def test_given_labels_are_kept_and_a_classifier_labels_samples_without_a_path(tmp_path: Path) -> None:
     x, y = _moons()
-    apart = np.concatenate([x, x[:15] + 1e3]).astype(np.float32)
+    apart = np.concatenate([x, x[:15] + [0, 50]]).astype(np.float32)  # above all others, as "left" is above "right"
     few = np.append(_few(y, 3), np.full(15, None))
     few[np.flatnonzero((y == "left") & (few[:400] == None))[0]] = "right"  # noqa: E711
-    result = aekit.propagate_labels(apart, few, neighbors=5, out=tmp_path / "out", progress=False)
+    out = tmp_path / "out"
+    result = aekit.propagate_labels(apart, few, neighbors=5, method="propagation", out=out, progress=False)
     known = few != None  # noqa: E711
     assert (result.labels[known] == few[known]).all() and (result.is_given == known).all()
-    assert (result.codes[-15:] == -1).all() and (result.shares[-15:] == 0).all() and result.labels[-1] is None
     assert result.notes[0] == (
-        "no label leads to 15 samples in one group, which stay without one; label one of them, e.g. 400"
+        "no label leads to 15 samples in one group: a linear classifier labels them; better label one of them, e.g. 400"
     )
-    with (tmp_path / "out" / "labels.csv").open(encoding="utf-8") as file:
+    linear = aekit.propagate_labels(apart, few, neighbors=5, method="linear", progress=False)
+    assert (result.labels[-15:] == linear.labels[-15:]).all() and not result.shares[-15:].any()
+    assert (linear.shares > 0).all() and result.accuracy is not None and result.accuracy.sure_count <= known.sum()
+    assert not any("no label leads" in note for note in linear.notes)
+    with (out / "labels.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 400 and list(rows[0]) == ["id", "label"]
+    assert [row["label"] for row in rows] == result.labels.tolist() and list(rows[0]) == ["id", "label"]
     frame = result.to_pandas()
     assert list(frame.columns) == ["label", "share", "given"] and len(frame) == 415
 
@@ -214,7 +218,7 @@ def test_the_command_writes_labels_that_other_commands_read(command: Command, tm
     only = ("--evaluator", "knn", "--no-baselines")
     assert "knn" in command.ok("evaluate", tmp_path / "x.npy", "--labels", tmp_path / "out" / "labels.csv", *only)
     facts = json.loads(command.ok(*base, "-o", tmp_path / "other", "--json"))
-    assert facts["given"] == 60 and facts["samples"] == 400 and facts["without_label"] == 0
+    assert facts["given"] == 60 and facts["samples"] == 400
     assert facts["accuracy"]["methods"]["propagation"]["value"] > 0.7
     refused = command("propagate", tmp_path / "x.npy", "-o", tmp_path / "none")
     assert "the embeddings have no labels: pass labels (--labels)" in refused.error

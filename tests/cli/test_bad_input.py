@@ -18,7 +18,11 @@ import pytest
 from commands import Command
 from PIL import Image
 
+from aekit.cli import _option_hints
 from aekit.errors import closest_name
+from aekit.registry.discovery import registry
+from aekit.registry.options import model_of_plugin
+from aekit.training.recipe import SECTIONS
 
 FAST = ("--dim", "4", "--epochs", "1", "--set", "train.precision=fp32", "-q")
 
@@ -271,3 +275,33 @@ def test_a_read_only_folder(command: Command, photos: Path, small_disk: Path, tm
     for arguments in (("embed", tmp_path / "run", photos), ("export", tmp_path / "run")):
         target = small_disk / ("emb" if arguments[0] == "embed" else "m.onnx")
         assert "it is read-only" in command(*arguments, "-o", target, "-q").error
+
+
+@pytest.mark.parametrize(
+    "command_name, option, setting",
+    [
+        ("fit", "--lr", "train.lr"),
+        ("fit", "--learning_rate", "train.lr"),
+        ("tune", "--batch-size", "train.batch_size"),
+        ("fit", "--image-size", "data.images.size"),
+        ("data", "--label", "data.arrays.y"),
+        ("embed", "--sep", "data.arrays.delimiter"),
+    ],
+)
+def test_an_option_that_is_a_setting_is_named(command: Command, command_name: str, option: str, setting: str) -> None:
+    error = command(command_name, "x.npy", option, "1").error
+    assert f"no option {option}, but a setting: --set {setting}=VALUE" in error
+
+
+def test_other_options_that_there_are_not_are_refused_as_ever(command: Command) -> None:
+    assert "No such option '--lr'" in command("data", "x.npy", "--lr", "1").error
+    assert "'--seed'" in command("fit", "x.npy", "--sed", "1").error
+
+
+def test_the_settings_that_are_named_exist() -> None:
+    for setting in [*_option_hints._TRAINING, *_option_hints._DATA]:
+        section, *names = setting.split(".")
+        if section == "data" and len(names) == 2:
+            assert names[1] in model_of_plugin(registry().get("source", names[0])).model_fields, setting
+        else:
+            assert names[0] in SECTIONS[section].model_fields, setting
