@@ -38,7 +38,7 @@ _TRAIN, _READ = (
 
 
 def missing_option(error: click.NoSuchOption) -> str:
-    """Return what to say of an option that there is not: the setting that is meant, or what click says."""
+    """Return what to say of an option that a command lacks: the setting that is meant, or what click says."""
     command = "" if error.ctx is None else error.ctx.info_name
     known = {**_TRAINING, **_DATA} if command in _TRAIN else _DATA if command in _READ else {}
     name = error.option_name.lstrip("-").replace("_", "-").lower()

@@ -293,7 +293,7 @@ def test_an_option_that_is_a_setting_is_named(command: Command, command_name: st
     assert f"no option {option}, but a setting: --set {setting}=VALUE" in error
 
 
-def test_other_options_that_there_are_not_are_refused_as_ever(command: Command) -> None:
+def test_other_unknown_options_are_refused_as_ever(command: Command) -> None:
     assert "No such option '--lr'" in command("data", "x.npy", "--lr", "1").error
     assert "'--seed'" in command("fit", "x.npy", "--sed", "1").error
 
