@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from aekit.analysis._groups import assign_unit_folds, others_of_class
 from aekit.analysis.label_noise import STRENGTHS, best_strength
 from aekit.evaluation.linear.probe import SEARCH_TOLERANCE, fit_logistic
 from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.model_selection import assign_folds
 from aekit.evaluation.propagation import propagate
 from aekit.evaluation.results import Metric
 
@@ -67,13 +67,6 @@ class FewLabels:
         path = fit_logistic(self.standardized[self.rows], self.codes, [strength], standardize=False)
         return path.probabilities(self.standardized)
 
-    def folds(self, count: int, seed: int) -> np.ndarray | None:
-        """Return (L,) fold numbers of the labels, or None if no class has labels of two units."""
-        first, unit = np.unique(self.units[self.rows], return_index=True, return_inverse=True)[1:]
-        if np.bincount(self.codes[first]).max() < 2:
-            return None
-        return assign_folds(self.codes[first], len(first), min(count, len(first)), seed)[unit]
-
 
 @dataclass(frozen=True)
 class Predicted:
@@ -84,14 +77,12 @@ class Predicted:
         codes: (M,) their class numbers.
         right: by method, (M,) bool.
         shares: by method, (M,) share of the predicted label.
-        strength: the best strength of the linear classifier.
     """
 
     rows: np.ndarray
     codes: np.ndarray
     right: dict[Method, np.ndarray]
     shares: dict[Method, np.ndarray]
-    strength: float = FEW_STRENGTH
 
     @property
     def best(self) -> Method:
@@ -136,14 +127,17 @@ def predict_unused(shares: dict[Method, np.ndarray], rows: np.ndarray, codes: np
     return Predicted(rows, codes, right, {method: share for method, (_, share) in predicted.items()})
 
 
-def predict_held_out(few: FewLabels, folds: int, seed: int) -> Predicted | None:
+def predict_held_out(few: FewLabels, folds: int, seed: int) -> tuple[Predicted, float] | None:
     """Predict each given label from those of other folds; None if no class has labels in two folds.
 
-    The strength of the linear classifier is the best on the same folds, which is in its favor. Labels that only one fold has are
-    left out.
+    Labels that only one fold has are left out.
+
+    Returns:
+        The predicted labels, and the strength of the linear classifier: the best on the same folds, which is in its favor.
     """
-    held_out = few.folds(folds, seed)
-    if held_out is None:
+    held_out = assign_unit_folds(few.units[few.rows], few.codes, folds, seed)
+    assessed = np.flatnonzero(others_of_class(few.codes, held_out))
+    if not len(assessed):
         return None
     samples, count = few.standardized[few.rows], int(held_out.max()) + 1
     path = fit_logistic(samples, few.codes, STRENGTHS, held_out=held_out, standardize=False, tolerance=SEARCH_TOLERANCE)
@@ -153,12 +147,9 @@ def predict_held_out(few: FewLabels, folds: int, seed: int) -> Predicted | None:
         inside = held_out == fold
         shares[0, inside] = few.propagated(~inside)[few.rows[inside]]
         shares[1, inside] = path.probabilities(samples[inside], fold * len(STRENGTHS) + best)
-    in_fold = np.zeros((few.classes, count), np.intp)
-    np.add.at(in_fold, (few.codes, held_out), 1)
-    assessed = np.flatnonzero((in_fold.sum(1, keepdims=True) > in_fold)[few.codes, held_out])
     by_method: dict[Method, np.ndarray] = {"propagation": shares[0], "linear": shares[1]}
     predicted = predict_unused(by_method, assessed, few.codes[assessed])
-    return replace(predicted, rows=few.rows[assessed], strength=float(STRENGTHS[best]))
+    return replace(predicted, rows=few.rows[assessed]), float(STRENGTHS[best])
 
 
 def accuracy_of(predicted: Predicted, of: str, method: Method, units: np.ndarray, seed: int) -> Accuracy:

@@ -1,4 +1,4 @@
-"""Find out which samples must stay together in a cross-validation."""
+"""Keep samples together that must stay together in a cross-validation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aekit.data.labels import align_labels
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError
 from aekit.evaluation.checks.leakage import equal_rows
+from aekit.evaluation.model_selection import assign_folds
 from aekit.progress import Progress
 
 
@@ -42,6 +43,26 @@ def sample_groups(embeddings: Embeddings, groups: Sequence[Any] | np.ndarray | N
     size = count + int(equal.max()) + 1
     links = coo_array((np.ones(len(equal), np.int8), (members, count + equal)), shape=(size, size))
     return connected_components(links, directed=False)[1][members]
+
+
+def assign_unit_folds(units: np.ndarray, strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Return (N,) fold numbers as `assign_folds` draws them, where the samples of a unit stay together.
+
+    Args:
+        units: (N,) unit of each sample, whose stratum is that of its first sample.
+        strata: (N,) stratum of each sample.
+        folds: number of folds; fewer, if there are fewer units.
+        seed: seed of the folds.
+    """
+    first, unit = np.unique(units, return_index=True, return_inverse=True)[1:]
+    return assign_folds(strata[first], len(first), min(folds, len(first)), seed)[unit]
+
+
+def others_of_class(codes: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Return (N,) how many samples of other folds have the class number of each sample."""
+    in_fold = np.zeros((codes.max() + 1, folds.max() + 1), np.intp)
+    np.add.at(in_fold, (codes, folds), 1)
+    return (in_fold.sum(1, keepdims=True) - in_fold)[codes, folds]
 
 
 def _recordings(embeddings: Embeddings, progress: Progress) -> np.ndarray | None:

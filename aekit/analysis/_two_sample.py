@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aekit.evaluation.model_selection import assign_folds
+from aekit.analysis._groups import assign_unit_folds
 from aekit.progress import Progress
 
 FOLDS = 5
@@ -117,8 +117,7 @@ def separate(reference: np.ndarray, new: np.ndarray, units: np.ndarray, seed: in
 
     rows = np.concatenate([reference, new])
     is_new = np.arange(len(rows)) >= len(reference)
-    first, unit = np.unique(units, return_index=True, return_inverse=True)[1:]
-    folds = assign_folds(is_new[first], len(first), min(FOLDS, len(first)), seed)[unit]
+    folds = assign_unit_folds(units, is_new, FOLDS, seed)
     scores = np.zeros(len(rows))
     for fold in range(int(folds.max()) + 1):
         inside = folds == fold

@@ -12,14 +12,13 @@ import numpy as np
 from PIL import Image
 
 from aekit._arguments import checked_arguments
-from aekit.analysis._groups import sample_groups
+from aekit.analysis._groups import assign_unit_folds, others_of_class, sample_groups
 from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
 from aekit.analysis.inputs import check_least, labeled_classes, open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError
-from aekit.evaluation.model_selection import assign_folds
 from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.progress import warn
@@ -168,15 +167,11 @@ def find_label_errors(
     rows, codes, names = labeled_classes(embeddings, labels)
     missing = len(embeddings) - len(rows)
     notes = [f"{missing:,} samples without a label were not assessed"] if missing else []
-    units = np.unique(sample_groups(embeddings, groups, progress)[rows], return_inverse=True)[1]
-    first = np.unique(units, return_index=True)[1]
-    if len(first) < 2:
+    units = sample_groups(embeddings, groups, progress)[rows]
+    if (units == units[0]).all():
         raise DataError(f"all {len(rows)} labeled samples are in one group or identical: expected at least two groups")
-    folds = min(folds, len(first))
-    held_out = assign_folds(codes[first], len(first), folds, seed)[units]
-    in_fold = np.zeros((len(names), folds), np.intp)
-    np.add.at(in_fold, (codes, held_out), 1)
-    assessed = (in_fold.sum(1, keepdims=True) - in_fold)[codes, held_out] >= MIN_OTHERS
+    held_out = assign_unit_folds(units, codes, folds, seed)
+    assessed = others_of_class(codes, held_out) >= MIN_OTHERS
     if not assessed.any():
         raise DataError(f"{len(rows)} labeled samples of {len(names)} classes: expected at least 3 of a class")
     if not assessed.all():

@@ -25,7 +25,7 @@ from aekit.analysis._few_labels import (
 from aekit.analysis._groups import sample_groups
 from aekit.analysis._results import AnalysisResult, write_columns
 from aekit.analysis._samples_image import draw_embedded, embedded_thumbnails, shown_samples
-from aekit.analysis.inputs import labeled_classes, open_or_embed
+from aekit.analysis.inputs import check_least, labeled_classes, open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.propagation import ALPHA, NEIGHBORS, neighbor_graph
@@ -227,11 +227,10 @@ def propagate_labels(
         graph = neighbor_graph(vectors, min(neighbors, len(vectors) - 1))
         task.advance(1)
         few = FewLabels(vectors, graph, rows[used], codes[used], units, len(classes), alpha)
-        held_out = predict_held_out(few, folds, seed)
+        held_out, strength = predict_held_out(few, folds, seed) or (None, FEW_STRENGTH)
         task.advance(1)
         best: Method = "propagation" if held_out is None else held_out.best
         chosen = best if method == "auto" else method
-        strength = FEW_STRENGTH if held_out is None else held_out.strength
         shares: dict[Method, np.ndarray] = {"propagation": few.propagated(), "linear": few.classified(strength)}
         task.advance(1)
         known = predict_unused(shares, rows[unused], codes[unused]) if len(unused) else held_out
@@ -245,15 +244,14 @@ def propagate_labels(
 
 def _check(method: str, neighbors: int, alpha: float, folds: int, per_class: int | None) -> None:
     methods = ("auto", *get_args(Method))
-    expected = {
-        f"method = {method!r}: expected {', '.join(methods)}{closest_name(method, methods)}": method in methods,
-        f"neighbors = {neighbors}: expected at least 1": neighbors >= 1,
-        f"alpha = {alpha}: expected a number above 0 and below 1": 0 < alpha < 1,
-        f"folds = {folds}: expected at least 2": folds >= 2,
-        f"per_class = {per_class}: expected at least 1": per_class is None or per_class >= 1,
-    }
-    if wrong := [line for line, holds in expected.items() if not holds]:
-        raise RecipeError(wrong)
+    if method not in methods:
+        raise RecipeError([f"method = {method!r}: expected {', '.join(methods)}{closest_name(method, methods)}"])
+    if not 0 < alpha < 1:
+        raise RecipeError([f"alpha = {alpha}: expected a number above 0 and below 1"])
+    check_least("neighbors", neighbors, 1)
+    check_least("folds", folds, 2)
+    if per_class is not None:
+        check_least("per_class", per_class, 1)
 
 
 def _result(

@@ -54,14 +54,13 @@ def curate(
     """
     with QuickImports():
         from aekit.analysis.inputs import open_or_embed
-        from aekit.evaluation.labels import read_labels
 
     opened = open_or_embed(embeddings, progress, device)
     curation = aekit.curate(
         opened,
         n,
         strategy=strategy,
-        labels=read_labels(labels, opened.ids)[0] if labels else None,
+        labels=labels or None,
         out=out,
         seed=seed,
         progress=progress,

@@ -49,12 +49,11 @@ def label_errors(
     with QuickImports():
         from aekit.analysis.inputs import open_or_embed
         from aekit.evaluation.id_groups import groups_from_ids
-        from aekit.evaluation.labels import read_labels
 
     opened = open_or_embed(embeddings, progress, device)
     errors = aekit.find_label_errors(
         opened,
-        read_labels(labels, opened.ids)[0] if labels else None,
+        labels or None,
         groups=groups_from_ids(opened.ids, groups) if groups else None,
         folds=folds,
         out=out,
